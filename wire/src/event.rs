@@ -1,0 +1,329 @@
+//! The event: what people see, as one JSON object with Elastic Common Schema names.
+//!
+//! An [`Event`] borrows from the record and the process table and lives only while it is judged and
+//! written. A field that is `None` (or empty) is not known and is not printed: nothing is made up.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+mod names;
+mod time;
+
+pub use names::{capability_names, open_flag_names, protocol_name, signal_name};
+pub use time::rfc3339;
+
+/// One event. Field names and nesting are ECS (<https://www.elastic.co/guide/en/ecs/current/>); what
+/// ECS has no name for lives under `holdfast`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Event<'a> {
+    /// Wall-clock time of the operation, RFC 3339 with nanoseconds.
+    #[serde(rename = "@timestamp")]
+    pub timestamp: String,
+    /// What happened.
+    pub event: EventFields<'a>,
+    /// Where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<&'a Host>,
+    /// Who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process: Option<Process<'a>>,
+    /// The file it was done to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<File<'a>>,
+    /// The peer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Endpoint>,
+    /// Transport and address family.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network<'a>>,
+    /// The rule that matched, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule<'a>>,
+    /// The techniques that the rule names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threat: Option<Threat<'a>>,
+    /// The rule's message, filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What is Holdfast's own.
+    pub holdfast: Holdfast<'a>,
+}
+
+/// `event.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EventFields<'a> {
+    /// Unique: boot, CPU and sequence of the record.
+    pub id: String,
+    /// `event`, `alert` or `state`.
+    pub kind: &'a str,
+    /// `process.exec`, `file.open`, …
+    pub action: &'a str,
+    /// ECS categories.
+    pub category: &'a [&'a str],
+    /// ECS types.
+    #[serde(rename = "type")]
+    pub types: &'a [&'a str],
+    /// `success`, `failure` or `unknown`: of the operation, not of the rule.
+    pub outcome: &'a str,
+    /// The record's sequence number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// 1 low, 2 medium, 3 high, 4 critical; absent without a rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<u8>,
+    /// Why, for `sensor.*` events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'a, str>>,
+}
+
+/// `host.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Host {
+    /// `/etc/machine-id`, or the boot id where there is none.
+    pub id: String,
+    /// `uname -n`.
+    pub name: String,
+}
+
+/// `process.*`, also as `process.parent`, `process.ancestors[]` and `holdfast.target`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Process<'a> {
+    /// Unique for a process image on this host: pid, start time and exec id, hashed with the boot id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_id: Option<Cow<'a, str>>,
+    /// In the initial pid namespace.
+    pub pid: i32,
+    /// Resolved path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Cow<'a, str>>,
+    /// `comm`, or the last component of the executable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// `argv`.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub args: Cow<'a, [String]>,
+    /// At the time of exec.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<Cow<'a, str>>,
+    /// Start of the process, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Cow<'a, str>>,
+    /// Real user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<User<'a>>,
+    /// Real group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Id>,
+    /// Of `process.exit`; absent when a signal ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Thread>,
+    /// Controlling terminal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tty: Option<Tty<'a>>,
+    /// The parent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Box<Process<'a>>>,
+    /// The parent's parent and so on, nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<Process<'a>>,
+}
+
+/// `user.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct User<'a> {
+    /// Number, as ECS wants it: a string.
+    pub id: String,
+    /// From the host's `/etc/passwd`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// The effective user, where it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Id>,
+}
+
+/// An object that has just an `id`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Id {
+    /// Number, as ECS wants it: a string.
+    pub id: String,
+}
+
+/// `process.thread.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Thread {
+    /// Thread id in the initial pid namespace.
+    pub id: u32,
+    /// Its capabilities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+}
+
+/// `process.thread.capabilities.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Capabilities {
+    /// Names, as `CAP_SYS_ADMIN`.
+    pub effective: Vec<&'static str>,
+}
+
+/// `process.tty.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Tty<'a> {
+    /// `pts0`, `tty1`, …
+    pub name: Cow<'a, str>,
+}
+
+/// `file.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct File<'a> {
+    /// Absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Cow<'a, str>>,
+    /// The new path of a rename.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_path: Option<Cow<'a, str>>,
+    /// Inode number, as ECS wants it: a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inode: Option<String>,
+    /// `major:minor`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Permission bits in octal, four digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+}
+
+/// `source.*`, `destination.*`
+#[derive(Clone, Debug, Serialize)]
+pub struct Endpoint {
+    /// The address; an IPv4-mapped IPv6 address is shown as what it was given as.
+    pub ip: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+/// `network.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Network<'a> {
+    /// `tcp`, `udp`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transport: Option<Cow<'a, str>>,
+    /// `ipv4` or `ipv6`.
+    #[serde(rename = "type")]
+    pub family: &'a str,
+}
+
+/// `rule.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rule<'a> {
+    /// `id` of the rule.
+    pub id: &'a str,
+    /// The rule's `name`, or its id.
+    pub name: &'a str,
+    /// Name of the policy.
+    pub ruleset: &'a str,
+    /// ATT&CK pages of its techniques.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub reference: &'a [String],
+}
+
+/// `threat.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Threat<'a> {
+    /// `threat.technique.*`
+    pub technique: Technique<'a>,
+}
+
+/// `threat.technique.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Technique<'a> {
+    /// ATT&CK ids.
+    pub id: &'a [String],
+}
+
+/// `holdfast.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Holdfast<'a> {
+    /// Tier of the program that saw it; absent for `sensor.*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<&'a str>,
+    /// What the rule asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'a str>,
+    /// `allowed`, `blocked`, `killed`, `killed_after` or `would_block`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'a str>,
+    /// `observe` or `enforce`: the mode that the rule had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<&'a str>,
+    /// `self_exec_id` of the task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec_id: Option<u32>,
+    /// Login uid (audit), where it is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_uid: Option<u32>,
+    /// cgroup v2 id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroup_id: Option<u64>,
+    /// Inode numbers of namespaces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Namespaces>,
+    /// Names of open flags, as `O_WRONLY`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<&'static str>,
+    /// Name of the signal sent, or that ended the process, as `SIGTERM`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Cow<'a, str>>,
+    /// The process acted upon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Box<Process<'a>>>,
+    /// Facts about an executed file that ECS has no name for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executable: Option<Executable<'a>>,
+    /// Which fields are cut, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub truncated: Vec<&'static str>,
+    /// Set where `file.path` is the caller's argument, not what the kernel resolved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_source: Option<&'a str>,
+}
+
+/// `holdfast.executable.*`, on `process.exec`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Executable<'a> {
+    /// The path as it was given to execve: a script's own, where `process.executable` is its
+    /// interpreter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub argument: Option<Cow<'a, str>>,
+    /// Its last name is gone: an unlinked file.
+    pub deleted: bool,
+    /// It never had a name: made by `memfd_create(2)`.
+    pub memfd: bool,
+}
+
+/// `holdfast.namespaces.*`
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Namespaces {
+    /// Mount namespace.
+    pub mnt: u32,
+    /// Active pid namespace.
+    pub pid: u32,
+    /// Network namespace.
+    pub net: u32,
+}
+
+impl Event<'_> {
+    /// Appends the event as one line of JSON, newline included.
+    ///
+    /// # Errors
+    /// None that can happen with this type: its keys are strings and the writer is memory.
+    pub fn write_line(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(&mut *out, self)?;
+        out.push(b'\n');
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Numbers of the kernel → the names people know them by.
+
+/// Names of capabilities by bit (`include/uapi/linux/capability.h`).
+const CAPABILITIES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+/// The names of the capabilities in a set, in the order of their numbers. Bits without a name are
+/// left out.
+#[must_use]
+pub fn capability_names(set: u64) -> Vec<&'static str> {
+    CAPABILITIES.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, n)| *n).collect()
+}
+
+/// Open flags by bit, as on x86-64 and arm64 (`include/uapi/asm-generic/fcntl.h`; those that arm64
+/// numbers otherwise are not listed).
+const OPEN_FLAGS: [(u32, &str); 11] = [
+    (0o100, "O_CREAT"),
+    (0o200, "O_EXCL"),
+    (0o400, "O_NOCTTY"),
+    (0o1000, "O_TRUNC"),
+    (0o2000, "O_APPEND"),
+    (0o4000, "O_NONBLOCK"),
+    (0o10000, "O_DSYNC"),
+    (0o1_000_000, "O_NOATIME"),
+    (0o2_000_000, "O_CLOEXEC"),
+    (0o10_000_000, "O_PATH"),
+    (0o20_000_000, "__O_TMPFILE"),
+];
+
+/// The names of open flags: the access mode first, then the others that are set.
+#[must_use]
+pub fn open_flag_names(flags: u32) -> Vec<&'static str> {
+    let access = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"][(flags & 3) as usize];
+    std::iter::once(access)
+        .chain(OPEN_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name))
+        .collect()
+}
+
+/// Signals by number, as on x86-64 and arm64 (`include/uapi/asm-generic/signal.h`).
+const SIGNALS: [&str; 32] = [
+    "0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE",
+    "SIGKILL", "SIGUSR1", "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT",
+    "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU",
+    "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
+];
+
+/// `SIGTERM` for 15; real-time signals as their number.
+#[must_use]
+pub fn signal_name(number: u32) -> std::borrow::Cow<'static, str> {
+    SIGNALS
+        .get(number as usize)
+        .map_or_else(|| number.to_string().into(), |name| (*name).into())
+}
+
+/// `network.transport` for an `IPPROTO_*` number; `None` for `u16::MAX`, which is "unknown".
+#[must_use]
+pub fn protocol_name(number: u16) -> Option<std::borrow::Cow<'static, str>> {
+    Some(match number {
+        u16::MAX => return None,
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "ipv6-icmp".into(),
+        132 => "sctp".into(),
+        262 => "mptcp".into(),
+        other => other.to_string().into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_kernels() {
+        assert_eq!(capability_names(1 << 21 | 1 << 40), ["CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]);
+        assert_eq!(open_flag_names(0o1101), ["O_WRONLY", "O_CREAT", "O_TRUNC"]);
+        assert_eq!(signal_name(9), "SIGKILL");
+        assert_eq!(signal_name(34), "34");
+        assert_eq!(protocol_name(6).unwrap(), "tcp");
+        assert_eq!(protocol_name(u16::MAX), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! What can happen: one [`Kind`] per action that an event can carry, and the [`Domain`] (ring) of each.
+
+/// The number of kinds there is room for in per-kind tables.
+///
+/// A power of two, so that the kernel programs bound an index by a mask.
+pub const KINDS: usize = 64;
+
+/// A group of kinds that share a ring buffer, so that a storm in one cannot displace another's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Domain {
+    /// Life and death of processes, signals.
+    Process = 0,
+    /// Operations on paths and files.
+    File = 1,
+    /// Sockets.
+    Network = 2,
+}
+
+impl Domain {
+    /// All domains that have a ring.
+    pub const ALL: [Self; 3] = [Self::Process, Self::File, Self::Network];
+
+    /// The name used in actor names, metrics and the ledger: `process`, `file`, `network`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::File => "file",
+            Self::Network => "network",
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $domain:ident, $action:literal;)*) => {
+        /// What happened. The number is the record's `kind`; the name is the event's `event.action`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum Kind { $($(#[$doc])* $variant = $number,)* }
+
+        impl Kind {
+            /// Every kind, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The `event.action` of this kind, such as `file.open`.
+            #[must_use]
+            pub const fn action(self) -> &'static str {
+                match self { $(Self::$variant => $action,)* }
+            }
+
+            /// The ring that carries records of this kind.
+            #[must_use]
+            pub const fn domain(self) -> Domain {
+                match self { $(Self::$variant => Domain::$domain,)* }
+            }
+
+            /// The kind with this number, if there is one.
+            #[must_use]
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The kind with this `event.action`, if there is one.
+            #[must_use]
+            pub fn from_action(action: &str) -> Option<Self> {
+                match action { $($action => Some(Self::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A program was executed, or refused.
+    ProcessExec = 0, Process, "process.exec";
+    /// A process (not a thread) was created.
+    ProcessFork = 1, Process, "process.fork";
+    /// The last thread of a process ended.
+    ProcessExit = 2, Process, "process.exit";
+    /// A signal was sent by a process to a process.
+    ProcessSignal = 3, Process, "process.signal";
+    /// A file was opened.
+    FileOpen = 16, File, "file.open";
+    /// A file came into being by open or mknod.
+    FileCreate = 17, File, "file.create";
+    /// A name was removed.
+    FileDelete = 18, File, "file.delete";
+    /// A name was changed.
+    FileRename = 19, File, "file.rename";
+    /// A socket was connected to an IPv4 or IPv6 address.
+    NetworkConnect = 32, Network, "network.connect";
+}
+
+impl Kind {
+    /// Whether an operation of this kind can be refused before it happens, where the tier allows it.
+    #[must_use]
+    pub const fn can_be_refused(self) -> bool {
+        !matches!(self, Self::ProcessFork | Self::ProcessExit)
+    }
+
+    /// The index of this kind in per-kind tables; always below [`KINDS`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < Kind::ALL.len() {
+        assert!(Kind::ALL[i].index() < KINDS);
+        i += 1;
+    }
+};

@@ -1,0 +1,30 @@
+//! Everything that crosses a boundary in Holdfast.
+//!
+//! * kernel → user: [`record`] (what the kernel programs write), [`decode`] (how it is read back),
+//!   [`control`] (the small maps both sides share), [`layout`] (the kernel struct fields that the
+//!   programs read), [`ledger`] (what was counted);
+//! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged.
+//!
+//! The crate does no I/O. Without the `std` feature it is what the kernel programs link.
+//!
+//! # What may change, and how
+//!
+//! Records, control maps and the layout table are one ABI between an agent and the kernel programs
+//! that it may find still running. Any change to one of them increments [`ABI_VERSION`].
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub mod control;
+pub mod kind;
+pub mod layout;
+pub mod ledger;
+pub mod record;
+
+#[cfg(feature = "std")]
+pub mod decode;
+#[cfg(feature = "std")]
+pub mod event;
+
+pub use kind::{Domain, Kind};
+
+/// Version of everything shared between the kernel programs and the agent; stands in every record.
+pub const ABI_VERSION: u16 = 1;

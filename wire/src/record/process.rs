@@ -1,0 +1,75 @@
+//! Fixed parts of process records.
+
+/// Bytes of a terminal's name, NUL-padded (`tty_struct.name` is 64; real names are far shorter).
+pub const TERMINAL_BYTES: usize = 16;
+
+/// `process.exec`. Strings: executable, filename, working directory, arguments.
+///
+/// Written at `sched_process_exec` for a program that runs (then all strings are there), or at
+/// `security_bprm_check` for one that was refused (then arguments and working directory are not).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Exec {
+    /// Inode of the executable; 0 when unknown.
+    pub inode: u64,
+    /// Device of the executable's file system, kernel encoding (`MKDEV`: major << 20 | minor).
+    pub device: u32,
+    /// Number of hard links of the executable; 0 for a deleted one or a memfd.
+    pub links: u32,
+    /// `i_mode` of the executable.
+    pub mode: u32,
+    /// Bytes of the resolved path of the executable.
+    pub executable_length: u16,
+    /// Bytes of the path as it was given to execve (`bprm->filename`): a script's own path.
+    pub filename_length: u16,
+    /// Bytes of the working directory.
+    pub working_directory_length: u16,
+    /// Bytes of `argv`, NUL-separated.
+    pub arguments_length: u16,
+    /// Controlling terminal, NUL-padded; empty when there is none.
+    pub terminal: [u8; TERMINAL_BYTES],
+    /// Explicit padding, zero.
+    pub reserved: [u8; 4],
+}
+
+/// `process.fork`. Written in the context of the parent; the header describes the parent. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Fork {
+    /// `start_boottime` of the child, nanoseconds.
+    pub child_start_boottime: u64,
+    /// `self_exec_id` of the child.
+    pub child_exec_id: u32,
+    /// Process id of the child in the initial pid namespace.
+    pub child_tgid: u32,
+}
+
+/// `process.exit`. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Exit {
+    /// As `wait(2)` sees it: exit status << 8, or the signal that ended the process. -1: unknown.
+    pub status: i32,
+    /// Explicit padding, zero.
+    pub reserved: u32,
+}
+
+/// `process.signal`. The header describes the sender. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Signal {
+    /// `start_boottime` of the target process; 0 when unknown.
+    pub target_start_boottime: u64,
+    /// Process id of the target in the initial pid namespace; as the caller gave it (and possibly
+    /// negative) with [`super::flags::PATH_IS_ARGUMENT`].
+    pub target_tgid: i32,
+    /// Signal number.
+    pub signal: u32,
+}
+
+const _: () = {
+    assert!(size_of::<Exec>() == 48);
+    assert!(size_of::<Fork>() == 16);
+    assert!(size_of::<Exit>() == 8);
+    assert!(size_of::<Signal>() == 16);
+};
