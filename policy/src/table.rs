@@ -1,0 +1,203 @@
+//! Keys and values of the policy tables: what the compiler writes and the kernel programs look up.
+//!
+//! Expressions are brought into disjunctive form; each conjunction is a *term* with one bit in a
+//! [`Vector`] of its hook, in the order in which rules are tried. For every dimension of an event (its
+//! path, the executable of its process, its address, …) a lookup by the event's value yields the
+//! vector of terms that this value does not rule out. The AND over all dimensions is what matches.
+//!
+//! The tables exist twice, by *generation*: a reload fills the half that is not in force and then
+//! switches [`holdfast_wire::control::Control::generation`], so no event is judged by both.
+
+use holdfast_wire::Kind;
+
+/// Terms there is room for in the kernel, per hook.
+pub const TERMS: usize = 256;
+/// 64-bit words of a [`Vector`].
+pub const WORDS: usize = TERMS / 64;
+/// One bit per term.
+pub type Vector = [u64; WORDS];
+/// Generations of the tables.
+pub const GENERATIONS: usize = 2;
+/// Hooks (kinds) there is room for; a kind's slot is its number.
+pub const HOOKS: usize = holdfast_wire::kind::KINDS;
+/// Classes of executables there is room for. Class 0 is "none that any rule names".
+pub const CLASSES: usize = 256;
+/// Path bytes that a key holds. `LPM_DATA_SIZE_MAX` of `kernel/bpf/lpm_trie.c` is 256, of which four
+/// are the tag. A longer prefix is entered by its head, and its terms are then uncertain.
+pub const KEY_PATH_BYTES: usize = 252;
+
+/// What an event is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Dimension {
+    /// `file.path`; for `process.exec` the executable that is about to run (`process.executable`).
+    Path = 0,
+    /// `file.target_path` of a rename.
+    TargetPath = 1,
+    /// `process.executable` of the acting process (not for `process.exec`).
+    Executable = 2,
+    /// `destination.ip`.
+    Address = 3,
+    /// `destination.port`.
+    Port = 4,
+    /// The access mode among `holdfast.flags`: `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
+    Access = 5,
+}
+
+/// Number of [`Dimension`]s.
+pub const DIMENSIONS: usize = 6;
+
+/// First part of every key: which generation, hook and dimension it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
+pub struct Tag {
+    /// 0 or 1.
+    pub generation: u8,
+    /// Number of the hook's kind; for the class table of executables [`Tag::ANY_HOOK`].
+    pub hook: u8,
+    /// Number of the [`Dimension`].
+    pub dimension: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+impl Tag {
+    /// The hook of an entry that serves all hooks.
+    pub const ANY_HOOK: u8 = u8::MAX;
+
+    /// The tag of `dimension` at the hook of `kind`.
+    #[must_use]
+    pub const fn new(generation: u32, kind: Kind, dimension: Dimension) -> Self {
+        Self { generation: generation as u8, hook: kind as u8, dimension: dimension as u8, reserved: 0 }
+    }
+
+    /// The tag of the table that turns an executable's path into its class.
+    #[must_use]
+    pub const fn executable_class(generation: u32) -> Self {
+        Self {
+            generation: generation as u8,
+            hook: Self::ANY_HOOK,
+            dimension: Dimension::Executable as u8,
+            reserved: 0,
+        }
+    }
+}
+
+/// Key of the path tries (`PATHS`: tag → [`Vector`]; `CLASSES`: tag → class number `u32`).
+///
+/// An exact path is entered with its terminating NUL, a prefix without, so that one
+/// longest-prefix lookup of `path NUL` finds whichever is the most specific. The value of an entry
+/// says all that is known about a path whose longest entry it is; the compiler works that out.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct PathKey {
+    /// Significant bits of what follows: 32 for the tag, and 8 per byte of the path.
+    pub bits: u32,
+    /// What the entry is for.
+    pub tag: Tag,
+    /// The path, NUL-padded.
+    pub path: [u8; KEY_PATH_BYTES],
+}
+
+/// Key of the address trie (`ADDRESSES` → [`Vector`]).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct AddressKey {
+    /// Significant bits of what follows: 32 for the tag, and up to 128.
+    pub bits: u32,
+    /// What the entry is for.
+    pub tag: Tag,
+    /// Network order; IPv4 as `::ffff:a.b.c.d`, so a /8 of IPv4 has 96 + 8 bits.
+    pub address: [u8; 16],
+}
+
+/// Key of the port table (`PORTS` → [`Vector`]).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct PortKey {
+    /// What the entry is for.
+    pub tag: Tag,
+    /// Host order.
+    pub port: u32,
+}
+
+/// What a term does when it is the first of its policy that matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Term {
+    /// Which policy: terms of one policy follow each other.
+    pub policy: u16,
+    /// Which rule of the snapshot (its index over all policies), for the event.
+    pub rule: u16,
+    /// Number of a [`holdfast_wire::control::Verdict`], capped by the mode: nothing that prevents in
+    /// a policy that observes.
+    pub verdict: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+}
+
+/// Bits of [`HookTable::flags`].
+pub mod hook_flags {
+    /// A subscription asks for every event of this hook.
+    pub const REPORT: u32 = 1 << 0;
+    /// User space may have to kill on a record of this hook: wake it at once for such a record.
+    pub const USER_MAY_PREVENT: u32 = 1 << 1;
+}
+
+/// Everything about one hook in one generation that is not a lookup by value. The `HOOKS` array
+/// holds `GENERATIONS * HOOKS` of them, at `generation * HOOKS + kind`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct HookTable {
+    /// Epoch of the policy set; increases by one with every reload.
+    pub epoch: u32,
+    /// See [`hook_flags`].
+    pub flags: u32,
+    /// Bit per [`Dimension`] that any term has a condition on: the others need no lookup.
+    pub dimensions: u32,
+    /// Number of terms in use.
+    pub terms: u32,
+    /// The terms in use.
+    pub all: Vector,
+    /// Terms with a condition that the kernel programs cannot evaluate: if they seem to match, it is
+    /// uncertain whether they do.
+    pub uncertain: Vector,
+    /// Per dimension: the terms not ruled out by a value that no table entry names.
+    pub unlisted: [Vector; DIMENSIONS],
+    /// Per dimension: the terms with a condition on it, uncertain where the value is not known.
+    pub conditioned: [Vector; DIMENSIONS],
+    /// The lookup of [`Dimension::Access`], by `open_flags & O_ACCMODE`.
+    pub access: [Vector; 4],
+    /// What each term does.
+    pub term: [Term; TERMS],
+}
+
+impl HookTable {
+    /// A hook that nothing asks about.
+    pub const EMPTY: Self = Self {
+        epoch: 0,
+        flags: 0,
+        dimensions: 0,
+        terms: 0,
+        all: [0; WORDS],
+        uncertain: [0; WORDS],
+        unlisted: [[0; WORDS]; DIMENSIONS],
+        conditioned: [[0; WORDS]; DIMENSIONS],
+        access: [[0; WORDS]; 4],
+        term: [Term { policy: 0, rule: 0, verdict: 0, reserved: [0; 3] }; TERMS],
+    };
+}
+
+/// Index into the `EXECUTABLE_VECTORS` array ([`Vector`] per generation, hook and class).
+#[must_use]
+pub const fn executable_vector_index(generation: u32, hook: u32, class: u32) -> u32 {
+    ((generation * HOOKS as u32) + hook) * CLASSES as u32 + class
+}
+
+const _: () = {
+    assert!(size_of::<PathKey>() == 260);
+    assert!(size_of::<AddressKey>() == 24);
+    assert!(size_of::<PortKey>() == 8);
+    assert!(size_of::<Term>() == 8);
+    assert!(size_of::<HookTable>() == 16 + 32 * (2 + 2 * DIMENSIONS + 4) + 8 * TERMS);
+};
