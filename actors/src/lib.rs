@@ -1,1 +1,3 @@
-//! placeholder
+//! The actors of Holdfast: one per concern, under one root supervisor.
+
+pub mod kernel;

@@ -1,0 +1,87 @@
+//! What the actors need of the kernel side. `agent`'s loader implements it with aya; the traits keep
+//! the actors free of program loading, and let their tests drive them with rings of their own.
+
+use std::fmt::Debug;
+use std::os::fd::BorrowedFd;
+
+use holdfast_policy::compile::Tables;
+use holdfast_wire::Kind;
+use holdfast_wire::control::{Counters, Tier};
+use serde::Serialize;
+
+/// One ring buffer. The kernel's consumer position is the durable mailbox of its reader: it moves
+/// only past records that were taken, so a reader that dies and comes back goes on where it was.
+pub trait Ring: Send {
+    /// Becomes readable when the programs wake the reader.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Hands the next record to `take`, and moves the consumer position past it once `take` has
+    /// returned. `false`: the ring is empty, `take` was not called.
+    fn next(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
+}
+
+/// How a hook is attached, and why not better: what `doctor` and `status` show.
+#[derive(Clone, Debug, Serialize)]
+pub struct HookReport {
+    /// The `event.action` it serves.
+    pub action: &'static str,
+    /// The tier in force; `None` when nothing could be attached.
+    pub tier: Option<&'static str>,
+    /// Why no better tier, or why none: one line. Empty when the best tier is in force.
+    pub reason: String,
+    /// Every tier that was tried before the one in force, and what the kernel said.
+    pub tried: Vec<Attempt>,
+}
+
+/// A tier that could not be had.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    /// Its name.
+    pub tier: &'static str,
+    /// What failed, in one line.
+    pub error: String,
+}
+
+/// Why a hook or the tables could not be brought into the wanted state.
+#[derive(Debug, thiserror::Error)]
+#[error("{attempted}: {reason}")]
+pub struct KernelError {
+    /// What was attempted.
+    pub attempted: String,
+    /// What the kernel said.
+    pub reason: String,
+}
+
+/// The programs, maps and links of the running sensor. Shared by the actors; owned by what outlives
+/// them, so that nothing is detached when an actor dies.
+pub trait Kernel: Send + Sync + Debug {
+    /// Attaches the hook of `kind` in the best tier that works. Does nothing when it is attached.
+    ///
+    /// # Errors
+    /// When no tier can be had; the report says what was tried.
+    fn attach(&self, kind: Kind) -> Result<Tier, KernelError>;
+
+    /// Detaches the hook of `kind`. Does nothing when it is not attached.
+    fn detach(&self, kind: Kind);
+
+    /// How the hook of `kind` stands.
+    fn report(&self, kind: Kind) -> HookReport;
+
+    /// The kernel's counters of `kind`, summed over CPUs, and the runs that the kernel itself skipped.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    fn counters(&self, kind: Kind) -> Result<(Counters, u64), KernelError>;
+
+    /// Puts `tables` into force: fills the generation that is not in force, then switches.
+    ///
+    /// # Errors
+    /// When a map cannot be written; the tables in force then stay in force.
+    fn install(&self, tables: &Tables) -> Result<(), KernelError>;
+
+    /// Replaces the list of processes that the kernel programs never kill.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError>;
+}
