@@ -3,7 +3,7 @@
 //! Two vectors are kept. A term is in *may* if nothing known rules it out; it is in *must* if, in
 //! addition, everything it asks is known. Truth lies between: must ⊆ matching ⊆ may.
 
-use crate::table::{Dimension, HookTable, TERMS, Vector, WORDS};
+use crate::table::{Dimension, HookTable, Vector, WORDS};
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;
 
@@ -73,42 +73,63 @@ pub struct Decision {
 
 /// Within a policy the first term that matches decides; across policies the strongest verdict does.
 ///
-/// Runs over the set bits only, at most [`TERMS`] of them.
+/// Runs over the set bits only, at most [`crate::table::TERMS`] of them.
 #[must_use]
 #[inline(always)]
 pub fn decide(hook: &HookTable, candidates: &Candidates) -> Decision {
-    let mut decision = Decision { verdict: Verdict::None, rule: NO_RULE, undecided: false };
-    let mut strongest = Verdict::None as u8;
-    // No policy has this number: a term's is the index of its policy, below `TERMS`.
-    let mut settled = u16::MAX;
-    let mut word = 0;
-    let mut may = candidates.may[0];
-    // One loop over words and bits, so that the verifier sees one bound.
-    for _ in 0..TERMS + WORDS {
-        if may == 0 {
-            word += 1;
-            if word >= WORDS {
+    let mut scan = Scan {
+        settled: u16::MAX,
+        strongest: Verdict::None as u8,
+        rule: NO_RULE,
+        undecided: false,
+    };
+    // Word by word and not by index: the verifier follows no variable index into the stack (5.10).
+    let Candidates { may, must } = candidates;
+    scan.word(hook, 0, may[0], must[0]);
+    scan.word(hook, 1, may[1], must[1]);
+    scan.word(hook, 2, may[2], must[2]);
+    scan.word(hook, 3, may[3], must[3]);
+    Decision {
+        verdict: Verdict::from_number(scan.strongest).unwrap_or(Verdict::None),
+        rule: scan.rule,
+        undecided: scan.undecided,
+    }
+}
+
+/// State of the search through the terms, in order.
+struct Scan {
+    /// The policy whose first possible term was met; a policy's number is far below, so that
+    /// `u16::MAX` is none.
+    settled: u16,
+    strongest: u8,
+    rule: u16,
+    undecided: bool,
+}
+
+impl Scan {
+    #[inline(always)]
+    fn word(&mut self, hook: &HookTable, word: usize, mut may: u64, must: u64) {
+        // One round per set bit; the bound is for the verifier.
+        for _ in 0..64 {
+            if may == 0 {
                 break;
             }
-            may = candidates.may[word];
-            continue;
-        }
-        let bit = may.trailing_zeros() as usize;
-        may &= may - 1;
-        let term = &hook.term[(word * 64 + bit) & (TERMS - 1)];
-        if term.policy == settled {
-            continue;
-        }
-        settled = term.policy;
-        if candidates.must[word & (WORDS - 1)] >> bit & 1 == 0 {
-            decision.undecided = true;
-        } else if term.verdict > strongest {
-            strongest = term.verdict;
-            decision.rule = term.rule;
+            let lowest = may & may.wrapping_neg();
+            may ^= lowest;
+            // `black_box`: the compiler knows that the index is in range and would drop the mask,
+            // which the verifier needs to see.
+            let bit = core::hint::black_box(lowest.trailing_zeros() as usize) & 63;
+            let term = &hook.term[word * 64 + bit];
+            if term.policy == self.settled {
+                continue;
+            }
+            self.settled = term.policy;
+            if must & lowest == 0 {
+                self.undecided = true;
+            } else if term.verdict > self.strongest {
+                self.strongest = term.verdict;
+                self.rule = term.rule;
+            }
         }
     }
-    if let Some(verdict) = Verdict::from_number(strongest) {
-        decision.verdict = verdict;
-    }
-    decision
 }

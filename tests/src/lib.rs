@@ -1,1 +1,23 @@
-//! placeholder
+//! End-to-end scenarios of Holdfast and what runs them.
+//!
+//! A [`scenario`] starts the real binary, does things on the machine and looks at what the sensor
+//! says and does. The same `scenario` binary runs them natively and, as `/init`, in guest kernels;
+//! the `guest` binary boots those kernels and prints the table of results.
+//!
+//! * what a scenario has in its hands: [`bench`], [`sensor`], [`events`], [`command`], [`act`], [`load`]
+//! * what runs it: [`runner`] (one process each, with a time limit), [`init`] (pid 1 of a guest)
+//! * where it applies: [`place`]
+//! * the host side of guests: [`guest`]
+
+pub mod act;
+pub mod bench;
+pub mod command;
+pub mod events;
+pub mod guest;
+pub mod init;
+pub mod load;
+pub mod place;
+pub mod report;
+pub mod runner;
+pub mod scenario;
+pub mod sensor;

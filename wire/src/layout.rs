@@ -79,6 +79,7 @@ layout! {
     file_path: "file"."f_path";
     file_inode: "file"."f_inode";
     file_flags: "file"."f_flags";
+    file_mode: "file"."f_mode";
     file_private_data: "file"."private_data";
     path_mnt: "path"."mnt";
     path_dentry: "path"."dentry";
