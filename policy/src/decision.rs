@@ -25,7 +25,10 @@ impl Candidates {
         for word in 0..WORDS {
             must[word] &= !hook.uncertain[word];
         }
-        Self { may: hook.all, must }
+        Self {
+            may: hook.all,
+            must,
+        }
     }
 
     /// Keeps the terms in `vector`: the result of a lookup.

@@ -68,7 +68,12 @@ impl Tag {
     /// The tag of `dimension` at the hook of `kind`.
     #[must_use]
     pub const fn new(generation: u32, kind: Kind, dimension: Dimension) -> Self {
-        Self { generation: generation as u8, hook: kind as u8, dimension: dimension as u8, reserved: 0 }
+        Self {
+            generation: generation as u8,
+            hook: kind as u8,
+            dimension: dimension as u8,
+            reserved: 0,
+        }
     }
 
     /// The tag of the table that turns an executable's path into its class.
@@ -184,7 +189,12 @@ impl HookTable {
         unlisted: [[0; WORDS]; DIMENSIONS],
         conditioned: [[0; WORDS]; DIMENSIONS],
         access: [[0; WORDS]; 4],
-        term: [Term { policy: 0, rule: 0, verdict: 0, reserved: [0; 3] }; TERMS],
+        term: [Term {
+            policy: 0,
+            rule: 0,
+            verdict: 0,
+            reserved: [0; 3],
+        }; TERMS],
     };
 }
 

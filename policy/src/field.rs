@@ -1,0 +1,497 @@
+//! The field table: what expressions can ask about, and how it is read from an event.
+//!
+//! The names in expressions are the names in events. A field that an event does not have is
+//! [`Value::Absent`]; a list field is never absent, only empty.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+use holdfast_wire::Kind;
+
+use crate::table::Dimension;
+
+mod event;
+mod recorded;
+
+pub use recorded::{Recorded, Unrecognised};
+
+/// A set of kinds of events, one bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Kinds(u64);
+
+impl Kinds {
+    /// No kind.
+    pub const NONE: Self = Self(0);
+    /// Every kind.
+    pub const ALL: Self = Self::of(Kind::ALL);
+    const FILE: Self = Self::of(&[
+        Kind::FileOpen,
+        Kind::FileCreate,
+        Kind::FileDelete,
+        Kind::FileRename,
+    ]);
+
+    /// Those in `kinds`.
+    #[must_use]
+    pub const fn of(kinds: &[Kind]) -> Self {
+        let mut set = 0;
+        let mut i = 0;
+        while i < kinds.len() {
+            set |= 1 << kinds[i].index();
+            i += 1;
+        }
+        Self(set)
+    }
+
+    /// Whether `kind` is one of them.
+    #[must_use]
+    pub const fn contains(self, kind: Kind) -> bool {
+        self.0 >> kind.index() & 1 == 1
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether it has none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds `kind`.
+    pub const fn insert(&mut self, kind: Kind) {
+        self.0 |= 1 << kind.index();
+    }
+
+    /// Its kinds, in the order of their numbers.
+    pub fn iter(self) -> impl Iterator<Item = Kind> {
+        Kind::ALL
+            .iter()
+            .copied()
+            .filter(move |kind| self.contains(*kind))
+    }
+}
+
+impl FromIterator<Kind> for Kinds {
+    fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> Self {
+        let mut set = Self::NONE;
+        kinds.into_iter().for_each(|kind| set.insert(kind));
+        set
+    }
+}
+
+/// The type of a field or an expression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// `bool`
+    Bool,
+    /// `int`, 64 bits, signed.
+    Int,
+    /// `string`
+    String,
+    /// An IPv4 or IPv6 address; compares with string literals that are one.
+    Ip,
+    /// `list(string)`
+    Strings,
+    /// `list(int)`: only literals are.
+    Ints,
+    /// `list(process)`: a process has the fields of `process.…` that [`Part`] names.
+    Processes,
+}
+
+impl Type {
+    /// The name that errors use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::String => "string",
+            Self::Ip => "ip",
+            Self::Strings => "list(string)",
+            Self::Ints => "list(int)",
+            Self::Processes => "list(process)",
+        }
+    }
+}
+
+/// The value of a field, borrowed from the event where it can be.
+#[derive(Clone, Debug)]
+pub enum Value<'a> {
+    /// The event does not have it.
+    Absent,
+    /// See [`Type::Bool`].
+    Bool(bool),
+    /// See [`Type::Int`].
+    Int(i64),
+    /// See [`Type::String`].
+    String(Cow<'a, str>),
+    /// See [`Type::Ip`].
+    Ip(IpAddr),
+    /// See [`Type::Strings`].
+    Strings(Strings<'a>),
+    /// See [`Type::Ints`].
+    Ints(&'a [i64]),
+    /// See [`Type::Processes`].
+    Processes(&'a dyn ProcessList),
+}
+
+impl<'a> Value<'a> {
+    /// The string, or absent.
+    #[must_use]
+    pub fn string(value: Option<&'a str>) -> Self {
+        value.map_or(Self::Absent, |value| Self::String(Cow::Borrowed(value)))
+    }
+
+    /// The number, or absent where there is none or it does not fit an `int`.
+    #[must_use]
+    pub fn int<T: TryInto<i64>>(value: Option<T>) -> Self {
+        value
+            .and_then(|value| value.try_into().ok())
+            .map_or(Self::Absent, Self::Int)
+    }
+
+    /// Whether there is something: `has()`. An empty list is nothing.
+    #[must_use]
+    pub fn is_present(&self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Strings(list) => list.len() > 0,
+            Self::Ints(list) => !list.is_empty(),
+            Self::Processes(list) => list.count() > 0,
+            Self::Bool(_) | Self::Int(_) | Self::String(_) | Self::Ip(_) => true,
+        }
+    }
+}
+
+/// As messages show it: lists separated by spaces, nothing for what is absent.
+impl fmt::Display for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => Ok(()),
+            Self::Bool(value) => value.fmt(f),
+            Self::Int(value) => value.fmt(f),
+            Self::String(value) => f.write_str(value),
+            Self::Ip(value) => value.fmt(f),
+            Self::Strings(list) => separated(f, list.iter()),
+            Self::Ints(list) => separated(f, list.iter()),
+            Self::Processes(list) => separated(
+                f,
+                (0..list.count()).map(|index| list.part(index, Part::Executable)),
+            ),
+        }
+    }
+}
+
+fn separated<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    items: impl Iterator<Item = T>,
+) -> fmt::Result {
+    for (index, item) in items.enumerate() {
+        if index > 0 {
+            f.write_str(" ")?;
+        }
+        item.fmt(f)?;
+    }
+    Ok(())
+}
+
+/// A borrowed list of strings, in whichever form the event has it.
+#[derive(Clone, Copy, Debug)]
+pub enum Strings<'a> {
+    /// As owned strings.
+    Owned(&'a [String]),
+    /// As names known at compile time.
+    Names(&'a [&'static str]),
+    /// As JSON; what is not a string counts as the empty string.
+    Json(&'a [serde_json::Value]),
+}
+
+impl<'a> Strings<'a> {
+    /// No strings.
+    pub const EMPTY: Self = Self::Names(&[]);
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        match self {
+            Self::Owned(list) => list.len(),
+            Self::Names(list) => list.len(),
+            Self::Json(list) => list.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The one at `index`; empty beyond the end.
+    #[must_use]
+    pub fn at(self, index: usize) -> &'a str {
+        match self {
+            Self::Owned(list) => list.get(index).map(String::as_str),
+            Self::Names(list) => list.get(index).copied(),
+            Self::Json(list) => list.get(index).and_then(serde_json::Value::as_str),
+        }
+        .unwrap_or_default()
+    }
+
+    /// All of them, in order.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        (0..self.len()).map(move |index| self.at(index))
+    }
+}
+
+/// A list of processes: `process.ancestors`.
+pub trait ProcessList: fmt::Debug {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// A field of the one at `index`; absent beyond the end.
+    fn part(&self, index: usize, part: Part) -> Value<'_>;
+}
+
+/// What an expression is evaluated on.
+pub trait Fields {
+    /// The value of `field`, of the field's type or absent; a list is never absent.
+    fn get(&self, field: Field) -> Value<'_>;
+}
+
+macro_rules! named {
+    ($(#[$doc:meta])* $type:ident { $($variant:ident $name:literal $kind:ident $on:expr;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $type { $(#[doc = concat!("`", $name, "`")] $variant,)* }
+
+        impl $type {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name,)* } }
+
+            /// Its type.
+            #[must_use]
+            pub const fn value_type(self) -> Type { match self { $(Self::$variant => Type::$kind,)* } }
+
+            /// The kinds of events that can have it.
+            #[must_use]
+            pub const fn kinds(self) -> Kinds { match self { $(Self::$variant => $on,)* } }
+        }
+    };
+}
+
+named! {
+    /// A field of a process: below `process`, `process.parent`, `holdfast.target`, and of the
+    /// elements of `process.ancestors`.
+    Part {
+        Pid "pid" Int Kinds::ALL;
+        Executable "executable" String Kinds::ALL;
+        Name "name" String Kinds::ALL;
+        Args "args" Strings Kinds::ALL;
+        WorkingDirectory "working_directory" String Kinds::ALL;
+        EntityId "entity_id" String Kinds::ALL;
+        UserId "user.id" String Kinds::ALL;
+        UserName "user.name" String Kinds::ALL;
+        UserEffectiveId "user.effective.id" String Kinds::ALL;
+        GroupId "group.id" String Kinds::ALL;
+        TtyName "tty.name" String Kinds::ALL;
+    }
+}
+
+named! {
+    /// A field of the event that is not a [`Part`] of a process.
+    Plain {
+        EventAction "event.action" String Kinds::ALL;
+        EventOutcome "event.outcome" String Kinds::ALL;
+        HostId "host.id" String Kinds::ALL;
+        HostName "host.name" String Kinds::ALL;
+        ExitCode "process.exit_code" Int Kinds::of(&[Kind::ProcessExit]);
+        ThreadId "process.thread.id" Int Kinds::ALL;
+        Capabilities "process.thread.capabilities.effective" Strings Kinds::ALL;
+        Ancestors "process.ancestors" Processes Kinds::ALL;
+        FilePath "file.path" String Kinds::FILE;
+        FileTargetPath "file.target_path" String Kinds::of(&[Kind::FileRename]);
+        FileInode "file.inode" String Kinds::FILE;
+        FileDevice "file.device" String Kinds::FILE;
+        FileMode "file.mode" String Kinds::FILE;
+        DestinationIp "destination.ip" Ip Kinds::of(&[Kind::NetworkConnect]);
+        DestinationPort "destination.port" Int Kinds::of(&[Kind::NetworkConnect]);
+        NetworkTransport "network.transport" String Kinds::of(&[Kind::NetworkConnect]);
+        NetworkType "network.type" String Kinds::of(&[Kind::NetworkConnect]);
+        Tier "holdfast.tier" String Kinds::ALL;
+        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen]);
+        Signal "holdfast.signal" String Kinds::of(&[Kind::ProcessSignal, Kind::ProcessExit]);
+        LoginUid "holdfast.login_uid" Int Kinds::ALL;
+        CgroupId "holdfast.cgroup_id" Int Kinds::ALL;
+        MountNamespace "holdfast.namespaces.mnt" Int Kinds::ALL;
+        PidNamespace "holdfast.namespaces.pid" Int Kinds::ALL;
+        NetworkNamespace "holdfast.namespaces.net" Int Kinds::ALL;
+        ExecutableDeleted "holdfast.executable.deleted" Bool Kinds::of(&[Kind::ProcessExec]);
+        ExecutableMemfd "holdfast.executable.memfd" Bool Kinds::of(&[Kind::ProcessExec]);
+        ExecutableArgument "holdfast.executable.argument" String Kinds::of(&[Kind::ProcessExec]);
+    }
+}
+
+/// Whose [`Part`] a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// `process`: who did it; at `process.exec` as it is afterwards, with the new executable.
+    Actor,
+    /// `process.parent`
+    Parent,
+    /// `holdfast.target`: the process acted upon.
+    Target,
+}
+
+impl Subject {
+    const ALL: [Self; 3] = [Self::Actor, Self::Parent, Self::Target];
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Actor => "process.",
+            Self::Parent => "process.parent.",
+            Self::Target => "holdfast.target.",
+        }
+    }
+
+    const fn kinds(self) -> Kinds {
+        match self {
+            Self::Actor | Self::Parent => Kinds::ALL,
+            Self::Target => Kinds::of(&[Kind::ProcessSignal, Kind::ProcessFork]),
+        }
+    }
+}
+
+/// A field of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// One that has its own place.
+    Plain(Plain),
+    /// One of a process.
+    Process(Subject, Part),
+}
+
+impl Field {
+    /// `process.executable`
+    pub const EXECUTABLE: Self = Self::Process(Subject::Actor, Part::Executable);
+
+    /// Every field.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let plain = Plain::ALL.iter().copied().map(Self::Plain);
+        plain.chain(Subject::ALL.into_iter().flat_map(|subject| {
+            Part::ALL
+                .iter()
+                .copied()
+                .map(move |part| Self::Process(subject, part))
+        }))
+    }
+
+    /// The name in events and expressions, such as `process.parent.executable`.
+    #[must_use]
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Self::Plain(plain) => plain.name().into(),
+            Self::Process(subject, part) => format!("{}{}", subject.prefix(), part.name()).into(),
+        }
+    }
+
+    /// The field with this name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let plain = Plain::ALL
+            .iter()
+            .find(|plain| plain.name() == name)
+            .copied()
+            .map(Self::Plain);
+        plain.or_else(|| {
+            Subject::ALL.into_iter().find_map(|subject| {
+                let part = Part::from_name(name.strip_prefix(subject.prefix())?)?;
+                Some(Self::Process(subject, part))
+            })
+        })
+    }
+
+    /// Its type.
+    #[must_use]
+    pub const fn value_type(self) -> Type {
+        match self {
+            Self::Plain(plain) => plain.value_type(),
+            Self::Process(_, part) => part.value_type(),
+        }
+    }
+
+    /// The kinds of events that can have it; it is absent from the others.
+    #[must_use]
+    pub const fn kinds(self) -> Kinds {
+        match self {
+            Self::Plain(plain) => plain.kinds(),
+            Self::Process(subject, part) => subject.kinds().and(part.kinds()),
+        }
+    }
+
+    /// By which dimension the kernel programs look it up at the hook of `kind`, if they do.
+    #[must_use]
+    pub fn dimension(self, kind: Kind) -> Option<Dimension> {
+        match self {
+            Self::EXECUTABLE if kind == Kind::ProcessExec => Some(Dimension::Path),
+            Self::EXECUTABLE => Some(Dimension::Executable),
+            Self::Plain(plain) if plain.kinds().contains(kind) => match plain {
+                Plain::FilePath => Some(Dimension::Path),
+                Plain::FileTargetPath => Some(Dimension::TargetPath),
+                Plain::DestinationIp => Some(Dimension::Address),
+                Plain::DestinationPort => Some(Dimension::Port),
+                Plain::Flags => Some(Dimension::Access),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl Part {
+    /// The part with this name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|part| part.name() == name).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_finds_its_field() {
+        for field in Field::all() {
+            assert_eq!(
+                Field::from_name(&field.name()),
+                Some(field),
+                "{}",
+                field.name()
+            );
+        }
+        assert_eq!(Field::from_name("process.parent"), None);
+    }
+
+    #[test]
+    fn exec_looks_the_executable_up_as_its_path() {
+        assert_eq!(
+            Field::EXECUTABLE.dimension(Kind::ProcessExec),
+            Some(Dimension::Path)
+        );
+        assert_eq!(
+            Field::EXECUTABLE.dimension(Kind::FileOpen),
+            Some(Dimension::Executable)
+        );
+        let path = Field::Plain(Plain::FilePath);
+        assert_eq!(path.dimension(Kind::FileOpen), Some(Dimension::Path));
+        assert_eq!(path.dimension(Kind::NetworkConnect), None);
+    }
+}

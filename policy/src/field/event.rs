@@ -1,0 +1,112 @@
+//! Reads fields from an [`Event`], without allocating.
+
+use holdfast_wire::event::{Event, Process};
+
+use super::{Field, Fields, Part, Plain, ProcessList, Strings, Subject, Value};
+
+impl Fields for Event<'_> {
+    fn get(&self, field: Field) -> Value<'_> {
+        match field {
+            Field::Plain(plain) => plain_field(self, plain),
+            Field::Process(subject, part) => {
+                let actor = self.process.as_ref();
+                let process = match subject {
+                    Subject::Actor => actor,
+                    Subject::Parent => actor.and_then(|process| process.parent.as_deref()),
+                    Subject::Target => self.holdfast.target.as_deref(),
+                };
+                part_of(process, part)
+            }
+        }
+    }
+}
+
+impl ProcessList for Vec<Process<'_>> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn part(&self, index: usize, part: Part) -> Value<'_> {
+        part_of(self.get(index), part)
+    }
+}
+
+fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
+    let process = event.process.as_ref();
+    let thread = process.and_then(|process| process.thread.as_ref());
+    let file = event.file.as_ref();
+    let destination = event.destination.as_ref();
+    let network = event.network.as_ref();
+    let holdfast = &event.holdfast;
+    let executable = holdfast.executable.as_ref();
+    let namespace = |number: Option<u32>| Value::int(number.filter(|number| *number != 0));
+    let namespaces = holdfast.namespaces;
+    match plain {
+        Plain::EventAction => Value::string(Some(event.event.action)),
+        Plain::EventOutcome => Value::string(Some(event.event.outcome)),
+        Plain::HostId => Value::string(event.host.map(|host| host.id.as_str())),
+        Plain::HostName => Value::string(event.host.map(|host| host.name.as_str())),
+        Plain::ExitCode => Value::int(process.and_then(|process| process.exit_code)),
+        Plain::ThreadId => Value::int(thread.map(|thread| thread.id)),
+        Plain::Capabilities => Value::Strings(
+            thread
+                .and_then(|thread| thread.capabilities.as_ref())
+                .map_or(Strings::EMPTY, |set| Strings::Names(&set.effective)),
+        ),
+        Plain::Ancestors => match process {
+            Some(process) => Value::Processes(&process.ancestors),
+            None => Value::Processes(const { &Vec::<Process<'static>>::new() }),
+        },
+        Plain::FilePath => Value::string(file.and_then(|file| file.path.as_deref())),
+        Plain::FileTargetPath => Value::string(file.and_then(|file| file.target_path.as_deref())),
+        Plain::FileInode => Value::string(file.and_then(|file| file.inode.as_deref())),
+        Plain::FileDevice => Value::string(file.and_then(|file| file.device.as_deref())),
+        Plain::FileMode => Value::string(file.and_then(|file| file.mode.as_deref())),
+        Plain::DestinationIp => destination.map_or(Value::Absent, |peer| Value::Ip(peer.ip)),
+        Plain::DestinationPort => Value::int(destination.map(|peer| peer.port)),
+        Plain::NetworkTransport => {
+            Value::string(network.and_then(|network| network.transport.as_deref()))
+        }
+        Plain::NetworkType => Value::string(network.map(|network| network.family)),
+        Plain::Tier => Value::string(holdfast.tier),
+        Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
+        Plain::Signal => Value::string(holdfast.signal.as_deref()),
+        Plain::LoginUid => Value::int(holdfast.login_uid),
+        Plain::CgroupId => Value::int(holdfast.cgroup_id),
+        Plain::MountNamespace => namespace(namespaces.map(|namespaces| namespaces.mnt)),
+        Plain::PidNamespace => namespace(namespaces.map(|namespaces| namespaces.pid)),
+        Plain::NetworkNamespace => namespace(namespaces.map(|namespaces| namespaces.net)),
+        Plain::ExecutableDeleted => executable.map_or(Value::Absent, |it| Value::Bool(it.deleted)),
+        Plain::ExecutableMemfd => executable.map_or(Value::Absent, |it| Value::Bool(it.memfd)),
+        Plain::ExecutableArgument => {
+            Value::string(executable.and_then(|it| it.argument.as_deref()))
+        }
+    }
+}
+
+fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
+    let Some(process) = process else {
+        return if part == Part::Args {
+            Value::Strings(Strings::EMPTY)
+        } else {
+            Value::Absent
+        };
+    };
+    let user = process.user.as_ref();
+    match part {
+        Part::Pid => Value::Int(process.pid.into()),
+        Part::Executable => Value::string(process.executable.as_deref()),
+        Part::Name => Value::string(process.name.as_deref()),
+        Part::Args => Value::Strings(Strings::Owned(&process.args)),
+        Part::WorkingDirectory => Value::string(process.working_directory.as_deref()),
+        Part::EntityId => Value::string(process.entity_id.as_deref()),
+        Part::UserId => Value::string(user.map(|user| user.id.as_str())),
+        Part::UserName => Value::string(user.and_then(|user| user.name.as_deref())),
+        Part::UserEffectiveId => Value::string(
+            user.and_then(|user| user.effective.as_ref())
+                .map(|id| id.id.as_str()),
+        ),
+        Part::GroupId => Value::string(process.group.as_ref().map(|group| group.id.as_str())),
+        Part::TtyName => Value::string(process.tty.as_ref().map(|tty| tty.name.as_ref())),
+    }
+}

@@ -1,0 +1,274 @@
+//! What is in force: the rules of all policies, and the tables that the kernel programs look up.
+
+use std::fmt;
+
+use holdfast_wire::Kind;
+use holdfast_wire::control::Verdict;
+use holdfast_wire::event;
+
+use crate::document::Mode;
+use crate::field::Kinds;
+use crate::message::Template;
+use crate::table::{self, AddressKey, Dimension, HookTable, PathKey, PortKey, Tag, Vector};
+use crate::throttle::Throttle;
+
+/// All policies of one epoch, compiled.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) epoch: u32,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) by_kind: [Vec<u16>; table::HOOKS],
+    pub(crate) reported: Kinds,
+    pub(crate) tables: Tables,
+}
+
+/// A rule in force.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its id within the policy.
+    pub id: String,
+    /// Its name for people; the id where it has none.
+    pub name: String,
+    /// Name of its policy.
+    pub ruleset: String,
+    /// Index of its policy.
+    pub policy: u16,
+    /// The mode in force: the policy's, capped by the sensor's.
+    pub mode: Mode,
+    /// What the rule asks for.
+    pub action: Verdict,
+    /// What follows from that in this mode.
+    pub verdict: Verdict,
+    /// 1 low, 2 medium, 3 high, 4 critical.
+    pub severity: u8,
+    /// The kinds of events it is tried on.
+    pub on: Kinds,
+    /// ATT&CK ids.
+    pub techniques: Vec<String>,
+    /// ATT&CK pages of these.
+    pub references: Vec<String>,
+    /// What the event says.
+    pub message: Option<Template>,
+    /// How often it may report.
+    pub throttle: Option<Throttle>,
+}
+
+impl Rule {
+    /// `rule.*` of an event that this rule matched.
+    #[must_use]
+    pub fn event(&self) -> event::Rule<'_> {
+        event::Rule {
+            id: &self.id,
+            name: &self.name,
+            ruleset: &self.ruleset,
+            reference: &self.references,
+        }
+    }
+
+    /// `threat.*` of such an event, where the rule names techniques.
+    #[must_use]
+    pub fn threat(&self) -> Option<event::Threat<'_>> {
+        let technique = event::Technique {
+            id: &self.techniques,
+        };
+        (!self.techniques.is_empty()).then_some(event::Threat { technique })
+    }
+}
+
+impl Snapshot {
+    /// Increases with every reload; stands in the records that these tables judged.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The rules of all policies; a rule's index is the one in [`table::Term::rule`].
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule with this index, if there is one.
+    #[must_use]
+    pub fn rule(&self, index: u16) -> Option<&Rule> {
+        self.rules.get(usize::from(index))
+    }
+
+    /// Whether a rule or a subscription asks for events of `kind`: whether to attach its hook.
+    #[must_use]
+    pub fn wants(&self, kind: Kind) -> bool {
+        self.reported.contains(kind) || !self.by_kind[kind.index()].is_empty()
+    }
+
+    /// Whether a subscription asks for every event of `kind`, whatever the rules say.
+    #[must_use]
+    pub const fn reports(&self, kind: Kind) -> bool {
+        self.reported.contains(kind)
+    }
+
+    /// What to write into the kernel's maps.
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+}
+
+/// The contents of the policy maps, for either generation.
+#[derive(Clone, Default)]
+pub struct Tables {
+    /// `HOOKS`: one for every kind, also for those that nothing asks about.
+    pub hooks: Vec<(Kind, Box<HookTable>)>,
+    /// `PATHS`
+    pub paths: Vec<PathEntry>,
+    /// `CLASSES`
+    pub classes: Vec<ClassEntry>,
+    /// `EXECUTABLE_VECTORS`; a class that is not listed for a kind is all zero. Class 0 is listed for
+    /// each kind with a condition on the executable.
+    pub executable_vectors: Vec<ExecutableVector>,
+    /// `ADDRESSES`
+    pub addresses: Vec<AddressEntry>,
+    /// `PORTS`
+    pub ports: Vec<PortEntry>,
+}
+
+/// Sizes only: what the tables hold is for the kernel.
+impl fmt::Debug for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tables")
+            .field("hooks", &self.hooks.len())
+            .field("paths", &self.paths.len())
+            .field("classes", &self.classes.len())
+            .field("executable_vectors", &self.executable_vectors.len())
+            .field("addresses", &self.addresses.len())
+            .field("ports", &self.ports.len())
+            .finish()
+    }
+}
+
+/// What a path is listed by: exact, ending in NUL, or a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathBytes(pub(crate) Vec<u8>);
+
+impl PathBytes {
+    /// The bytes, with the NUL where it is exact; at most [`table::KEY_PATH_BYTES`].
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn key(&self, tag: Tag) -> PathKey {
+        let mut path = [0; table::KEY_PATH_BYTES];
+        let length = self.0.len().min(path.len());
+        path[..length].copy_from_slice(&self.0[..length]);
+        PathKey {
+            bits: 32 + 8 * length as u32,
+            tag,
+            path,
+        }
+    }
+}
+
+/// An entry of `PATHS`.
+#[derive(Clone, Debug)]
+pub struct PathEntry {
+    /// The hook.
+    pub kind: Kind,
+    /// [`Dimension::Path`] or [`Dimension::TargetPath`].
+    pub dimension: Dimension,
+    /// What it is listed by.
+    pub path: PathBytes,
+    /// The terms not ruled out.
+    pub vector: Vector,
+}
+
+impl PathEntry {
+    /// Its key in `generation`.
+    #[must_use]
+    pub fn key(&self, generation: u32) -> PathKey {
+        self.path
+            .key(Tag::new(generation, self.kind, self.dimension))
+    }
+}
+
+/// An entry of `CLASSES`.
+#[derive(Clone, Debug)]
+pub struct ClassEntry {
+    /// What it is listed by.
+    pub path: PathBytes,
+    /// Its class: from 1, below [`table::CLASSES`].
+    pub class: u32,
+}
+
+impl ClassEntry {
+    /// Its key in `generation`.
+    #[must_use]
+    pub fn key(&self, generation: u32) -> PathKey {
+        self.path.key(Tag::executable_class(generation))
+    }
+}
+
+/// An entry of `EXECUTABLE_VECTORS`.
+#[derive(Clone, Debug)]
+pub struct ExecutableVector {
+    /// The hook.
+    pub kind: Kind,
+    /// The class of executables.
+    pub class: u32,
+    /// The terms not ruled out.
+    pub vector: Vector,
+}
+
+impl ExecutableVector {
+    /// Its index in the array, in `generation`.
+    #[must_use]
+    pub const fn index(&self, generation: u32) -> u32 {
+        table::executable_vector_index(generation, self.kind as u32, self.class)
+    }
+}
+
+/// An entry of `ADDRESSES`.
+#[derive(Clone, Debug)]
+pub struct AddressEntry {
+    /// The hook.
+    pub kind: Kind,
+    /// Network order; IPv4 as `::ffff:a.b.c.d`.
+    pub address: [u8; 16],
+    /// Significant bits, up to 128.
+    pub prefix: u32,
+    /// The terms not ruled out.
+    pub vector: Vector,
+}
+
+impl AddressEntry {
+    /// Its key in `generation`.
+    #[must_use]
+    pub const fn key(&self, generation: u32) -> AddressKey {
+        AddressKey {
+            bits: 32 + self.prefix,
+            tag: Tag::new(generation, self.kind, Dimension::Address),
+            address: self.address,
+        }
+    }
+}
+
+/// An entry of `PORTS`.
+#[derive(Clone, Debug)]
+pub struct PortEntry {
+    /// The hook.
+    pub kind: Kind,
+    /// Host order.
+    pub port: u16,
+    /// The terms not ruled out.
+    pub vector: Vector,
+}
+
+impl PortEntry {
+    /// Its key in `generation`.
+    #[must_use]
+    pub const fn key(&self, generation: u32) -> PortKey {
+        PortKey {
+            tag: Tag::new(generation, self.kind, Dimension::Port),
+            port: self.port as u32,
+        }
+    }
+}
