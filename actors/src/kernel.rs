@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 
-use holdfast_policy::compile::Tables;
+use holdfast_policy::snapshot::Tables;
 use holdfast_wire::Kind;
 use holdfast_wire::control::{Counters, Tier};
 use serde::Serialize;

@@ -1,0 +1,105 @@
+//! What the actors are told at start: plain data, filled by the agent's configuration.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use holdfast_policy::document::Mode;
+use holdfast_wire::event;
+
+/// Everything that is set, and does not change while the sensor runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The sensor's mode; only shown (the snapshot's rules already have it in them).
+    pub mode: Mode,
+    /// Globs of `event.action`s that are reported without a rule. Decides about `sensor.*` here; for
+    /// what the kernel sees, the snapshot says what is reported.
+    pub report: Vec<String>,
+    /// What is written to standard output; `None`: nothing.
+    pub stdout: Option<Stdout>,
+    /// The event log; `None`: no log.
+    pub log: Option<Log>,
+    /// Executables that are never killed besides the built-in ones: a path, or the last component
+    /// of one.
+    pub never_kill: Vec<String>,
+    /// Where the sensor is.
+    pub host: Host,
+}
+
+/// Standard output.
+#[derive(Clone, Debug)]
+pub struct Stdout {
+    /// How events are written.
+    pub format: Format,
+    /// Where to; may block (it is polled before it is written to).
+    pub to: Arc<OwnedFd>,
+}
+
+impl Stdout {
+    /// The process's own standard output.
+    ///
+    /// # Errors
+    /// When descriptor 1 is not open.
+    pub fn own(format: Format) -> io::Result<Self> {
+        let to = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+        Ok(Self { format, to: Arc::new(to) })
+    }
+}
+
+/// How events are written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// One line for people.
+    Pretty {
+        /// With ANSI colours.
+        colour: bool,
+    },
+}
+
+/// The rotated event log, `events.jsonl` in a directory that exists.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The directory.
+    pub directory: PathBuf,
+    /// A file is rotated before it would grow beyond this many bytes.
+    pub max_bytes: u64,
+    /// Rotated files kept beside the current one: `events.jsonl.1` (the newest) and so on.
+    pub keep: u32,
+}
+
+/// Where the sensor is: what identifies the host, and where its files are seen.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// `host.*` of every event.
+    pub event: event::Host,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+    /// The host's root directory: `/`, or where it is mounted when the sensor runs in a container.
+    pub root: PathBuf,
+}
+
+impl Host {
+    /// Reads the facts below `root`, the host's root directory.
+    ///
+    /// # Errors
+    /// When the boot id cannot be read: there is no `/proc` at `root`.
+    pub fn read(root: &Path) -> io::Result<Self> {
+        let line = |path: &str| fs::read_to_string(root.join(path)).map(|s| s.trim().to_owned());
+        let boot_id = line("proc/sys/kernel/random/boot_id")?;
+        let id = line("etc/machine-id").ok().filter(|id| !id.is_empty());
+        let event = event::Host {
+            id: id.unwrap_or_else(|| boot_id.clone()),
+            name: line("proc/sys/kernel/hostname")?,
+        };
+        Ok(Self { event, boot_id, root: root.to_owned() })
+    }
+
+    /// A path in the host's `/proc`.
+    #[must_use]
+    pub fn proc(&self) -> PathBuf {
+        self.root.join("proc")
+    }
+}

@@ -1,0 +1,145 @@
+//! What `status` shows. Field names are part of the public interface.
+
+use std::collections::BTreeMap;
+
+use holdfast_wire::ledger::Entry;
+use serde::Serialize;
+
+use crate::kernel::HookReport;
+
+/// The state of the running sensor.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The lowest tier among the attached hooks; `none` when none is.
+    pub tier: &'static str,
+    /// `observe` or `enforce`.
+    pub mode: &'static str,
+    /// Every hook that is wanted was attached, or it is known why not.
+    pub ready: bool,
+    /// When the sensor started, RFC 3339.
+    pub since: String,
+    /// What does not work as it should, oldest first. Empty: all is well.
+    pub degraded: Vec<Degradation>,
+    /// The supervision tree: its root.
+    pub actors: Actor,
+    /// The policies in force.
+    pub policy: Policy,
+    /// What happened to every operation that was seen.
+    pub ledger: Ledger,
+    /// Each hook.
+    pub hooks: Vec<HookReport>,
+    /// The lanes between readers and evaluator, by domain.
+    pub lanes: Vec<Lane>,
+    /// Each sink.
+    pub sinks: Vec<Sink>,
+    /// The process table.
+    pub processes: Processes,
+    /// What the sensor itself uses.
+    pub resources: Resources,
+}
+
+/// Something that does not work as it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Degradation {
+    /// An actor's name, or a hook's action.
+    pub what: String,
+    /// Why, in one line.
+    pub reason: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// An actor and its children.
+#[derive(Clone, Debug, Serialize)]
+pub struct Actor {
+    /// `root`, `reader.process`, …
+    pub name: String,
+    /// What it does at the moment.
+    pub state: ActorState,
+    /// Times it was restarted.
+    pub restarts: u64,
+    /// Why it ended the last time it did.
+    pub last_error: Option<String>,
+    /// The actors it supervises.
+    pub children: Vec<Actor>,
+}
+
+/// What an actor does at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorState {
+    /// It handles messages.
+    Running,
+    /// It ended, and is started again after a delay.
+    Restarting,
+    /// It failed too often, and is left alone for a while.
+    Parked,
+    /// It was stopped.
+    Stopped,
+}
+
+/// The policies in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Policy {
+    /// Number of the set of policies; increases with every reload.
+    pub revision: u32,
+    /// Rules in it.
+    pub rules: usize,
+}
+
+/// The loss ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ledger {
+    /// By `event.action`.
+    pub kinds: BTreeMap<&'static str, Entry>,
+    /// Records so corrupt that not even their kind is known; skipped.
+    pub unattributed: u64,
+}
+
+/// A lane between a reader and the evaluator.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lane {
+    /// The domain.
+    pub domain: &'static str,
+    /// Batches waiting.
+    pub depth: usize,
+    /// Batches there is room for.
+    pub capacity: usize,
+}
+
+/// A sink. `offered = written + dropped + waiting`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sink {
+    /// `sink.stdout`, `sink.file`.
+    pub name: &'static str,
+    /// Events offered to it.
+    pub offered: u64,
+    /// Events it wrote.
+    pub written: u64,
+    /// Events it did not take since its lane was full, or lost.
+    pub dropped: u64,
+    /// Bytes waiting in its lane.
+    pub depth_bytes: usize,
+    /// Bytes there is room for.
+    pub capacity_bytes: usize,
+}
+
+/// The process table.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Processes {
+    /// Processes in it, those included that exited a short while ago.
+    pub known: usize,
+    /// Processes there is room for.
+    pub capacity: usize,
+}
+
+/// What the sensor itself uses.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Resources {
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// CPU time since its start, milliseconds.
+    pub cpu_ms: u64,
+    /// Open file descriptors.
+    pub open_files: u64,
+}
