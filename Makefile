@@ -1,0 +1,67 @@
+# Each target works on a fresh machine and is quick where there is nothing to do.
+
+export CARGO_TARGET_DIR := $(CURDIR)/target
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+TARGET := $(shell uname -m)-unknown-linux-gnu
+# One file that runs on any distribution, and in a guest that has nothing else.
+STATIC := RUSTFLAGS='-C target-feature=+crt-static' cargo build --target $(TARGET)
+FAST := target/$(TARGET)/fast
+KERNELS ?=
+TESTS ?=
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test test-long setup build guest-test tools-build tools-test kernel-programs \
+	check unit harness native
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: ## build and run in the foreground, observing, with the shipped policies; ARGS='…' for more
+	@[ "$$(id -u)" = 0 ] || { echo "Holdfast watches the kernel, which needs root: sudo make run" >&2; exit 1; }
+	@$(MAKE) --no-print-directory tools-build build
+	@tools/foreground dist/holdfast run --mode observe --policy policies --output pretty $(ARGS)
+
+test: tools-test check unit build harness native guest-test ## everything that must hold: format, lints, unit, scenarios here and in guests
+
+test-long: tools-test build harness ## the scenarios again and again; ROUNDS=N (10)
+	@tools/repeat $(or $(ROUNDS),10) $(FAST)/scenario run "$(TESTS)"
+
+setup: tools-build ## install the tools that building lacks
+
+build: kernel-programs ## the static binary dist/holdfast
+	@$(STATIC) --release --package holdfast
+	@mkdir -p dist
+	@cmp --silent target/$(TARGET)/release/holdfast dist/holdfast || cp target/$(TARGET)/release/holdfast dist/
+
+guest-test: tools-test build harness ## scenarios in guest kernels; KERNELS='5.10 6.1' and TESTS=pattern narrow it
+	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "$(KERNELS)" --tests "$(TESTS)"
+
+tools-build:
+	@tools/setup build
+
+tools-test:
+	@tools/setup test
+
+kernel-programs:
+	@tools/build-ebpf
+
+check: kernel-programs
+	cargo fmt --all --check
+	cargo fmt --manifest-path ebpf/Cargo.toml --check
+	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+	tools/build-ebpf clippy
+	tools/check-dependencies
+
+unit: kernel-programs
+	@if command -v cargo-nextest >/dev/null; then cargo nextest run --workspace; else cargo test --quiet --workspace; fi
+
+# What scenarios need beside the sensor: their runner, and a sensor that can be told to panic.
+harness: kernel-programs
+	@$(STATIC) --profile fast --package holdfast-tests
+	@$(STATIC) --profile fast --package holdfast --features fault-injection
+	@cmp --silent $(FAST)/holdfast target/holdfast-fault || cp $(FAST)/holdfast target/holdfast-fault
+
+native:
+	@$(FAST)/scenario run "$(TESTS)"

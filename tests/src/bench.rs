@@ -1,0 +1,138 @@
+//! What a scenario has in its hands: a directory of its own, programs to run, policies, the sensor.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::report::tail;
+use crate::runner::Setting;
+use crate::sensor::Options;
+
+/// Where busybox is, natively and in guests: one set of commands for both.
+const BUSYBOX: &str = "/bin/busybox";
+/// Lines shown of each of the sensor's logs when a scenario fails.
+const LOG_LINES: usize = 40;
+
+/// The error of a scenario that can't run here.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// The workbench of one scenario.
+#[derive(Debug)]
+pub struct Bench {
+    /// What it runs against.
+    pub setting: Setting,
+    notes: RefCell<Vec<String>>,
+}
+
+impl Bench {
+    /// A bench in the setting's directory.
+    pub fn new(setting: Setting) -> Result<Self> {
+        fs::create_dir_all(&setting.dir)
+            .with_context(|| format!("create {}", setting.dir.display()))?;
+        Ok(Self {
+            setting,
+            notes: RefCell::default(),
+        })
+    }
+
+    /// A path in the scenario's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.setting.dir.join(name)
+    }
+
+    /// Something measured that the results should show.
+    pub fn note(&self, note: String) {
+        self.notes.borrow_mut().push(note);
+    }
+
+    /// All that was noted.
+    pub fn notes(&self) -> String {
+        self.notes.borrow().join("; ")
+    }
+
+    /// Writes a file and returns its path.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Writes a policy with these rules, in enforce mode, and returns its file.
+    pub fn policy(&self, name: &str, rules: &Value) -> Result<PathBuf> {
+        let document = serde_json::json!({
+            "apiVersion": "holdfast/v1", "kind": "Policy", "name": name, "mode": "enforce", "rules": rules,
+        });
+        self.file(&format!("{name}.json"), document.to_string())
+    }
+
+    /// A busybox applet.
+    pub fn busybox(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BUSYBOX);
+        command.args(args);
+        command
+    }
+
+    /// A program of the scenario's own: busybox under another path, so that a rule can name it
+    /// without naming anything else on the machine. The applet is its first argument.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::copy(BUSYBOX, &path)
+            .with_context(|| format!("copy {BUSYBOX} to {}", path.display()))?;
+        make_executable(&path)?;
+        Ok(path)
+    }
+
+    /// One of the deeds of [`crate::act`], done by this program in a process of its own.
+    pub fn act(&self, deed: &[&str]) -> Command {
+        // Without /proc there is no scenario at all.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("act").args(deed);
+        command
+    }
+
+    /// The sensor under test, with everything it writes in the scenario's directory.
+    pub fn sensor(&self) -> Options<'_> {
+        Options::new(self)
+    }
+
+    /// Writes the end of each of the sensor's logs to stderr.
+    pub fn show_logs(&self) {
+        for entry in fs::read_dir(&self.setting.dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let path = entry.path();
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "stderr")
+            {
+                eprintln!("--- {}", path.display());
+                for line in tail(&fs::read(&path).unwrap_or_default(), LOG_LINES) {
+                    eprintln!("{line}");
+                }
+            }
+        }
+    }
+}
+
+/// Lets a file be executed.
+pub fn make_executable(path: &Path) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("make {} executable", path.display()))
+}

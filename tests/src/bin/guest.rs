@@ -1,0 +1,61 @@
+//! Boots guest kernels, runs the scenarios in them and prints the table of results.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use holdfast_tests::guest::initramfs::Content;
+use holdfast_tests::guest::matrix::{self, Request};
+
+const USAGE: &str = "usage: guest --scenario FILE [--kernels 'VERSION…'] [--tests PATTERN] \
+    [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR]";
+
+fn main() -> ExitCode {
+    match request().and_then(|request| matrix::run(&request)) {
+        Ok(results) => {
+            let totals = results.totals();
+            print!("\n{results}\n{totals}\n");
+            if totals.good() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("guest: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn request() -> Result<Request> {
+    let mut request = Request {
+        kernels: Vec::new(),
+        tests: String::new(),
+        content: Content {
+            busybox: PathBuf::from("/bin/busybox"),
+            holdfast: PathBuf::from("dist/holdfast"),
+            fault: PathBuf::from("target/holdfast-fault"),
+            scenario: PathBuf::new(),
+            policies: PathBuf::from("policies"),
+        },
+        dir: PathBuf::from("target/guest"),
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(name) = args.next() {
+        let value = args
+            .next()
+            .with_context(|| format!("{name} needs a value\n{USAGE}"))?;
+        match name.as_str() {
+            "--kernels" => request.kernels = value.split_whitespace().map(str::to_owned).collect(),
+            "--tests" => request.tests = value,
+            "--holdfast" => request.content.holdfast = value.into(),
+            "--fault" => request.content.fault = value.into(),
+            "--scenario" => request.content.scenario = value.into(),
+            "--policies" => request.content.policies = value.into(),
+            "--dir" => request.dir = value.into(),
+            _ => bail!("unknown option {name}\n{USAGE}"),
+        }
+    }
+    Ok(request)
+}

@@ -1,0 +1,8 @@
+//! The host's side of guest kernels: which are booted, with what inside, and what came of it.
+
+pub mod initramfs;
+pub mod machine;
+pub mod matrix;
+
+/// Where a guest finds its plan: the place on the first line, a scenario's name on each further one.
+pub const PLAN: &str = "/plan";

@@ -1,0 +1,174 @@
+//! The guest's file system: a cpio archive (newc) with busybox, the sensor and the scenarios.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::PLAN;
+
+const DIRECTORY: u32 = 0o040_755;
+const PROGRAM: u32 = 0o100_755;
+const FILE: u32 = 0o100_644;
+const SECRET: u32 = 0o100_640;
+const CONSOLE: u32 = 0o020_600;
+
+/// Users as a small server has them, so that names appear in events.
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+const SHADOW: &str = "root:*:19000:0:99999:7:::\n";
+
+/// What goes into every guest.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// The static busybox.
+    pub busybox: PathBuf,
+    /// The sensor.
+    pub holdfast: PathBuf,
+    /// The sensor with `fault-injection`.
+    pub fault: PathBuf,
+    /// The scenarios, which are `/init` too.
+    pub scenario: PathBuf,
+    /// The shipped policies.
+    pub policies: PathBuf,
+}
+
+impl Content {
+    /// The archive without a plan; an archive with the plan is appended for each boot.
+    pub fn archive(&self) -> Result<Vec<u8>> {
+        let mut archive = Archive::default();
+        // The kernel opens it for init before anything is mounted.
+        archive.device("/dev/console", CONSOLE, (5, 1));
+        archive.copy("/init", PROGRAM, &self.scenario)?;
+        archive.copy("/bin/busybox", PROGRAM, &self.busybox)?;
+        archive.copy("/usr/bin/holdfast", PROGRAM, &self.holdfast)?;
+        if self.fault.exists() {
+            archive.copy("/usr/bin/holdfast-fault", PROGRAM, &self.fault)?;
+        }
+        archive.directory("/usr/share/holdfast/policies");
+        for entry in fs::read_dir(&self.policies).into_iter().flatten() {
+            let entry = entry.with_context(|| format!("list {}", self.policies.display()))?;
+            let name = entry.file_name();
+            let target = format!("/usr/share/holdfast/policies/{}", name.to_string_lossy());
+            archive.copy(&target, FILE, &entry.path())?;
+        }
+        archive.file("/etc/passwd", FILE, PASSWD.as_bytes());
+        archive.file("/etc/group", FILE, GROUP.as_bytes());
+        archive.file("/etc/shadow", SECRET, SHADOW.as_bytes());
+        Ok(archive.finish())
+    }
+}
+
+/// An archive that holds nothing but a plan.
+pub fn plan(place: &str, scenarios: &[&str]) -> Vec<u8> {
+    let mut archive = Archive::default();
+    let lines: Vec<&str> = std::iter::once(place)
+        .chain(scenarios.iter().copied())
+        .collect();
+    archive.file(PLAN, FILE, (lines.join("\n") + "\n").as_bytes());
+    archive.finish()
+}
+
+#[derive(Default)]
+struct Archive {
+    bytes: Vec<u8>,
+    directories: BTreeSet<String>,
+    entries: u32,
+}
+
+impl Archive {
+    fn copy(&mut self, path: &str, mode: u32, from: &Path) -> Result<()> {
+        let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
+        self.file(path, mode, &content);
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, mode: u32, content: &[u8]) {
+        self.parents(path);
+        self.entry(path, mode, (0, 0), content);
+    }
+
+    fn device(&mut self, path: &str, mode: u32, number: (u32, u32)) {
+        self.parents(path);
+        self.entry(path, mode, number, &[]);
+    }
+
+    fn directory(&mut self, path: &str) {
+        self.parents(path);
+        if self.directories.insert(path.to_owned()) {
+            self.entry(path, DIRECTORY, (0, 0), &[]);
+        }
+    }
+
+    fn parents(&mut self, path: &str) {
+        if let Some((parent, _)) = path
+            .rsplit_once('/')
+            .filter(|(parent, _)| !parent.is_empty())
+        {
+            self.directory(parent);
+        }
+    }
+
+    fn entry(&mut self, path: &str, mode: u32, device: (u32, u32), content: &[u8]) {
+        self.entries += 1;
+        let name = path.trim_start_matches('/');
+        let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
+        // inode, mode, uid, gid, links, mtime, size, device of the file system, device, name, checksum
+        let fields = [
+            self.entries,
+            mode,
+            0,
+            0,
+            1,
+            0,
+            size,
+            0,
+            0,
+            device.0,
+            device.1,
+            name_size,
+            0,
+        ];
+        self.bytes.extend(b"070701");
+        for field in fields {
+            self.bytes.extend(format!("{field:08x}").bytes());
+        }
+        self.bytes.extend(name.bytes());
+        self.bytes.push(0);
+        self.pad();
+        self.bytes.extend(content);
+        self.pad();
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn finish(mut self) -> Vec<u8> {
+        self.entry("TRAILER!!!", 0, (0, 0), &[]);
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_is_aligned_and_names_each_directory_once() {
+        let mut archive = Archive::default();
+        archive.file("/a/b/one", FILE, b"1");
+        archive.file("/a/b/two", FILE, b"22222");
+        let bytes = archive.finish();
+        assert_eq!(bytes.len() % 4, 0);
+        let text = String::from_utf8_lossy(&bytes);
+        assert_eq!(
+            text.matches("070701").count(),
+            5,
+            "a, a/b, one, two, trailer"
+        );
+        assert!(text.contains("a/b/two\0") && text.contains("TRAILER!!!\0"));
+    }
+}

@@ -1,0 +1,236 @@
+//! The matrix: which guests are booted, two at a time, and the table of what came of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::initramfs::Content;
+use super::machine::Machine;
+use crate::place::Place;
+use crate::report::{Outcome, Totals, Verdict};
+use crate::scenario::{self, Scenario};
+
+/// The guests of a full run: each kernel as shipped, and the variants that change what a tier can do.
+const GUESTS: [&str; 7] = [
+    "5.10",
+    "5.10+lsm",
+    "6.1",
+    "6.1+nobtf",
+    "6.1+preempt",
+    "6.12",
+    "7",
+];
+/// Guests at once; each has two virtual CPUs.
+const AT_ONCE: usize = 2;
+
+/// What is to be run where.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Kernels (`6.1` means all its variants) or single guests; empty for all.
+    pub kernels: Vec<String>,
+    /// Which scenarios, as for [`scenario::matching`].
+    pub tests: String,
+    /// What goes into the guests.
+    pub content: Content,
+    /// Where consoles and results are kept.
+    pub dir: PathBuf,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Results(BTreeMap<(usize, &'static str), Outcome>, Vec<Place>);
+
+/// The guests that these words name.
+fn places(words: &[String]) -> Result<Vec<Place>> {
+    if words.is_empty() {
+        return GUESTS.iter().map(|name| name.parse()).collect();
+    }
+    let mut chosen = Vec::new();
+    for word in words {
+        let variants: Vec<&str> = GUESTS
+            .into_iter()
+            .filter(|name| name.split('+').next() == Some(word.as_str()))
+            .collect();
+        // A kernel outside the matrix is booted as it is shipped.
+        let names = if variants.is_empty() {
+            vec![word.as_str()]
+        } else {
+            variants
+        };
+        for name in names {
+            let place: Place = name.parse()?;
+            ensure!(place.is_guest(), "'{name}' is no guest kernel");
+            if !chosen.contains(&place) {
+                chosen.push(place);
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// Fetches what is missing, boots the guests and tells of each outcome as it comes.
+pub fn run(request: &Request) -> Result<Results> {
+    let places = places(&request.kernels)?;
+    let mut queue = VecDeque::new();
+    for (index, place) in places.iter().enumerate() {
+        let scenarios = scenario::matching(&request.tests, place);
+        if !scenarios.is_empty() {
+            let machine = Machine {
+                kernel: kernel(place)?,
+                dir: request.dir.join(place.to_string()),
+                place: place.clone(),
+            };
+            queue.push_back((index, machine, scenarios));
+        }
+    }
+    if queue.is_empty() {
+        bail!("no scenario for these guests matches '{}'", request.tests);
+    }
+    let archive = request
+        .content
+        .archive()
+        .context("pack the guests' file system")?;
+    let queue = Mutex::new(queue);
+    let outcomes = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE)
+            .map(|_| scope.spawn(|| work(&queue, &archive, &outcomes)))
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))
+    })?;
+    Ok(Results(
+        outcomes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
+        places,
+    ))
+}
+
+type Job = (usize, Machine, Vec<&'static Scenario>);
+
+fn work(
+    queue: &Mutex<VecDeque<Job>>,
+    archive: &[u8],
+    outcomes: &Mutex<BTreeMap<(usize, &'static str), Outcome>>,
+) -> Result<()> {
+    loop {
+        let next = queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some((index, machine, scenarios)) = next else {
+            return Ok(());
+        };
+        machine.run(archive, &scenarios, |outcome| {
+            tell(&machine.place, &outcome);
+            let name = scenarios
+                .iter()
+                .find(|scenario| scenario.name == outcome.scenario);
+            if let Some(scenario) = name {
+                let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+                outcomes.insert((index, scenario.name), outcome);
+            }
+        })?;
+    }
+}
+
+fn tell(place: &Place, outcome: &Outcome) {
+    let Outcome {
+        scenario,
+        verdict,
+        took,
+        reason,
+        log,
+    } = outcome;
+    let seconds = took.as_secs_f64();
+    let place = place.to_string();
+    // One call, so that two guests' lines don't mix.
+    let log: String = log.iter().map(|line| format!("    | {line}\n")).collect();
+    print!(
+        "{place:<12} {scenario:<28} {:<8} {seconds:>6.1} s  {reason}\n{log}",
+        verdict.word()
+    );
+}
+
+/// The kernel's image, from the cache or fetched into it.
+fn kernel(place: &Place) -> Result<PathBuf> {
+    let Place::Guest { kernel, .. } = place else {
+        bail!("{place} has no kernel to boot")
+    };
+    let output = Command::new("tools/fetch-kernel")
+        .arg(kernel)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start tools/fetch-kernel (run from the repository's root)")?;
+    ensure!(output.status.success(), "kernel {kernel} could not be had");
+    let path = String::from_utf8(output.stdout).context("read what tools/fetch-kernel said")?;
+    Ok(PathBuf::from(path.trim_end()).join("vmlinuz"))
+}
+
+impl Results {
+    /// How many ended how.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.0
+            .values()
+            .for_each(|outcome| totals.add(outcome.verdict));
+        totals
+    }
+}
+
+/// The table: a row for each scenario, a column for each guest.
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(outcomes, places) = self;
+        write!(f, "{:<28}", "")?;
+        for place in places {
+            write!(f, " {:>11}", place.to_string())?;
+        }
+        for scenario in scenario::all() {
+            let row: Vec<Option<Verdict>> = (0..places.len())
+                .map(|index| Some(outcomes.get(&(index, scenario.name))?.verdict))
+                .collect();
+            if row.iter().all(Option::is_none) {
+                continue;
+            }
+            write!(f, "\n{:<28}", scenario.name)?;
+            for verdict in row {
+                write!(f, " {:>11}", verdict.map_or("-", Verdict::word))?;
+            }
+        }
+        writeln!(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(words: &[&str]) -> Vec<String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        places(&words)
+            .unwrap()
+            .iter()
+            .map(Place::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn a_kernel_means_its_variants_and_a_guest_only_itself() {
+        assert_eq!(names(&["5.10"]), ["5.10", "5.10+lsm"]);
+        assert_eq!(
+            names(&["6.1+nobtf", "6.1"]),
+            ["6.1+nobtf", "6.1", "6.1+preempt"]
+        );
+        assert_eq!(names(&["6.16"]), ["6.16"]);
+        assert_eq!(names(&[]).len(), GUESTS.len());
+        assert!(places(&["native".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! Where a scenario runs: on this machine, or in a guest with a given kernel and variant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+/// How a guest differs from the kernel as its distribution ships it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// As shipped.
+    Stock,
+    /// `bpf` added to the active LSMs, where the distribution leaves it out.
+    BpfLsm,
+    /// `/sys/kernel/btf` hidden, as on a kernel built without it.
+    NoBtf,
+    /// Fully preemptible: programs are interrupted by programs.
+    Preempt,
+}
+
+impl Variant {
+    const ALL: [Self; 4] = [Self::Stock, Self::BpfLsm, Self::NoBtf, Self::Preempt];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Stock => "",
+            Self::BpfLsm => "+lsm",
+            Self::NoBtf => "+nobtf",
+            Self::Preempt => "+preempt",
+        }
+    }
+
+    /// What is added to the kernel's command line.
+    pub fn command_line(self) -> &'static str {
+        match self {
+            Self::Stock | Self::NoBtf => "",
+            Self::BpfLsm => "lsm=lockdown,yama,loadpin,safesetid,integrity,apparmor,bpf",
+            Self::Preempt => "preempt=full",
+        }
+    }
+}
+
+/// One place; its text form (`native`, `6.1`, `6.1+nobtf`) is its name everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// This machine, whatever its kernel can do.
+    Native,
+    /// A guest kernel.
+    Guest {
+        /// The version as asked for: `6.1`, or `7` for the newest 7.x.
+        kernel: String,
+        /// How it differs from the stock kernel.
+        variant: Variant,
+    },
+}
+
+impl Place {
+    /// Whether this is a guest, where nothing but the scenario runs.
+    pub fn is_guest(&self) -> bool {
+        matches!(self, Self::Guest { .. })
+    }
+
+    /// Whether this is a guest with this variant.
+    pub fn is_variant(&self, wanted: Variant) -> bool {
+        matches!(self, Self::Guest { variant, .. } if *variant == wanted)
+    }
+
+    /// Whether this is a guest of this version as shipped.
+    pub fn is_stock(&self, version: &str) -> bool {
+        matches!(self, Self::Guest { kernel, variant: Variant::Stock } if kernel == version)
+    }
+
+    /// The best tier that the kernel has, which is the one the sensor must come up in.
+    /// Unknown natively: it depends on the machine.
+    pub fn best_tier(&self) -> Option<&'static str> {
+        match self {
+            Self::Native => None,
+            Self::Guest {
+                variant: Variant::NoBtf,
+                ..
+            } => Some("kprobe"),
+            Self::Guest {
+                kernel,
+                variant: Variant::Stock,
+            } if kernel == "5.10" => Some("fmod_ret"),
+            Self::Guest { .. } => Some("lsm"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Native => f.write_str("native"),
+            Self::Guest { kernel, variant } => write!(f, "{kernel}{}", variant.suffix()),
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "native" {
+            return Ok(Self::Native);
+        }
+        let plus = text.find('+').unwrap_or(text.len());
+        let (kernel, suffix) = text.split_at(plus);
+        if kernel.is_empty() || !kernel.chars().all(|c| c.is_ascii_digit() || c == '.') {
+            bail!("'{text}' is no place: give a kernel version such as 6.1, or 6.1+nobtf");
+        }
+        let variant = Variant::ALL
+            .into_iter()
+            .find(|variant| variant.suffix() == suffix)
+            .with_context(|| format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt"))?;
+        Ok(Self::Guest {
+            kernel: kernel.to_owned(),
+            variant,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_its_text() {
+        for text in [
+            "native",
+            "5.10",
+            "5.10+lsm",
+            "6.1+nobtf",
+            "6.12+preempt",
+            "7",
+        ] {
+            assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused() {
+        for text in ["", "+lsm", "six", "6.1+", "6.1+fast"] {
+            assert!(text.parse::<Place>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! All scenarios: one file per theme, one entry here or there per claim about the sensor.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::bench::Bench;
+use crate::place::Place;
+
+pub mod harness;
+
+/// Emulated guests are slower than the machine by about this much; limits grow with it.
+const GUEST_SLOWNESS: u32 = 4;
+
+/// A claim about the sensor and how it is tried.
+#[derive(Debug)]
+pub struct Scenario {
+    /// What it is called on command lines and in tables.
+    pub name: &'static str,
+    /// The claim, in one line.
+    pub about: &'static str,
+    /// Where it is tried.
+    pub at: fn(&Place) -> bool,
+    /// How long it may take natively.
+    pub seconds: u64,
+    /// Tries it.
+    pub run: fn(&Bench) -> Result<()>,
+}
+
+impl Scenario {
+    /// How long it may take at this place.
+    pub fn limit(&self, place: &Place) -> Duration {
+        Duration::from_secs(self.seconds) * if place.is_guest() { GUEST_SLOWNESS } else { 1 }
+    }
+}
+
+/// Every scenario, in the order they run.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    [harness::SCENARIOS].into_iter().flatten()
+}
+
+/// The scenario of this name.
+pub fn find(name: &str) -> Result<&'static Scenario> {
+    all()
+        .find(|scenario| scenario.name == name)
+        .with_context(|| format!("no scenario '{name}'"))
+}
+
+/// The scenarios that apply at a place and match: an empty pattern matches all, otherwise one of its
+/// comma-separated parts must occur in the name. Those that fail on purpose must be named in full.
+pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
+    let parts: Vec<&str> = pattern.split(',').filter(|part| !part.is_empty()).collect();
+    let wanted = |scenario: &Scenario| {
+        if harness::on_purpose(scenario) {
+            return parts.contains(&scenario.name);
+        }
+        parts.is_empty() || parts.iter().any(|part| scenario.name.contains(part))
+    };
+    all()
+        .filter(|scenario| (scenario.at)(place) && wanted(scenario))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names: Vec<_> = all().map(|scenario| scenario.name).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn failures_on_purpose_must_be_named() {
+        let native = Place::Native;
+        assert!(
+            matching("", &native)
+                .iter()
+                .all(|scenario| !harness::on_purpose(scenario))
+        );
+        assert_eq!(matching("harness-fail", &native).len(), 1);
+    }
+}

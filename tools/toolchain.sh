@@ -1,0 +1,33 @@
+# Sourced by the other tools: where things are and which Rust builds what.
+# shellcheck shell=bash
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cargo_bin=${CARGO_HOME:-$HOME/.cargo}/bin
+export PATH="$cargo_bin:$PATH"
+
+die() {
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+# at_least VERSION MINIMUM
+at_least() {
+	printf '%s\n%s\n' "$2" "$1" | sort --check=quiet --version-sort
+}
+
+# The oldest Rust that the workspace accepts: Cargo.toml is the one place that says it.
+minimum_rust() {
+	sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml"
+}
+
+# Distributions ship the target's `core` prebuilt, so their compiler needs no nightly.
+has_distribution_bpf() {
+	[[ -x /usr/bin/cargo && -x /usr/bin/rustc ]] &&
+		[[ -d $(/usr/bin/rustc --print sysroot)/lib/rustlib/bpfel-unknown-none/lib ]]
+}
+
+# Elsewhere `core` is built from source, which takes rustup's nightly with rust-src.
+has_nightly_bpf() {
+	command -v rustup >/dev/null &&
+		[[ -d $(rustup run nightly rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library ]]
+}
