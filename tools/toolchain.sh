@@ -4,6 +4,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cargo_bin=${CARGO_HOME:-$HOME/.cargo}/bin
 export PATH="$cargo_bin:$PATH"
+# What bpf-linker is built with.
+llvm=22
 
 die() {
 	echo "${0##*/}: $*" >&2
