@@ -1,9 +1,19 @@
 //! Policies → a snapshot: the kernel's tables and the rules for user space.
 
+use std::collections::BTreeMap;
+
+use holdfast_wire::Kind;
+use holdfast_wire::record::NO_RULE;
+
 use crate::document::{Mode, Policy};
-use crate::error::Problems;
+use crate::error::{Problem, Problems};
 use crate::field::Kinds;
-use crate::snapshot::{Snapshot, Tables};
+use crate::plan::Plan;
+use crate::snapshot::{Rule, Snapshot};
+use crate::stage::Allowed;
+use crate::table::DIMENSIONS;
+
+mod tables;
 
 /// What a snapshot depends on besides the policies.
 #[derive(Clone, Copy, Debug)]
@@ -16,17 +26,92 @@ pub struct Options {
     pub reported: Kinds,
 }
 
-/// Compiles the policies that are to be in force together.
+/// Compiles the policies that are to be in force together, in the order in which they are given.
+///
+/// A dimension with more keys than its map has room for is left to user space as a whole, which
+/// [`crate::explain`] shows.
 ///
 /// # Errors
 /// Two policies of one name, or more rules than there are numbers for.
 pub fn compile(policies: &[Policy], options: &Options) -> Result<Snapshot, Problems> {
-    let _ = policies;
+    let rules = rules(policies, options.mode)?;
+    let mut allowed: Allowed = (1 << DIMENSIONS) - 1;
+    // Each round leaves out one dimension more, so there is an end.
+    let (plans, tables) = loop {
+        let plans: Vec<_> = Kind::ALL
+            .iter()
+            .map(|kind| Plan::new(*kind, &rules, allowed))
+            .collect();
+        match tables::build(&plans, &rules, options) {
+            Ok(tables) => break (plans, tables),
+            Err(tables::Full(dimension)) => allowed &= !(1 << dimension as u32),
+        }
+    };
+    let mut by_kind = std::array::from_fn(|_| Vec::new());
+    for plan in &plans {
+        by_kind[plan.kind.index()] = plan.rules.iter().map(|rule| rule.rule).collect();
+    }
+    let reported = options.reported;
     Ok(Snapshot {
         epoch: options.epoch,
-        rules: Vec::new(),
-        by_kind: std::array::from_fn(|_| Vec::new()),
-        reported: options.reported,
-        tables: Tables::default(),
+        rules,
+        by_kind,
+        reported,
+        plans,
+        tables,
     })
+}
+
+/// The rules of all policies, one after the other.
+fn rules(policies: &[Policy], mode: Mode) -> Result<Vec<Rule>, Problems> {
+    let mut problems = Vec::new();
+    let mut names: BTreeMap<&str, &Policy> = BTreeMap::new();
+    let mut rules = Vec::new();
+    for (number, policy) in policies.iter().enumerate() {
+        if let Some(first) = names.insert(&policy.name, policy) {
+            let reason = format!("the policy `{}` is in {} already", policy.name, first.file);
+            problems.push(policy.problem_at_name(reason));
+        }
+        let mode = policy.mode.min(mode);
+        rules.extend(policy.rules.iter().map(|rule| Rule {
+            id: rule.id.clone(),
+            name: rule.name.clone(),
+            ruleset: policy.name.clone(),
+            // More policies than there are numbers are refused below.
+            policy: number as u16,
+            mode,
+            action: rule.action,
+            verdict: mode.cap(rule.action),
+            severity: rule.severity,
+            on: rule.on,
+            references: rule.techniques.iter().map(|id| reference(id)).collect(),
+            techniques: rule.techniques.clone(),
+            message: rule.message.clone(),
+            throttle: rule.throttle.clone(),
+            when: rule.when.clone(),
+        }));
+        if rules.len() >= usize::from(NO_RULE) || number >= usize::from(u16::MAX) {
+            problems.push(too_many(policy));
+            break;
+        }
+    }
+    if problems.is_empty() {
+        Ok(rules)
+    } else {
+        Err(Problems(problems))
+    }
+}
+
+fn too_many(policy: &Policy) -> Problem {
+    policy.problem_at_name(format!(
+        "with this policy there are more than {NO_RULE} rules"
+    ))
+}
+
+/// The ATT&CK page of a technique.
+fn reference(technique: &str) -> String {
+    format!(
+        "https://attack.mitre.org/techniques/{}/",
+        technique.replace('.', "/")
+    )
 }

@@ -1,15 +1,22 @@
 //! Policy documents: JSON with expressions in it, read into checked policies.
 
+use std::sync::Arc;
+
 use holdfast_wire::control::Verdict;
 
-use crate::error::Problems;
+use crate::error::{Problem, Problems};
+use crate::expression::Expression;
 use crate::field::Kinds;
 use crate::message::Template;
 use crate::throttle::Throttle;
 
+mod read;
+
 /// Largest policy file, in bytes. Whoever reads a file reads at most one byte more, and
 /// [`Policy::parse`] refuses what is larger.
 pub const MAX_BYTES: usize = 1 << 20;
+/// Longest name of a policy and id of a rule, in bytes: they stand in every event.
+pub const MAX_NAME_BYTES: usize = 128;
 
 /// Whether a policy acts or only says what it would have done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +29,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Both, the weaker first.
+    pub const ALL: [Self; 2] = [Self::Observe, Self::Enforce];
+
     /// `observe` or `enforce`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -29,6 +39,12 @@ impl Mode {
             Self::Observe => "observe",
             Self::Enforce => "enforce",
         }
+    }
+
+    /// The mode of this name, if there is one.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
     /// What becomes of a rule's action in this mode: one that prevents is an alert when observing.
@@ -54,12 +70,14 @@ pub struct Policy {
     pub mode: Mode,
     /// Its rules in the order in which they are tried; `defaults` are the last ones.
     pub rules: Vec<Rule>,
+    /// Where its name stands: for the error that says that there are two of it.
+    pub(crate) name_at: (usize, usize),
 }
 
 /// One rule of a policy.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Unique in the policy.
+    /// Unique in the policy. That of a default is `default.` and the kind.
     pub id: String,
     /// For people; the id where there is none.
     pub name: String,
@@ -79,6 +97,8 @@ pub struct Rule {
     pub throttle: Option<Throttle>,
     /// What else looks like this.
     pub false_positives: Option<String>,
+    /// The policy's scope and the rule's own condition.
+    pub(crate) when: Arc<Expression>,
 }
 
 impl Policy {
@@ -87,7 +107,17 @@ impl Policy {
     /// # Errors
     /// Everything that is wrong with it, each with its place.
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, Problems> {
-        let _ = (file, text);
-        Err(Problems(Vec::new()))
+        read::policy(file, text)
+    }
+
+    pub(crate) fn problem_at_name(&self, reason: String) -> Problem {
+        let (line, column) = self.name_at;
+        Problem {
+            file: self.file.clone(),
+            line,
+            column,
+            reason,
+            nearest: None,
+        }
     }
 }

@@ -48,15 +48,68 @@ impl fmt::Display for Problems {
     }
 }
 
+/// What is wrong at which byte of a text, before it is known where in a file the text stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    pub(crate) at: usize,
+    pub(crate) reason: String,
+    pub(crate) nearest: Option<String>,
+}
+
+impl Mistake {
+    pub(crate) fn new(at: usize, reason: impl Into<String>) -> Self {
+        Self {
+            at,
+            reason: reason.into(),
+            nearest: None,
+        }
+    }
+
+    /// A name that does not exist; `names` are those that do.
+    pub(crate) fn unknown<'a>(
+        at: usize,
+        reason: impl Into<String>,
+        wrong: &str,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let nearest = nearest(wrong, names).map(str::to_owned);
+        Self {
+            at,
+            reason: reason.into(),
+            nearest,
+        }
+    }
+
+    /// The problem that this is in `file` with this `text`, where `offset` says which byte of the
+    /// file the mistake's own offset is.
+    pub(crate) fn at_offset(
+        self,
+        file: &str,
+        text: &str,
+        offset: impl FnOnce(usize) -> usize,
+    ) -> Problem {
+        let mut end = offset(self.at).min(text.len());
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = &text[..end];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Problem {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            reason: self.reason,
+            nearest: self.nearest,
+        }
+    }
+}
+
 /// Names longer than this are not compared: nobody mistypes a name of that length, and the
 /// comparison is quadratic.
 const LONGEST_NAME: usize = 64;
 
 /// The name among `names` that `wrong` was probably meant to be: at most a third of it differs.
-pub(crate) fn nearest<'a>(
-    wrong: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if wrong.len() > LONGEST_NAME {
         return None;
     }

@@ -393,6 +393,12 @@ impl Field {
         }))
     }
 
+    /// Every field's name.
+    #[must_use]
+    pub fn names() -> Vec<Cow<'static, str>> {
+        Self::all().map(Self::name).collect()
+    }
+
     /// The name in events and expressions, such as `process.parent.executable`.
     #[must_use]
     pub fn name(self) -> Cow<'static, str> {

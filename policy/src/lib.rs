@@ -1,7 +1,7 @@
 //! Holdfast's policies: documents in, decisions out. No I/O, and no knowledge of actors.
 //!
-//! The way of a policy: [`document`] (JSON, with positions) → `expression` (CEL, checked against
-//! the table in [`field`]) → `stage` (what the kernel can decide, in disjunctive form) →
+//! The way of a policy: [`document`] (JSON, with positions) → [`expression`] (CEL, checked against
+//! the table in [`field`]) → [`stage`] (what the kernel can decide, in disjunctive form) →
 //! [`compile`] (a [`snapshot::Snapshot`]: the kernel's tables and the user-space rules) →
 //! [`matcher`] (judges events).
 //!
@@ -19,12 +19,20 @@ pub mod document;
 #[cfg(feature = "std")]
 pub mod error;
 #[cfg(feature = "std")]
+pub mod expression;
+#[cfg(feature = "std")]
 pub mod field;
+#[cfg(feature = "std")]
+mod json;
 #[cfg(feature = "std")]
 pub mod matcher;
 #[cfg(feature = "std")]
 pub mod message;
 #[cfg(feature = "std")]
+mod plan;
+#[cfg(feature = "std")]
 pub mod snapshot;
+#[cfg(feature = "std")]
+pub mod stage;
 #[cfg(feature = "std")]
 pub mod throttle;

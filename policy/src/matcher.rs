@@ -25,13 +25,30 @@ impl Judgement<'_> {
 }
 
 impl Snapshot {
-    /// Judges an event of `kind`.
+    /// Judges an event of `kind`, by plain evaluation of the rules in order. Allocates nothing unless
+    /// a rule joins strings.
     #[must_use]
     pub fn judge(&self, kind: Kind, fields: &dyn Fields) -> Judgement<'_> {
-        let _ = (kind, fields);
-        Judgement {
+        let mut judgement = Judgement {
             verdict: Verdict::None,
             rule: None,
+        };
+        let mut settled = None;
+        for index in &self.by_kind[kind.index()] {
+            let Some(rule) = self.rule(*index) else {
+                continue;
+            };
+            if settled == Some(rule.policy) || !rule.when.holds(fields) {
+                continue;
+            }
+            settled = Some(rule.policy);
+            if rule.verdict > judgement.verdict {
+                judgement = Judgement {
+                    verdict: rule.verdict,
+                    rule: Some((*index, rule)),
+                };
+            }
         }
+        judgement
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::error;
+use crate::error::Mistake;
 use crate::field::{Field, Fields};
 
 /// A rule's message.
@@ -15,34 +15,19 @@ enum Piece {
     Field(Field),
 }
 
-/// What is wrong with a template, and at which byte of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
-    pub(crate) at: usize,
-    pub(crate) reason: String,
-    pub(crate) nearest: Option<String>,
-}
-
 impl Template {
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         let mut pieces = Vec::new();
         let mut rest = text;
         while let Some(open) = rest.find("{{") {
             let at = text.len() - rest.len() + open;
-            let close = rest[open..].find("}}").ok_or_else(|| Mistake {
-                at,
-                reason: "`{{` without `}}` in the message".into(),
-                nearest: None,
-            })?;
+            let close = rest[open..]
+                .find("}}")
+                .ok_or_else(|| Mistake::new(at, "`{{` without `}}` in the message"))?;
             let name = rest[open + 2..open + close].trim();
             let field = Field::from_name(name).ok_or_else(|| {
-                let names: Vec<_> = Field::all().map(Field::name).collect();
-                Mistake {
-                    at,
-                    reason: format!("the message names the unknown field `{name}`"),
-                    nearest: error::nearest(name, names.iter().map(AsRef::as_ref))
-                        .map(str::to_owned),
-                }
+                let reason = format!("the message names the unknown field `{name}`");
+                Mistake::unknown(at, reason, name, Field::names().iter().map(AsRef::as_ref))
             })?;
             if open > 0 {
                 pieces.push(Piece::Text(rest[..open].to_owned()));

@@ -1,14 +1,17 @@
 //! What is in force: the rules of all policies, and the tables that the kernel programs look up.
 
 use std::fmt;
+use std::sync::Arc;
 
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 use holdfast_wire::event;
 
 use crate::document::Mode;
+use crate::expression::Expression;
 use crate::field::Kinds;
 use crate::message::Template;
+use crate::plan::Plan;
 use crate::table::{self, AddressKey, Dimension, HookTable, PathKey, PortKey, Tag, Vector};
 use crate::throttle::Throttle;
 
@@ -19,6 +22,7 @@ pub struct Snapshot {
     pub(crate) rules: Vec<Rule>,
     pub(crate) by_kind: [Vec<u16>; table::HOOKS],
     pub(crate) reported: Kinds,
+    pub(crate) plans: Vec<Plan>,
     pub(crate) tables: Tables,
 }
 
@@ -51,6 +55,7 @@ pub struct Rule {
     pub message: Option<Template>,
     /// How often it may report.
     pub throttle: Option<Throttle>,
+    pub(crate) when: Arc<Expression>,
 }
 
 impl Rule {
@@ -147,9 +152,29 @@ impl fmt::Debug for Tables {
 
 /// What a path is listed by: exact, ending in NUL, or a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathBytes(pub(crate) Vec<u8>);
+pub struct PathBytes(Vec<u8>);
 
 impl PathBytes {
+    /// Lists just `path`; the head of it as a prefix, where it is too long.
+    pub(crate) fn exact(path: &str) -> Self {
+        let mut bytes = path.as_bytes().to_vec();
+        bytes.push(0);
+        bytes.truncate(table::KEY_PATH_BYTES);
+        Self(bytes)
+    }
+
+    /// Lists what begins with `prefix`; with the head of it, where it is too long.
+    pub(crate) fn prefix(prefix: &str) -> Self {
+        let mut bytes = prefix.as_bytes().to_vec();
+        bytes.truncate(table::KEY_PATH_BYTES);
+        Self(bytes)
+    }
+
+    /// The path, where it is exact.
+    pub(crate) fn as_exact(&self) -> Option<&[u8]> {
+        self.0.strip_suffix(&[0])
+    }
+
     /// The bytes, with the NUL where it is exact; at most [`table::KEY_PATH_BYTES`].
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -195,7 +220,7 @@ impl PathEntry {
 pub struct ClassEntry {
     /// What it is listed by.
     pub path: PathBytes,
-    /// Its class: from 1, below [`table::CLASSES`].
+    /// Its class, below [`table::CLASSES`]; 0 where no rule tells it from what is not listed.
     pub class: u32,
 }
 

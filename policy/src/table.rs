@@ -22,6 +22,14 @@ pub const GENERATIONS: usize = 2;
 pub const HOOKS: usize = holdfast_wire::kind::KINDS;
 /// Classes of executables there is room for. Class 0 is "none that any rule names".
 pub const CLASSES: usize = 256;
+/// Path entries there is room for in each generation: some megabytes of kernel memory.
+pub const PATH_ENTRIES: usize = 16_384;
+/// Entries for executables there is room for in each generation.
+pub const CLASS_ENTRIES: usize = 4_096;
+/// Address entries there is room for in each generation.
+pub const ADDRESS_ENTRIES: usize = 16_384;
+/// Port entries there is room for in each generation.
+pub const PORT_ENTRIES: usize = 4_096;
 /// Path bytes that a key holds. `LPM_DATA_SIZE_MAX` of `kernel/bpf/lpm_trie.c` is 256, of which four
 /// are the tag. A longer prefix is entered by its head, and its terms are then uncertain.
 pub const KEY_PATH_BYTES: usize = 252;

@@ -1,0 +1,200 @@
+//! What a term asks about one dimension, and what a listed key says about it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::expression::{Cidr, MAPPED};
+use crate::snapshot::PathBytes;
+use crate::table::{Dimension, KEY_PATH_BYTES};
+
+/// The names that the access mode has in `holdfast.flags`, by `open_flags & O_ACCMODE`.
+const ACCESS_NAMES: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
+
+/// A condition on one dimension.
+#[derive(Clone, Debug)]
+pub(crate) enum Test {
+    Key(Key),
+    Not(Box<Test>),
+    All(Vec<Test>),
+    Any(Vec<Test>),
+}
+
+/// One of these is the value.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    /// Sorted.
+    Paths(Arc<Vec<String>>),
+    Prefix(String),
+    Addresses(Vec<Cidr>),
+    Ports(Vec<i64>),
+    /// A bit per access mode.
+    Access(u8),
+}
+
+/// What is known about a value: the most specific entry that lists it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Probe<'p> {
+    Path(&'p PathBytes),
+    Address(Cidr),
+    Port(u16),
+    Access(usize),
+    /// No entry lists it.
+    Unlisted,
+}
+
+impl Test {
+    /// Adds `other` by `&&` (or `||`).
+    pub(crate) fn join(&mut self, other: Self, conjunction: bool) {
+        match (&mut *self, conjunction) {
+            (Self::All(parts), true) | (Self::Any(parts), false) => parts.push(other),
+            (_, true) => *self = Self::All(vec![self.clone(), other]),
+            (_, false) => *self = Self::Any(vec![self.clone(), other]),
+        }
+    }
+
+    /// Calls `visit` with every key. Recursion follows the expression, whose depth is bounded.
+    pub(crate) fn keys<'t>(&'t self, visit: &mut dyn FnMut(&'t Key)) {
+        match self {
+            Self::Key(key) => visit(key),
+            Self::Not(inner) => inner.keys(visit),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.keys(visit)),
+        }
+    }
+
+    /// Whether an entry does not say all about it: a path too long for a key is entered by its head.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        let mut uncertain = false;
+        self.keys(&mut |key| uncertain |= key.is_cut());
+        uncertain
+    }
+
+    /// Whether it holds for the values that `probe` stands for; `None`: for some perhaps.
+    pub(crate) fn holds(&self, probe: Probe<'_>) -> Option<bool> {
+        match self {
+            Self::Key(key) => key.holds(probe),
+            Self::Not(inner) => inner.holds(probe).map(|holds| !holds),
+            Self::All(parts) => all(parts.iter().map(|part| part.holds(probe)), true),
+            Self::Any(parts) => all(parts.iter().map(|part| part.holds(probe)), false),
+        }
+    }
+}
+
+/// Kleene's conjunction with `neutral` true, and disjunction with false.
+fn all(parts: impl Iterator<Item = Option<bool>>, neutral: bool) -> Option<bool> {
+    let mut result = Some(neutral);
+    for part in parts {
+        match part {
+            Some(value) if value != neutral => return part,
+            Some(_) => {}
+            None => result = None,
+        }
+    }
+    result
+}
+
+impl Key {
+    /// `None` where the kernel's bytes and an event's text may differ: what is not UTF-8 becomes
+    /// U+FFFD in events, and a NUL ends a path.
+    pub(crate) fn paths(paths: Arc<Vec<String>>) -> Option<Self> {
+        paths
+            .iter()
+            .all(|path| is_comparable(path))
+            .then_some(Self::Paths(paths))
+    }
+
+    pub(crate) fn prefix(prefix: &str) -> Option<Self> {
+        is_comparable(prefix).then(|| Self::Prefix(prefix.to_owned()))
+    }
+
+    pub(crate) fn access(name: &str) -> Option<Self> {
+        let mode = ACCESS_NAMES.iter().position(|access| *access == name)?;
+        Some(Self::Access(1 << mode))
+    }
+
+    /// Whether it is of the sort that `dimension` is looked up by.
+    pub(crate) const fn fits(&self, dimension: Dimension) -> bool {
+        matches!(
+            (self, dimension),
+            (
+                Self::Paths(_) | Self::Prefix(_),
+                Dimension::Path | Dimension::TargetPath | Dimension::Executable
+            ) | (Self::Addresses(_), Dimension::Address)
+                | (Self::Ports(_), Dimension::Port)
+                | (Self::Access(_), Dimension::Access)
+        )
+    }
+
+    fn is_cut(&self) -> bool {
+        match self {
+            Self::Paths(paths) => paths.iter().any(|path| path.len() >= KEY_PATH_BYTES),
+            Self::Prefix(prefix) => prefix.len() > KEY_PATH_BYTES,
+            Self::Addresses(_) | Self::Ports(_) | Self::Access(_) => false,
+        }
+    }
+
+    /// The entries that list its paths.
+    pub(crate) fn path_entries(&self, entries: &mut BTreeSet<PathBytes>) {
+        match self {
+            Self::Paths(paths) => entries.extend(paths.iter().map(|path| PathBytes::exact(path))),
+            Self::Prefix(prefix) => {
+                entries.insert(PathBytes::prefix(prefix));
+            }
+            Self::Addresses(_) | Self::Ports(_) | Self::Access(_) => {}
+        }
+    }
+
+    /// The entries that list its networks; that of IPv4 too, where an IPv6 network would seem to
+    /// hold it.
+    pub(crate) fn address_entries(&self, entries: &mut BTreeSet<Cidr>) {
+        if let Self::Addresses(networks) = self {
+            for network in networks {
+                entries.insert(*network);
+                if network.covers(MAPPED) {
+                    entries.insert(MAPPED);
+                }
+            }
+        }
+    }
+
+    /// The entries that list its ports. No event has a port beyond 16 bits.
+    pub(crate) fn port_entries(&self, entries: &mut BTreeSet<u16>) {
+        if let Self::Ports(ports) = self {
+            entries.extend(ports.iter().filter_map(|port| u16::try_from(*port).ok()));
+        }
+    }
+
+    fn holds(&self, probe: Probe<'_>) -> Option<bool> {
+        match (self, probe) {
+            (Self::Paths(paths), Probe::Path(entry)) => match entry.as_exact() {
+                Some(path) => Some(
+                    paths
+                        .binary_search_by(|item| item.as_bytes().cmp(path))
+                        .is_ok(),
+                ),
+                // A value below a prefix that is one of the paths has an entry of its own, unless
+                // that was cut.
+                None if self.is_cut() && paths.iter().any(|p| PathBytes::exact(p) == *entry) => {
+                    None
+                }
+                None => Some(false),
+            },
+            (Self::Prefix(prefix), Probe::Path(entry)) => match entry.as_exact() {
+                Some(path) => Some(path.starts_with(prefix.as_bytes())),
+                None if entry.as_bytes().starts_with(prefix.as_bytes()) => Some(true),
+                None if PathBytes::prefix(prefix) == *entry => None,
+                None => Some(false),
+            },
+            (Self::Prefix(prefix), Probe::Unlisted) => Some(prefix.is_empty()),
+            (Self::Addresses(networks), Probe::Address(entry)) => {
+                Some(networks.iter().any(|network| network.contains(entry)))
+            }
+            (Self::Ports(ports), Probe::Port(port)) => Some(ports.contains(&i64::from(port))),
+            (Self::Access(modes), Probe::Access(mode)) => Some(modes >> mode & 1 == 1),
+            _ => Some(false),
+        }
+    }
+}
+
+fn is_comparable(path: &str) -> bool {
+    !path.contains(['\0', char::REPLACEMENT_CHARACTER])
+}
