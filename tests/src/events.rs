@@ -17,10 +17,14 @@ const KEPT: usize = 20_000;
 #[derive(Clone, Debug, Default)]
 pub struct Events(Arc<(Mutex<Inner>, Condvar)>);
 
+/// What a scenario counts beyond the events that are kept.
+pub type Tally = Box<dyn Fn(&Value) -> bool + Send>;
+
 #[derive(Debug, Default)]
 struct Inner {
     kept: Vec<Value>,
     counts: BTreeMap<String, u64>,
+    tallied: u64,
     /// Lines that are no JSON object: stdout is for events alone.
     strays: Vec<String>,
     ended: bool,
@@ -28,12 +32,12 @@ struct Inner {
 
 impl Events {
     /// Starts to read.
-    pub fn read(stdout: impl Read + Send + 'static) -> Self {
+    pub fn read(stdout: impl Read + Send + 'static, tally: Option<Tally>) -> Self {
         let events = Self::default();
         let filled = events.clone();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                filled.add(&line);
+                filled.add(&line, tally.as_deref());
             }
             filled.lock().ended = true;
             filled.0.1.notify_all();
@@ -45,10 +49,12 @@ impl Events {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, line: &str) {
+    fn add(&self, line: &str, tally: Option<&(dyn Fn(&Value) -> bool + Send)>) {
+        let parsed = serde_json::from_str::<Value>(line);
         let mut inner = self.lock();
-        match serde_json::from_str::<Value>(line) {
+        match parsed {
             Ok(event) if event.is_object() => {
+                inner.tallied += u64::from(tally.is_some_and(|tally| tally(&event)));
                 *inner.counts.entry(action(&event).to_owned()).or_default() += 1;
                 if inner.kept.len() < KEPT {
                     inner.kept.push(event);
@@ -108,6 +114,11 @@ impl Events {
         self.lock().counts.get(action).copied().unwrap_or(0)
     }
 
+    /// How many events the scenario's tally accepted.
+    pub fn tallied(&self) -> u64 {
+        self.lock().tallied
+    }
+
     /// Lines that were no events.
     pub fn strays(&self) -> Vec<String> {
         self.lock().strays.clone()
@@ -143,7 +154,7 @@ mod tests {
 
     #[test]
     fn events_are_found_counted_and_told_from_noise() {
-        let events = Events::read(STREAM);
+        let events = Events::read(STREAM, None);
         let limit = Duration::from_secs(5);
         let second = events
             .wait_for("n = 2", limit, |event| number(event, "/n") == Some(2))

@@ -20,8 +20,10 @@ pub fn write_tiny_program(path: &Path) -> Result<()> {
     #[cfg(target_arch = "x86_64")]
     let (machine, code): (u16, &[u8]) = (62, &[0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05]);
     #[cfg(target_arch = "aarch64")]
-    let (machine, code): (u16, &[u8]) =
-        (183, &[0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4]);
+    let (machine, code): (u16, &[u8]) = (
+        183,
+        &[0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4],
+    );
 
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -33,10 +35,18 @@ pub fn write_tiny_program(path: &Path) -> Result<()> {
     elf.extend(1_u32.to_le_bytes());
     elf.extend([BASE + HEADERS, 64, 0].map(u64::to_le_bytes).as_flattened());
     elf.extend(0_u32.to_le_bytes());
-    elf.extend([64_u16, 56, 1, 0, 0, 0].map(u16::to_le_bytes).as_flattened());
+    elf.extend(
+        [64_u16, 56, 1, 0, 0, 0]
+            .map(u16::to_le_bytes)
+            .as_flattened(),
+    );
     // One segment: loaded, readable and executable; offset, addresses, sizes, alignment.
     elf.extend([1_u32, 5].map(u32::to_le_bytes).as_flattened());
-    elf.extend([0, BASE, BASE, size, size, 0x1000].map(u64::to_le_bytes).as_flattened());
+    elf.extend(
+        [0, BASE, BASE, size, size, 0x1000]
+            .map(u64::to_le_bytes)
+            .as_flattened(),
+    );
     elf.extend(code);
     fs::write(path, elf).with_context(|| format!("write {}", path.display()))?;
     make_executable(path)
@@ -51,7 +61,11 @@ pub fn execs(program: &Path, count: u32) -> Result<()> {
                 .stdin(Stdio::inherit())
                 .status()
                 .with_context(|| format!("execute {}", program.display()))?;
-            ensure!(status.success(), "{} ended with {status}", program.display());
+            ensure!(
+                status.success(),
+                "{} ended with {status}",
+                program.display()
+            );
         }
         Ok(())
     })
@@ -70,9 +84,12 @@ pub fn opens(path: &Path, count: u32) -> Result<()> {
 
 fn in_parallel(count: u32, work: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
     thread::scope(|scope| {
-        let shares = (0..WORKERS).map(|worker| count / WORKERS + u32::from(worker < count % WORKERS));
+        let shares =
+            (0..WORKERS).map(|worker| count / WORKERS + u32::from(worker < count % WORKERS));
         let work = &work;
-        let workers: Vec<_> = shares.map(|share| scope.spawn(move || work(share))).collect();
+        let workers: Vec<_> = shares
+            .map(|share| scope.spawn(move || work(share)))
+            .collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))

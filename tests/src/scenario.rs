@@ -7,10 +7,19 @@ use anyhow::{Context as _, Result};
 use crate::bench::Bench;
 use crate::place::Place;
 
+pub mod deny;
 pub mod harness;
+pub mod input;
+pub mod ledger;
+pub mod process;
+pub mod restart;
+pub mod supervision;
 
 /// Emulated guests are slower than the machine by about this much; limits grow with it.
 const GUEST_SLOWNESS: u32 = 4;
+
+/// How long a command may take to end, or its event to come: far more than either needs.
+const EVENT: Duration = Duration::from_secs(20);
 
 /// A claim about the sensor and how it is tried.
 #[derive(Debug)]
@@ -36,7 +45,17 @@ impl Scenario {
 
 /// Every scenario, in the order they run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [harness::SCENARIOS].into_iter().flatten()
+    [
+        harness::SCENARIOS,
+        process::SCENARIOS,
+        deny::SCENARIOS,
+        supervision::SCENARIOS,
+        input::SCENARIOS,
+        restart::SCENARIOS,
+        ledger::SCENARIOS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The scenario of this name.

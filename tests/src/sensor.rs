@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::bench::Bench;
 use crate::command::{Bounded as _, Ended};
-use crate::events::Events;
+use crate::events::{Events, Tally};
 use crate::report::tail;
 
 /// How long the sensor may take to be ready; loading programs is slow in an emulated guest.
@@ -28,9 +28,9 @@ const COMMAND: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
 /// How the sensor is to be started.
-#[derive(Debug)]
 pub struct Options<'a> {
     bench: &'a Bench,
+    tally: Option<Tally>,
     binary: PathBuf,
     args: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
@@ -52,6 +52,7 @@ impl<'a> Options<'a> {
             binary: bench.setting.holdfast.clone(),
             args: Vec::new(),
             environment,
+            tally: None,
         }
     }
 
@@ -95,6 +96,13 @@ impl<'a> Options<'a> {
         self
     }
 
+    /// Counts the events that this accepts, in loads that are too large to keep all.
+    #[must_use]
+    pub fn tally(mut self, tally: impl Fn(&Value) -> bool + Send + 'static) -> Self {
+        self.tally = Some(Box::new(tally));
+        self
+    }
+
     /// A command of this binary with the same environment: `holdfast status …`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
@@ -129,15 +137,13 @@ impl<'a> Options<'a> {
             .stderr(File::create(&stderr).context("create the sensor's log")?)
             .spawn()
             .with_context(|| format!("start {}", self.binary.display()))?;
-        let events = Events::read(
-            child
-                .stdout
-                .take()
-                .context("the sensor's stdout is not piped")?,
-        );
+        let stdout = child
+            .stdout
+            .take()
+            .context("the sensor's stdout is not piped")?;
+        let events = Events::read(stdout, self.tally);
         let options = Options {
-            bench: self.bench,
-            args: Vec::new(),
+            tally: None,
             ..self
         };
         let mut sensor = Sensor {
@@ -161,7 +167,6 @@ fn pin_dir(bench: &Bench) -> OsString {
 }
 
 /// A running sensor; dropping it ends it.
-#[derive(Debug)]
 pub struct Sensor<'a> {
     child: Child,
     /// What it writes to stdout.

@@ -1,0 +1,195 @@
+//! The loss ledger: its equations hold exactly, whatever the load, and its counts are the true ones.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{EVENT, Scenario};
+use crate::bench::Bench;
+use crate::events::{action, text};
+use crate::load;
+use crate::place::Place;
+use crate::sensor::Sensor;
+
+/// The scenarios of this theme.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "ledger-execs",
+        about: "the ledger's equations hold exactly after 100,000 execs (10,000 in most guests)",
+        at: |_| true,
+        seconds: 300,
+        run: execs,
+    },
+    Scenario {
+        name: "ledger-opens",
+        about: "the ledger's equations hold exactly after 1,000,000 opens (100,000 in most guests)",
+        at: |_| true,
+        seconds: 300,
+        run: opens,
+    },
+];
+
+/// The guest that bears the full load; the others bear a tenth.
+const FULL: &str = "6.1";
+/// Of the opens, one in this many is of a file that a rule asks for.
+const WANTED: u32 = 10;
+/// How long the sensor may take to handle what the load left in the rings.
+const SETTLE: Duration = Duration::from_secs(60);
+
+fn scaled(bench: &Bench, full: u32) -> u32 {
+    let place = &bench.setting.place;
+    if *place == Place::Native || place.is_stock(FULL) {
+        full
+    } else {
+        full / 10
+    }
+}
+
+fn execs(bench: &Bench) -> Result<()> {
+    let count = scaled(bench, 100_000);
+    let program = bench.path("tiny");
+    load::write_tiny_program(&program)?;
+    let ours = program.display().to_string();
+    let sensor = bench
+        .sensor()
+        .option("events", "process.*")
+        .tally(move |event| {
+            action(event) == "process.exec" && text(event, "/process/executable") == ours
+        })
+        .start()?;
+    let before = settled(&sensor)?;
+    load::execs(&program, count)?;
+    let after = settled(&sensor)?;
+    for kind in ["process.exec", "process.fork", "process.exit"] {
+        let (was, is) = (seen(&before, kind), seen(&after, kind));
+        ensure!(
+            is >= was + u64::from(count),
+            "{kind}: seen {was}, then {is}, after {count} of them"
+        );
+    }
+    // Our own events, each by itself: what came is what was not lost.
+    let kind = &after["process.exec"];
+    let lost = ["ring_full", "suppressed", "dropped"].map(|name| kind[name].as_u64().unwrap_or(0));
+    let lost: u64 = lost.iter().sum();
+    let came = sensor.events.tallied();
+    ensure!(came <= u64::from(count), "{came} events of {count} execs");
+    ensure!(
+        came + lost >= u64::from(count),
+        "{came} events of {count} execs, {lost} known lost"
+    );
+    bench.note(format!("{count} execs, {lost} lost"));
+    finish(sensor)
+}
+
+fn opens(bench: &Bench) -> Result<()> {
+    let count = scaled(bench, 1_000_000);
+    let (wanted, other) = (bench.file("wanted", "")?, bench.file("other", "")?);
+    let path = wanted.display().to_string();
+    let policy = bench.policy(
+        "wanted",
+        &json!([{"id": "wanted", "on": ["file.open"], "action": "audit",
+                 "when": format!("file.path == '{path}'")}]),
+    )?;
+    let sensor = bench
+        .sensor()
+        .policy(&policy)
+        .tally(move |event| action(event) == "file.open" && text(event, "/file/path") == path)
+        .start()?;
+    let before = settled(&sensor)?;
+    load::opens(&wanted, count / WANTED)?;
+    load::opens(&other, count - count / WANTED)?;
+    let after = settled(&sensor)?;
+    let (was, is) = (seen(&before, "file.open"), seen(&after, "file.open"));
+    ensure!(
+        is >= was + u64::from(count),
+        "file.open: seen {was}, then {is}, after {count} opens"
+    );
+    let kind = &after["file.open"];
+    let number = |name: &str| kind[name].as_u64().unwrap_or(0);
+    let lost = number("ring_full") + number("suppressed") + number("dropped");
+    let (came, asked) = (sensor.events.tallied(), u64::from(count / WANTED));
+    ensure!(
+        came <= asked && came + lost >= asked,
+        "{came} events of {asked} opens, {lost} known lost"
+    );
+    let filtered = number("filtered");
+    bench.note(format!(
+        "{count} opens, {filtered} filtered in the kernel, {lost} lost"
+    ));
+    finish(sensor)
+}
+
+fn finish(sensor: Sensor<'_>) -> Result<()> {
+    let shown = sensor.command(&["status"])?.with_code(0)?.stdout;
+    ensure!(
+        shown.contains("process.exec"),
+        "`holdfast status` prints no ledger: {shown}"
+    );
+    sensor.stop().map(drop)
+}
+
+fn seen(kinds: &Value, kind: &str) -> u64 {
+    kinds[kind]["seen"].as_u64().unwrap_or(0)
+}
+
+/// The ledger once nothing is on its way, with every equation checked for every kind.
+fn settled(sensor: &Sensor<'_>) -> Result<Value> {
+    // A machine is never quite still: the first moment at which the equations hold will do. That it
+    // comes at all shows that no term drifts.
+    let status = sensor.status_when("the ledger's equations hold", SETTLE, |status| {
+        unbalanced(&status["ledger"]["kinds"]).is_some_and(|kinds| kinds.is_empty())
+    });
+    let status = match status {
+        Ok(status) => status,
+        Err(_) => {
+            let kinds = sensor.status()?["ledger"]["kinds"].clone();
+            let wrong = unbalanced(&kinds).context("status shows no ledger")?;
+            return Err(anyhow::anyhow!(
+                "not balanced after {SETTLE:?}: {}",
+                wrong.join("; ")
+            ));
+        }
+    };
+    // stdout is a pipe behind the sinks: what they emitted has to come through it.
+    std::thread::sleep(Duration::from_millis(200).min(EVENT));
+    Ok(status["ledger"]["kinds"].clone())
+}
+
+/// The kinds for which an equation does not hold; `None` without a ledger.
+fn unbalanced(kinds: &Value) -> Option<Vec<String>> {
+    let kinds = kinds.as_object().filter(|kinds| !kinds.is_empty())?;
+    let wrong = kinds.iter().filter(|(_, kind)| {
+        let number = |name: &str| kind[name].as_u64();
+        let sum = |names: &[&str]| names.iter().map(|name| number(name)).sum::<Option<u64>>();
+        number("seen").is_none()
+            || number("seen") != sum(&["filtered", "submitted", "ring_full"])
+            || number("submitted").is_none()
+            || number("submitted") != number("received")
+            || number("evaluated").is_none()
+            || number("evaluated") != sum(&["emitted", "suppressed", "dropped"])
+    });
+    Some(wrong.map(|(name, kind)| format!("{name} {kind}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_equation_that_fails_is_found() {
+        let mut kind = json!({"seen": 10, "filtered": 5, "submitted": 4, "ring_full": 1, "received": 4,
+            "evaluated": 4, "emitted": 2, "suppressed": 1, "dropped": 1});
+        assert_eq!(unbalanced(&json!({"file.open": kind})), Some(Vec::new()));
+        kind["received"] = json!(3);
+        assert_eq!(
+            unbalanced(&json!({"file.open": kind})).map(|wrong| wrong.len()),
+            Some(1)
+        );
+        assert_eq!(
+            unbalanced(&json!({"file.open": {}})).map(|wrong| wrong.len()),
+            Some(1)
+        );
+        assert_eq!(unbalanced(&json!({})), None);
+    }
+}

@@ -1,0 +1,189 @@
+//! Actors that fail: each in turn, while the machine works, and nobody else notices.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{EVENT, Scenario};
+use crate::bench::Bench;
+use crate::command::Bounded as _;
+use crate::events::{action, text};
+use crate::place::Place;
+
+/// The scenarios of this theme.
+pub const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "panic-each-actor",
+    about: "each actor panics in turn: it is back within a second, no other stops, no event is missing",
+    at: |place| *place == Place::Native || place.is_stock("6.12"),
+    seconds: 180,
+    run: panic_each_actor,
+}];
+
+/// Within this an actor must be back.
+const BACK: Duration = Duration::from_secs(1);
+/// Between two commands of the work that goes on meanwhile.
+const PACE: Duration = Duration::from_millis(5);
+
+fn panic_each_actor(bench: &Bench) -> Result<()> {
+    let program = bench.program("worker")?;
+    let sensor = bench.sensor().with_faults().start()?;
+    let actors = leaves(&sensor.status()?);
+    ensure!(!actors.is_empty(), "status shows no actors");
+    bench.note(format!("{} actors", actors.len()));
+
+    let (working, done) = (AtomicBool::new(true), AtomicU32::new(0));
+    let result = thread::scope(|scope| {
+        let work = scope.spawn(|| -> Result<()> {
+            while working.load(Ordering::Relaxed) {
+                let mark = format!("mark-{}", done.load(Ordering::Relaxed));
+                Command::new(&program)
+                    .args(["true", &mark])
+                    .output_within(EVENT)?
+                    .with_code(0)?;
+                done.fetch_add(1, Ordering::Relaxed);
+                sleep(PACE);
+            }
+            Ok(())
+        });
+        let result = actors.iter().try_for_each(|actor| {
+            panic_one(bench, &sensor, actor).with_context(|| format!("panic in {actor}"))
+        });
+        working.store(false, Ordering::Relaxed);
+        result.and(
+            work.join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("the work panicked"))),
+        )
+    });
+    result?;
+
+    let done = done.into_inner();
+    bench.note(format!("{done} commands meanwhile"));
+    let last = format!("mark-{}", done.saturating_sub(1));
+    let ours = |event: &Value, what: &str, mark: &str| {
+        action(event) == what
+            && text(event, "/process/executable") == program.as_os_str()
+            && text(event, "/process/args/2") == mark
+    };
+    sensor.events.wait_for("the last command", EVENT, |event| {
+        ours(event, "process.exit", &last)
+    })?;
+    let events = sensor.stop()?;
+    let kept = events.matching(|event| text(event, "/process/executable") == program.as_os_str());
+    for n in 0..done {
+        let mark = format!("mark-{n}");
+        for what in ["process.exec", "process.exit"] {
+            let times = kept.iter().filter(|event| ours(event, what, &mark)).count();
+            ensure!(
+                times == 1,
+                "{what} of command {n} of {done} came {times} times"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn panic_one(bench: &Bench, sensor: &crate::sensor::Sensor<'_>, actor: &str) -> Result<()> {
+    let before = sensor.status()?;
+    let restarts = restarts(&before, actor).context("status does not show it")?;
+    let begun = Instant::now();
+    post(bench, &format!("/v1/debug/panic?actor={actor}"))?;
+    // Looked at for longer than allowed, so that a slow return is told from none.
+    let after = sensor.status_when("it is back", BACK * 10, |status| {
+        find(status, actor).is_some_and(|found| {
+            found["restarts"].as_u64() > Some(restarts) && found["state"] == "running"
+        })
+    })?;
+    let took = begun.elapsed();
+    // In an emulated guest asking for the status alone takes most of a second.
+    let allowed = if bench.setting.place.is_guest() {
+        BACK * 4
+    } else {
+        BACK
+    };
+    ensure!(took <= allowed, "it was back after {took:?}");
+    let error = find(&after, actor)
+        .map(|found| found["last_error"].clone())
+        .unwrap_or_default();
+    ensure!(
+        error.as_str().is_some_and(|error| !error.is_empty()),
+        "no last_error: {error}"
+    );
+    for other in leaves(&before).iter().filter(|other| *other != actor) {
+        let (was, is) = (
+            self::restarts(&before, other),
+            self::restarts(&after, other),
+        );
+        ensure!(was == is, "{other} was restarted too ({was:?}, now {is:?})");
+    }
+    Ok(())
+}
+
+/// The names of the actors without children: those that do the work.
+fn leaves(status: &Value) -> Vec<String> {
+    fn walk(node: &Value, names: &mut Vec<String>) {
+        let children = node["children"].as_array().map_or(&[][..], Vec::as_slice);
+        if let Some(name) = node["name"].as_str().filter(|_| children.is_empty()) {
+            names.push(name.to_owned());
+        }
+        children.iter().for_each(|child| walk(child, names));
+    }
+    let mut names = Vec::new();
+    roots(status).for_each(|root| walk(root, &mut names));
+    names
+}
+
+fn roots(status: &Value) -> impl Iterator<Item = &Value> {
+    let actors = &status["actors"];
+    actors
+        .as_array()
+        .map_or(std::slice::from_ref(actors), Vec::as_slice)
+        .iter()
+}
+
+fn find<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+    fn walk<'a>(node: &'a Value, name: &str) -> Option<&'a Value> {
+        if node["name"] == name {
+            return Some(node);
+        }
+        node["children"]
+            .as_array()?
+            .iter()
+            .find_map(|child| walk(child, name))
+    }
+    roots(status).find_map(|root| walk(root, name))
+}
+
+fn restarts(status: &Value, name: &str) -> Option<u64> {
+    find(status, name)?["restarts"].as_u64()
+}
+
+/// Asks the control socket, by hand: this path is for tests and no command knows it.
+fn post(bench: &Bench, path: &str) -> Result<()> {
+    let socket = bench.path("control.sock");
+    let mut stream =
+        UnixStream::connect(&socket).with_context(|| format!("connect to {}", socket.display()))?;
+    stream
+        .set_read_timeout(Some(EVENT))
+        .context("limit the wait")?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: holdfast\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    )
+    .context("ask the control socket")?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .context("read the control socket's answer")?;
+    let status = answer.lines().next().unwrap_or_default();
+    ensure!(
+        status.contains(" 200 ") || status.contains(" 202 ") || status.contains(" 204 "),
+        "POST {path}: {answer:?}"
+    );
+    Ok(())
+}
