@@ -65,6 +65,23 @@ impl Text<'_> {
 /// The members of an object, in order.
 pub(crate) type Members<'t> = Vec<(Text<'t>, Part<'t>)>;
 
+/// The members of an object that has known keys.
+pub(crate) struct Known<'t> {
+    /// Its first byte in the file.
+    pub(crate) at: usize,
+    what: &'static str,
+    members: Members<'t>,
+}
+
+impl<'t> Known<'t> {
+    pub(crate) fn get(&self, key: &str) -> Option<Part<'t>> {
+        self.members
+            .iter()
+            .find(|(name, _)| name.value == key)
+            .map(|(_, part)| *part)
+    }
+}
+
 impl<'t> Source<'t> {
     /// Starts to read `bytes`, at most `most` of them.
     pub(crate) fn open(file: &'t str, bytes: &'t [u8], most: usize) -> Result<Self, Problems> {
@@ -178,6 +195,44 @@ impl<'t> Source<'t> {
         Some(members)
     }
 
+    /// An object that has no other than these keys; `what` is its name in errors.
+    pub(crate) fn known(
+        &mut self,
+        part: Part<'t>,
+        what: &'static str,
+        keys: &[&str],
+    ) -> Option<Known<'t>> {
+        let members = self.object(part)?;
+        for (key, _) in &members {
+            if !keys.contains(&&*key.value) {
+                let reason = format!("unknown key `{}` in {what}", key.value);
+                let keys = keys.iter().copied();
+                self.mistake(Mistake::unknown(key.at(), reason, &key.value, keys));
+            }
+        }
+        Some(Known {
+            at: part.at,
+            what,
+            members,
+        })
+    }
+
+    /// A member that must be there.
+    pub(crate) fn required(&mut self, known: &Known<'t>, key: &str) -> Option<Part<'t>> {
+        let part = known.get(key);
+        if part.is_none() {
+            let reason = format!("{} needs the key `{key}`", known.what);
+            self.mistake(Mistake::new(known.at, reason));
+        }
+        part
+    }
+
+    /// A string that may be there.
+    pub(crate) fn optional_string(&mut self, known: &Known<'t>, key: &str) -> Option<String> {
+        let part = known.get(key)?;
+        self.string(part).map(|text| text.value.into_owned())
+    }
+
     /// The elements of an array.
     pub(crate) fn array(&mut self, part: Part<'t>) -> Option<Vec<Part<'t>>> {
         match serde_json::from_str::<Vec<&'t RawValue>>(part.raw) {
@@ -213,6 +268,11 @@ impl<'t> Source<'t> {
             Ok(number) if number > 0 => Some(number),
             _ => self.wrong_type(part, "a whole number from 1"),
         }
+    }
+
+    /// Whether it is `null`.
+    pub(crate) fn is_null(part: Part<'t>) -> bool {
+        part.raw == "null"
     }
 
     /// Any value, without places.

@@ -19,6 +19,8 @@ pub mod document;
 #[cfg(feature = "std")]
 pub mod error;
 #[cfg(feature = "std")]
+pub mod explain;
+#[cfg(feature = "std")]
 pub mod expression;
 #[cfg(feature = "std")]
 pub mod field;
@@ -34,5 +36,7 @@ mod plan;
 pub mod snapshot;
 #[cfg(feature = "std")]
 pub mod stage;
+#[cfg(feature = "std")]
+pub mod test;
 #[cfg(feature = "std")]
 pub mod throttle;

@@ -10,7 +10,7 @@ use super::{MAX_BYTES, MAX_NAME_BYTES, Mode, Policy, Rule};
 use crate::error::{Mistake, Problems};
 use crate::expression::{Condition, Expression, Lists};
 use crate::field::{Field, Kinds};
-use crate::json::{Members, Part, Source, Text};
+use crate::json::{Known, Part, Source, Text};
 use crate::message::Template;
 use crate::throttle::{self, Throttle};
 
@@ -68,62 +68,16 @@ struct Reader<'t> {
     lists: Lists,
 }
 
-/// The members of one object that have known keys.
-struct Known<'t> {
-    at: usize,
-    what: &'static str,
-    members: Members<'t>,
-}
-
-impl<'t> Known<'t> {
-    fn get(&self, key: &str) -> Option<Part<'t>> {
-        self.members
-            .iter()
-            .find(|(name, _)| name.value == key)
-            .map(|(_, part)| *part)
-    }
-}
-
 impl<'t> Reader<'t> {
-    fn known(&mut self, part: Part<'t>, what: &'static str, keys: &[&str]) -> Option<Known<'t>> {
-        let members = self.source.object(part)?;
-        for (key, _) in &members {
-            if !keys.contains(&&*key.value) {
-                let reason = format!("unknown key `{}` in {what}", key.value);
-                let keys = keys.iter().copied();
-                self.source
-                    .mistake(Mistake::unknown(key.at(), reason, &key.value, keys));
-            }
-        }
-        Some(Known {
-            at: part.at,
-            what,
-            members,
-        })
-    }
-
-    fn required(&mut self, known: &Known<'t>, key: &str) -> Option<Part<'t>> {
-        let part = known.get(key);
-        if part.is_none() {
-            let reason = format!("{} needs the key `{key}`", known.what);
-            self.source.mistake(Mistake::new(known.at, reason));
-        }
-        part
-    }
-
-    fn optional_string(&mut self, known: &Known<'t>, key: &str) -> Option<String> {
-        let part = known.get(key)?;
-        self.source.string(part).map(|text| text.value.into_owned())
-    }
-
     fn policy(&mut self, file: &str, root: Part<'t>) -> Option<Policy> {
-        let known = self.known(root, "a policy", &KEYS)?;
+        let known = self.source.known(root, "a policy", &KEYS)?;
         self.fixed(&known, "apiVersion", API_VERSION);
         self.fixed(&known, "kind", DOCUMENT_KIND);
         let name = self
+            .source
             .required(&known, "name")
             .and_then(|part| self.identifier(part));
-        let description = self.optional_string(&known, "description");
+        let description = self.source.optional_string(&known, "description");
         let mode = known.get("mode").and_then(|part| {
             self.one_of(part, "mode", &Mode::ALL.map(Mode::name))
                 .map(|i| Mode::ALL[i])
@@ -138,6 +92,7 @@ impl<'t> Reader<'t> {
         let mut ids = BTreeSet::new();
         let mut rules = Vec::new();
         let parts = self
+            .source
             .required(&known, "rules")
             .and_then(|part| self.source.array(part));
         for part in parts.unwrap_or_default() {
@@ -160,6 +115,7 @@ impl<'t> Reader<'t> {
     /// A key that has just one valid value.
     fn fixed(&mut self, known: &Known<'t>, key: &str, value: &str) {
         let text = self
+            .source
             .required(known, key)
             .and_then(|part| self.source.string(part));
         if let Some(text) = text
@@ -247,20 +203,23 @@ impl<'t> Reader<'t> {
         scope: Option<&Condition>,
         ids: &mut BTreeSet<String>,
     ) -> Option<Rule> {
-        let known = self.known(part, "a rule", &RULE_KEYS)?;
+        let known = self.source.known(part, "a rule", &RULE_KEYS)?;
         let id = self
+            .source
             .required(&known, "id")
             .and_then(|part| self.identifier(part));
         let id = id.and_then(|id| self.unique(id.value.into_owned(), id_at(&known), ids));
-        let name = self.optional_string(&known, "name");
-        let description = self.optional_string(&known, "description");
+        let name = self.source.optional_string(&known, "name");
+        let description = self.source.optional_string(&known, "description");
         let on = self
+            .source
             .required(&known, "on")
             .and_then(|part| self.kinds(part));
         let action = self
+            .source
             .required(&known, "action")
             .and_then(|part| self.action(part, on.unwrap_or(Kinds::NONE)));
-        let when = self.required(&known, "when").and_then(|part| {
+        let when = self.source.required(&known, "when").and_then(|part| {
             let text = self.source.string(part)?;
             // With unknown kinds every field will do: one problem is enough.
             self.expression(&text, on.unwrap_or(Kinds::ALL))
@@ -278,7 +237,7 @@ impl<'t> Reader<'t> {
         });
         let techniques = known.get("mitre").and_then(|part| self.techniques(part));
         let throttle = known.get("throttle").and_then(|part| self.throttle(part));
-        let false_positives = self.optional_string(&known, "falsePositives");
+        let false_positives = self.source.optional_string(&known, "falsePositives");
         let id = id?;
         Some(Rule {
             name: name.unwrap_or_else(|| id.clone()),
@@ -362,7 +321,7 @@ impl<'t> Reader<'t> {
     }
 
     fn throttle(&mut self, part: Part<'t>) -> Option<Throttle> {
-        let known = self.known(part, "a throttle", &THROTTLE_KEYS)?;
+        let known = self.source.known(part, "a throttle", &THROTTLE_KEYS)?;
         let per = known.get("per").and_then(|part| {
             let text = self.source.string(part)?;
             let field = Field::from_name(&text.value);
@@ -376,9 +335,10 @@ impl<'t> Reader<'t> {
             field
         });
         let max = self
+            .source
             .required(&known, "max")
             .and_then(|part| self.source.count(part));
-        let every = self.required(&known, "every").and_then(|part| {
+        let every = self.source.required(&known, "every").and_then(|part| {
             let text = self.source.string(part)?;
             let duration = throttle::parse_duration(&text.value);
             if duration.is_none() {

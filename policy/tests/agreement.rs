@@ -1,0 +1,370 @@
+//! The kernel's tables, the decision function and plain evaluation agree, for random policies and
+//! random events: must ⊆ truth ⊆ may, and what is decided in the kernel is what evaluation says.
+
+use holdfast_policy::compile::{Options, compile};
+use holdfast_policy::decision::decide;
+use holdfast_policy::document::{Mode, Policy};
+use holdfast_policy::field::{Kinds, Recorded};
+use holdfast_policy::snapshot::Snapshot;
+use holdfast_policy::table::TERMS;
+use holdfast_wire::Kind;
+use holdfast_wire::control::Verdict;
+use holdfast_wire::record::NO_RULE;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Value as Json, json};
+
+#[path = "agreement/lookup.rs"]
+mod lookup;
+
+use lookup::Known;
+
+/// Kinds that together have every dimension.
+const KINDS: [Kind; 5] = [
+    Kind::FileOpen,
+    Kind::FileRename,
+    Kind::ProcessExec,
+    Kind::NetworkConnect,
+    Kind::ProcessExit,
+];
+const ADDRESSES: [&str; 7] = [
+    "10.0.0.1",
+    "10.1.0.1",
+    "::ffff:10.0.0.1",
+    "1.2.3.4",
+    "::1",
+    "fe80::1",
+    "::ffff:0:0",
+];
+const NETWORKS: [&str; 8] = [
+    "10.0.0.0/8",
+    "10.0.0.0/16",
+    "10.0.0.1/32",
+    "0.0.0.0/0",
+    "::/0",
+    "::/64",
+    "fe80::/10",
+    "::1/128",
+];
+const FLAGS: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
+
+/// Paths that are prefixes of each other, and some about as long as a key.
+fn paths() -> Vec<String> {
+    let short = ["/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c", "/ab", "/b", ""];
+    let long = (250..=255).flat_map(|length| {
+        let path = "/".repeat(length);
+        [path.clone(), path + "tail"]
+    });
+    short.into_iter().map(str::to_owned).chain(long).collect()
+}
+
+fn path() -> impl Strategy<Value = String> {
+    // Mostly the short ones: they meet.
+    (any::<Index>(), 0..10u8).prop_map(|(index, which)| {
+        let paths = paths();
+        let some = if which == 0 { &paths[..] } else { &paths[..9] };
+        index.get(some).clone()
+    })
+}
+
+fn atom() -> impl Strategy<Value = String> {
+    let path_field = select(vec!["file.path", "file.target_path", "process.executable"]);
+    let by_path = (path_field, 0..8u8, path(), path()).prop_map(|(field, form, a, b)| match form {
+        0 => format!("{field} == '{a}'"),
+        1 => format!("'{a}' == {field}"),
+        2 => format!("{field} != '{a}'"),
+        3 => format!("{field} in ['{a}', '{b}']"),
+        4 => format!("{field} in lists.some"),
+        5 | 6 => format!("{field}.startsWith('{a}')"),
+        _ => format!("{field}.endsWith('{a}')"),
+    });
+    let by_address = (0..3u8, select(&ADDRESSES[..]), select(&NETWORKS[..])).prop_map(
+        |(form, address, network)| match form {
+            0 => format!("destination.ip == '{address}'"),
+            1 => format!("destination.ip in ['{address}', '1.2.3.4']"),
+            _ => format!("cidr('{network}').containsIP(destination.ip)"),
+        },
+    );
+    let by_port = (0..3u8, 78..82u32).prop_map(|(form, port)| match form {
+        0 => format!("destination.port == {port}"),
+        1 => format!("destination.port in [{port}, 443, 70000]"),
+        _ => format!("destination.port < {port}"),
+    });
+    let by_access = select(vec!["O_RDONLY", "O_WRONLY", "O_RDWR", "O_CREAT"])
+        .prop_map(|flag| format!("'{flag}' in holdfast.flags"));
+    let others = select(vec![
+        "true",
+        "false",
+        "process.user.id == '0'",
+        "event.action == 'file.open'",
+        "event.action in ['process.exec', 'file.rename']",
+        "event.action.startsWith('file')",
+        "has(file.path)",
+        "holdfast.executable.memfd",
+        "holdfast.flags.all(f, f == 'O_RDONLY')",
+        "process.ancestors.exists(a, a.executable == '/a')",
+    ])
+    .prop_map(str::to_owned);
+    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 1 => others]
+}
+
+fn expression() -> impl Strategy<Value = String> {
+    atom().prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|a| format!("!({a})")),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| join(&parts, "&&")),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(|parts| join(&parts, "||")),
+            (inner.clone(), inner.clone(), inner)
+                .prop_map(|(a, b, c)| format!("(({a}) ? ({b}) : ({c}))")),
+        ]
+    })
+}
+
+fn join(parts: &[String], operator: &str) -> String {
+    let parts: Vec<_> = parts.iter().map(|part| format!("({part})")).collect();
+    parts.join(&format!(" {operator} "))
+}
+
+fn policy(rules: std::ops::Range<usize>) -> impl Strategy<Value = Json> {
+    let action = select(vec!["allow", "audit", "alert", "kill", "kill_tree"]);
+    let rule = (expression(), action);
+    let mode = select(vec!["observe", "enforce"]);
+    let scope = prop::option::weighted(0.2, atom());
+    let default = prop::option::weighted(0.2, select(vec!["deny", "alert"]));
+    let rules = prop::collection::vec(rule, rules);
+    (rules, mode, scope, default).prop_map(|(rules, mode, scope, default)| {
+        let on: Vec<_> = KINDS.iter().map(|kind| kind.action()).collect();
+        let rules: Vec<_> = rules
+            .into_iter()
+            .enumerate()
+            .map(|(id, (when, action))| {
+                json!({"id": id.to_string(), "on": on, "when": when, "action": action})
+            })
+            .collect();
+        let mut policy = json!({
+            "apiVersion": "holdfast/v1", "kind": "Policy", "name": "p", "mode": mode,
+            "lists": {"some": ["/a", "/ab", "/a/b/c"]}, "rules": rules});
+        if let Some(scope) = scope {
+            policy["scope"] = scope.into();
+        }
+        if let Some(default) = default {
+            policy["defaults"] = json!({"file.open": default});
+        }
+        policy
+    })
+}
+
+/// An event, and what the kernel knows of it: all, or with gaps.
+fn event() -> impl Strategy<Value = (Json, Known)> {
+    let what = (select(&KINDS[..]), path(), path(), path());
+    let peer = (select(&ADDRESSES[..]), 78..82u16, 0..4usize);
+    let gaps = prop_oneof![Just([false; 5]), any::<[bool; 5]>()];
+    (what, peer, gaps, any::<[bool; 3]>()).prop_map(
+        |((kind, path, target, executable), (ip, port, mode), gaps, [root, memfd, ancestor])| {
+            let ancestors = if ancestor {
+                json!([{"executable": "/a"}])
+            } else {
+                json!([])
+            };
+            let mut event = json!({
+                "event": {"action": kind.action()},
+                "process": {"user": {"id": if root { "0" } else { "1" }}, "ancestors": ancestors}});
+            let known = |gap: usize, value: &str| (!gaps[gap]).then(|| value.to_owned());
+            let mut kernel = Known::default();
+            event["process"]["executable"] = executable.clone().into();
+            kernel.executable = known(0, &executable);
+            match kind {
+                Kind::FileOpen | Kind::FileRename => {
+                    event["file"]["path"] = path.clone().into();
+                    kernel.path = known(1, &path);
+                    if kind == Kind::FileRename {
+                        event["file"]["target_path"] = target.clone().into();
+                        kernel.target_path = known(2, &target);
+                    } else {
+                        event["holdfast"]["flags"] = json!([FLAGS[mode], "O_CLOEXEC"]);
+                        kernel.access = Some(mode);
+                    }
+                }
+                Kind::ProcessExec => {
+                    kernel.path = kernel.executable.take();
+                    event["holdfast"]["executable"] = json!({"memfd": memfd, "deleted": memfd});
+                }
+                Kind::NetworkConnect => {
+                    event["destination"] = json!({"ip": ip, "port": port});
+                    kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
+                    kernel.port = (!gaps[4]).then_some(port);
+                }
+                _ => {}
+            }
+            (event, kernel)
+        },
+    )
+}
+
+fn parse(policies: &[Json]) -> Vec<Policy> {
+    let parse = |(number, policy): (usize, &Json)| {
+        let mut policy = policy.clone();
+        policy["name"] = format!("p{number}").into();
+        Policy::parse("p.json", policy.to_string().as_bytes()).unwrap_or_else(|e| panic!("{e}"))
+    };
+    policies.iter().enumerate().map(parse).collect()
+}
+
+fn snapshot(policies: &[Policy]) -> Snapshot {
+    let options = Options {
+        epoch: 7,
+        mode: Mode::Enforce,
+        reported: Kinds::NONE,
+    };
+    compile(policies, &options).unwrap()
+}
+
+/// Each rule by itself, in the order of the snapshot's numbers.
+fn alone(policies: &[Policy]) -> Vec<Snapshot> {
+    let rules = policies
+        .iter()
+        .flat_map(|policy| policy.rules.iter().map(move |r| (policy, r)));
+    rules
+        .map(|(policy, rule)| {
+            let mut only = policy.clone();
+            only.rules = vec![rule.clone()];
+            snapshot(&[only])
+        })
+        .collect()
+}
+
+fn check(
+    whole: &Snapshot,
+    rules: &[Snapshot],
+    event: &Json,
+    known: &Known,
+) -> Result<(), TestCaseError> {
+    let event = Recorded::new(event).unwrap();
+    let kind = event.kind();
+    let hook = lookup::hook(whole.tables(), kind);
+    let candidates = lookup::candidates(whole.tables(), kind, known);
+    let has = |vector: &[u64], term: usize| vector[term / 64] >> (term % 64) & 1 == 1;
+    let truth: Vec<bool> = rules
+        .iter()
+        .map(|rule| rule.judge(kind, &event).verdict != Verdict::None)
+        .collect();
+    let mut possible = vec![false; truth.len()];
+    for term in 0..hook.terms as usize {
+        let rule = hook.term[term].rule;
+        if rule == NO_RULE {
+            prop_assert!(!has(&candidates.must, term) && has(&candidates.may, term));
+            continue;
+        }
+        prop_assert!(
+            !has(&candidates.must, term) || truth[usize::from(rule)],
+            "must is true"
+        );
+        prop_assert!(
+            !has(&candidates.must, term) || has(&candidates.may, term),
+            "must may"
+        );
+        possible[usize::from(rule)] |= has(&candidates.may, term);
+    }
+    let overflown = hook.term[..hook.terms as usize]
+        .iter()
+        .any(|term| term.rule == NO_RULE);
+    for (rule, holds) in truth.iter().enumerate() {
+        prop_assert!(
+            !holds || possible[rule] || overflown,
+            "rule {rule} holds and may not"
+        );
+    }
+    let decision = decide(hook, &candidates);
+    let judgement = whole.judge(kind, &event);
+    if !decision.undecided {
+        prop_assert_eq!(decision.verdict, judgement.verdict);
+        prop_assert_eq!(
+            decision.rule,
+            judgement.rule.map_or(NO_RULE, |(index, _)| index),
+            "the same rule"
+        );
+    } else {
+        prop_assert!(
+            decision.verdict <= judgement.verdict,
+            "what is certain is done at least"
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn kernel_and_user_space_agree(
+        policies in prop::collection::vec(policy(0..6), 1..4),
+        events in prop::collection::vec(event(), 16),
+    ) {
+        let policies = parse(&policies);
+        let (whole, rules) = (snapshot(&policies), alone(&policies));
+        prop_assert!(lookup::all_fit(whole.tables()));
+        for (event, known) in &events {
+            check(&whole, &rules, event, known)?;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
+
+    #[test]
+    fn they_agree_when_there_is_no_room(
+        policies in prop::collection::vec(policy(60..160), 1..5),
+        events in prop::collection::vec(event(), 64),
+    ) {
+        let policies = parse(&policies);
+        let (whole, rules) = (snapshot(&policies), alone(&policies));
+        for (event, known) in &events {
+            check(&whole, &rules, event, known)?;
+        }
+    }
+}
+
+/// A product of sums that has 2^20 terms is left to user space, quickly.
+#[test]
+fn an_explosion_is_one_uncertain_term() {
+    let pair = |n: usize| format!("(file.path == '/{n}' || process.executable == '/{n}')");
+    let when = (0..20).map(pair).collect::<Vec<_>>().join(" && ");
+    let policy = json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "p", "mode": "enforce",
+        "rules": [{"id": "a", "on": ["file.open"], "when": when, "action": "deny"}]});
+    let snapshot = snapshot(&parse(&[policy]));
+    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    assert_eq!((hook.terms, hook.all[0], hook.uncertain[0]), (1, 1, 1));
+}
+
+/// More rules than terms: the kernel decides nothing behind, and says so.
+#[test]
+fn rules_without_room_are_undecided() {
+    let rule = |id: usize, policy: usize| {
+        json!({"id": id.to_string(), "on": ["file.open"],
+            "when": format!("file.path == '/{policy}/{id}'"), "action": "deny"})
+    };
+    let policies = [200, 200, 10].iter().enumerate().map(|(number, count)| {
+        let rules: Vec<_> = (0..*count).map(|id| rule(id, number)).collect();
+        json!({"apiVersion": "holdfast/v1", "kind": "Policy", "mode": "enforce", "rules": rules})
+    });
+    let snapshot = snapshot(&parse(&policies.collect::<Vec<_>>()));
+    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    assert_eq!(hook.terms as usize, TERMS);
+    let decision = |path: &str| {
+        let known = Known {
+            path: Some(path.into()),
+            ..Known::default()
+        };
+        decide(
+            hook,
+            &lookup::candidates(snapshot.tables(), Kind::FileOpen, &known),
+        )
+    };
+    assert_eq!(
+        (decision("/0/7").rule, decision("/0/7").undecided),
+        (7, true)
+    );
+    assert_eq!(decision("/0/7").verdict, Verdict::Deny);
+    assert!(decision("/2/3").undecided && decision("/nothing").undecided);
+}
