@@ -88,9 +88,10 @@ impl Bench {
     }
 
     /// A program of the scenario's own: busybox under another path, so that a rule can name it
-    /// without naming anything else on the machine. The applet is its first argument.
+    /// without naming anything else on the machine. The applet is its first argument, which busybox
+    /// asks for only when its own name begins like this.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
-        let path = self.path(name);
+        let path = self.path(&format!("busybox-{name}"));
         fs::copy(BUSYBOX, &path)
             .with_context(|| format!("copy {BUSYBOX} to {}", path.display()))?;
         make_executable(&path)?;
