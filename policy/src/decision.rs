@@ -76,63 +76,73 @@ pub struct Decision {
 
 /// Within a policy the first term that matches decides; across policies the strongest verdict does.
 ///
-/// Runs over the set bits only, at most [`crate::table::TERMS`] of them.
+/// Without a loop, and with the same work whatever the number of terms and policies.
 #[must_use]
 #[inline(always)]
 pub fn decide(hook: &HookTable, candidates: &Candidates) -> Decision {
-    let mut scan = Scan {
-        settled: u16::MAX,
-        strongest: Verdict::None as u8,
-        rule: NO_RULE,
-        undecided: false,
-    };
-    // Word by word and not by index: the verifier follows no variable index into the stack (5.10).
-    let Candidates { may, must } = candidates;
-    scan.word(hook, 0, may[0], must[0]);
-    scan.word(hook, 1, may[1], must[1]);
-    scan.word(hook, 2, may[2], must[2]);
-    scan.word(hook, 3, may[3], must[3]);
-    Decision {
-        verdict: Verdict::from_number(scan.strongest).unwrap_or(Verdict::None),
-        rule: scan.rule,
-        undecided: scan.undecided,
+    let first = first_of_each_policy(hook, &candidates.may);
+    let mut certain = first;
+    let mut uncertain = 0;
+    for word in 0..WORDS {
+        certain[word] &= candidates.must[word];
+        uncertain |= first[word] & !candidates.must[word];
     }
-}
-
-/// State of the search through the terms, in order.
-struct Scan {
-    /// The policy whose first possible term was met; a policy's number is far below, so that
-    /// `u16::MAX` is none.
-    settled: u16,
-    strongest: u8,
-    rule: u16,
-    undecided: bool,
-}
-
-impl Scan {
-    #[inline(always)]
-    fn word(&mut self, hook: &HookTable, word: usize, mut may: u64, must: u64) {
-        // One round per set bit; the bound is for the verifier.
-        for _ in 0..64 {
-            if may == 0 {
-                break;
-            }
-            let lowest = may & may.wrapping_neg();
-            may ^= lowest;
-            // `black_box`: the compiler knows that the index is in range and would drop the mask,
-            // which the verifier needs to see.
-            let bit = core::hint::black_box(lowest.trailing_zeros() as usize) & 63;
-            let term = &hook.term[word * 64 + bit];
-            if term.policy == self.settled {
-                continue;
-            }
-            self.settled = term.policy;
-            if must & lowest == 0 {
-                self.undecided = true;
-            } else if term.verdict > self.strongest {
-                self.strongest = term.verdict;
-                self.rule = term.rule;
-            }
+    let mut decision = Decision {
+        verdict: Verdict::None,
+        rule: NO_RULE,
+        undecided: uncertain != 0,
+    };
+    for verdict in STRONGEST_FIRST {
+        if let Some(rule) = first_rule(hook, &certain, verdict) {
+            decision.verdict = verdict;
+            decision.rule = rule;
+            break;
         }
     }
+    decision
+}
+
+const STRONGEST_FIRST: [Verdict; 6] = [
+    Verdict::KillTree,
+    Verdict::Kill,
+    Verdict::Deny,
+    Verdict::Alert,
+    Verdict::Audit,
+    Verdict::Allow,
+];
+
+/// The first term of each policy among `terms`.
+///
+/// The lowest bit of a number is `x & (!x + 1)`. The terms of a policy are a run of bits, so one
+/// 256-bit addition finds the lowest bit of all of them: one is added at the start of each run. It
+/// does not carry out of a run, since the last bit of each is taken for set meanwhile.
+#[inline(always)]
+fn first_of_each_policy(hook: &HookTable, terms: &Vector) -> Vector {
+    let mut first = [0; WORDS];
+    let mut carry = 0;
+    for word in 0..WORDS {
+        let filled = terms[word] | hook.ends[word];
+        let (a, b) = (!filled, hook.starts[word]);
+        let sum = a.wrapping_add(b).wrapping_add(carry);
+        // By bits and not by comparison: a branch here would double the verifier's work each time.
+        carry = ((a & b) | ((a | b) & !sum)) >> 63;
+        first[word] = filled & sum & terms[word];
+    }
+    first
+}
+
+/// The rule of the first of `terms` that has this verdict.
+#[inline(always)]
+fn first_rule(hook: &HookTable, terms: &Vector, verdict: Verdict) -> Option<u16> {
+    let of_verdict = &hook.of_verdict[verdict as usize];
+    for word in 0..WORDS {
+        let found = terms[word] & of_verdict[word];
+        if found != 0 {
+            // `black_box`: the compiler knows that the index is in range and would drop the mask,
+            // which the verifier needs to see.
+            let bit = core::hint::black_box(found.trailing_zeros() as usize) & 63;
+            return Some(hook.term[word * 64 + bit].rule);
+        }
+    }
+    None
 }

@@ -34,6 +34,9 @@ pub const PORT_ENTRIES: usize = 4_096;
 /// are the tag. A longer prefix is entered by its head, and its terms are then uncertain.
 pub const KEY_PATH_BYTES: usize = 252;
 
+/// Numbers of [`holdfast_wire::control::Verdict`], from 0.
+pub const VERDICTS: usize = 7;
+
 /// What an event is looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -181,6 +184,12 @@ pub struct HookTable {
     pub conditioned: [Vector; DIMENSIONS],
     /// The lookup of [`Dimension::Access`], by `open_flags & O_ACCMODE`.
     pub access: [Vector; 4],
+    /// The first term of each policy; see [`Self::seal`].
+    pub starts: Vector,
+    /// The last term of each policy.
+    pub ends: Vector,
+    /// The terms by their verdict's number.
+    pub of_verdict: [Vector; VERDICTS],
     /// What each term does.
     pub term: [Term; TERMS],
 }
@@ -197,6 +206,9 @@ impl HookTable {
         unlisted: [[0; WORDS]; DIMENSIONS],
         conditioned: [[0; WORDS]; DIMENSIONS],
         access: [[0; WORDS]; 4],
+        starts: [0; WORDS],
+        ends: [0; WORDS],
+        of_verdict: [[0; WORDS]; VERDICTS],
         term: [Term {
             policy: 0,
             rule: 0,
@@ -204,6 +216,27 @@ impl HookTable {
             reserved: [0; 3],
         }; TERMS],
     };
+}
+
+impl HookTable {
+    /// Works out from the terms what the decision needs of them; to be called when they are entered.
+    pub fn seal(&mut self) {
+        self.starts = [0; WORDS];
+        self.ends = [0; WORDS];
+        self.of_verdict = [[0; WORDS]; VERDICTS];
+        let terms = (self.terms as usize).min(TERMS);
+        for index in 0..terms {
+            let (word, bit) = (index / 64, 1 << (index % 64));
+            let term = self.term[index];
+            self.of_verdict[term.verdict as usize % VERDICTS][word] |= bit;
+            if index == 0 || self.term[index - 1].policy != term.policy {
+                self.starts[word] |= bit;
+            }
+            if index + 1 == terms || self.term[index + 1].policy != term.policy {
+                self.ends[word] |= bit;
+            }
+        }
+    }
 }
 
 /// Index into the `EXECUTABLE_VECTORS` array ([`Vector`] per generation, hook and class).
@@ -217,5 +250,5 @@ const _: () = {
     assert!(size_of::<AddressKey>() == 24);
     assert!(size_of::<PortKey>() == 8);
     assert!(size_of::<Term>() == 8);
-    assert!(size_of::<HookTable>() == 16 + 32 * (2 + 2 * DIMENSIONS + 4) + 8 * TERMS);
+    assert!(size_of::<HookTable>() == 16 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS);
 };

@@ -71,6 +71,7 @@ fn hook(plan: &Plan, rules: &[Rule], options: &Options) -> HookTable {
     for (mode, access) in hook.access.iter_mut().enumerate() {
         *access = vector(plan, Dimension::Access, Probe::Access(mode));
     }
+    hook.seal();
     hook
 }
 
