@@ -3,6 +3,8 @@
 //! Two vectors are kept. A term is in *may* if nothing known rules it out; it is in *must* if, in
 //! addition, everything it asks is known. Truth lies between: must ⊆ matching ⊆ may.
 
+#![allow(clippy::needless_range_loop)] // Loops over indices with constant bounds: what verifiers follow.
+
 use crate::table::{Dimension, HookTable, Vector, WORDS};
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;

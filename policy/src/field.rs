@@ -160,7 +160,7 @@ impl<'a> Value<'a> {
     pub fn is_present(&self) -> bool {
         match self {
             Self::Absent => false,
-            Self::Strings(list) => list.len() > 0,
+            Self::Strings(list) => !list.is_empty(),
             Self::Ints(list) => !list.is_empty(),
             Self::Processes(list) => list.count() > 0,
             Self::Bool(_) | Self::Int(_) | Self::String(_) | Self::Ip(_) => true,

@@ -250,5 +250,7 @@ const _: () = {
     assert!(size_of::<AddressKey>() == 24);
     assert!(size_of::<PortKey>() == 8);
     assert!(size_of::<Term>() == 8);
-    assert!(size_of::<HookTable>() == 16 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS);
+    assert!(
+        size_of::<HookTable>() == 16 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS
+    );
 };

@@ -1,5 +1,6 @@
 //! The kernel's tables, the decision function and plain evaluation agree, for random policies and
 //! random events: must ⊆ truth ⊆ may, and what is decided in the kernel is what evaluation says.
+#![allow(clippy::unwrap_used)] // Also in helpers: a test that cannot go on fails.
 
 use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::decision::decide;
@@ -59,10 +60,10 @@ fn paths() -> Vec<String> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    // Mostly the short ones: they meet.
+    // The long ones apart, so that they meet each other too.
     (any::<Index>(), 0..10u8).prop_map(|(index, which)| {
         let paths = paths();
-        let some = if which == 0 { &paths[..] } else { &paths[..9] };
+        let some = if which < 4 { &paths[9..] } else { &paths[..9] };
         index.get(some).clone()
     })
 }
@@ -293,8 +294,6 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
     #[test]
     fn kernel_and_user_space_agree(
         policies in prop::collection::vec(policy(0..6), 1..4),

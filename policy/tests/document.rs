@@ -1,0 +1,317 @@
+//! What is wrong with a policy is said with its place; what the documentation shows is right.
+#![allow(clippy::unwrap_used)] // Also in helpers: a test that cannot go on fails.
+
+use holdfast_policy::compile::{Options, compile};
+use holdfast_policy::document::{self, Mode, Policy};
+use holdfast_policy::expression::Filter;
+use holdfast_policy::field::{Kinds, Recorded};
+use holdfast_policy::test::Suite;
+use holdfast_wire::Kind;
+use holdfast_wire::control::Verdict;
+use serde_json::{Value as Json, json};
+
+/// A policy whose rules are these, from line 2.
+fn policy(rules: &str) -> String {
+    format!(
+        r#"{{"apiVersion":"holdfast/v1","kind":"Policy","name":"p","lists":{{"l":["/a"]}},"rules":[
+{rules}]}}"#
+    )
+}
+
+fn rule(when: &str) -> String {
+    policy(&format!(
+        r#"{{"id":"r","on":["file.open"],"action":"deny","when":"{when}"}}"#
+    ))
+}
+
+fn problems(text: &str) -> Vec<String> {
+    let problems = Policy::parse("p", text.as_bytes()).unwrap_err();
+    problems.to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn each_defect_is_one_line_with_its_place() {
+    let cases = [
+        (String::new(), "p:1:1: the file is empty"),
+        ("{\n\"a\" 1}".into(), "p:2:5: not valid JSON: expected `:`"),
+        ("[]".into(), "p:1:1: expected an object, found an array"),
+        (
+            policy(r#"{"id":"r","on":["file.open"],"action":"deny","wen":"true","when":"true"}"#),
+            "p:2:46: unknown key `wen` in a rule (did you mean `when`?)",
+        ),
+        (
+            policy(r#"{"id":"r","on":["file.opn"],"action":"deny","when":"true"}"#),
+            "p:2:17: unknown kind of event `file.opn` (did you mean `file.open`?)",
+        ),
+        (
+            policy(r#"{"id":"r","on":["file.open"],"action":"dney","when":"true"}"#),
+            "p:2:39: unknown action `dney`: it is one of allow, audit, alert, deny, kill, kill_tree",
+        ),
+        (
+            policy(r#"{"id":"r","on":["file.open"],"action":"kill_container","when":"true"}"#),
+            "p:2:39: the action `kill_container` is not available in this version",
+        ),
+        (
+            policy(r#"{"id":"r","on":["process.exit"],"action":"deny","when":"true"}"#),
+            "p:2:42: process.exit cannot be refused: use `kill` or `alert`",
+        ),
+        (
+            policy(r#"{"id":"r","on":["file.open"],"action":"deny"}"#),
+            "p:2:1: a rule needs the key `when`",
+        ),
+        (
+            policy(r#"{"id":"r","on":[],"action":"deny","when":"true"}"#),
+            "p:2:16: a rule is on at least one kind of event",
+        ),
+        (
+            policy(r#"{"id":7,"on":["file.open"],"action":"deny","when":"true"}"#),
+            "p:2:7: expected a string, found 7",
+        ),
+        (
+            policy(r#"{"id":"r","id":"s","on":["file.open"],"action":"deny","when":"true"}"#),
+            "p:2:11: the key `id` is there twice",
+        ),
+        (
+            rule("file.pth == 'x'"),
+            "unknown field `file.pth` (did you mean `file.path`?)",
+        ),
+        (rule("file.path == 7"), "string == int is not defined"),
+        (
+            rule("file.path"),
+            "a condition is needed here, and this is string",
+        ),
+        (
+            rule("file.path.startWith('x')"),
+            "(did you mean `startsWith`?)",
+        ),
+        (
+            rule("startsWith(file.path, 'x')"),
+            "`startsWith` is called as `x.startsWith(…)`",
+        ),
+        (rule("file.path in lists.k"), "the policy has no list `k`"),
+        (
+            rule("file == 'x'"),
+            "`file` is an object: name one of its fields, such as `file.path`",
+        ),
+        (
+            rule("destination.port == 1"),
+            "`destination.port` is never present on file.open",
+        ),
+        (
+            rule("process.args.map(a, a)"),
+            "`map()` is not supported: use exists() or all()",
+        ),
+        (
+            rule("process.ancestors.exists(a, a.exe == 'x')"),
+            "a process in a list has no field `exe`",
+        ),
+        (rule("file.path.matches('(')"), "bad regular expression"),
+        (
+            rule("true true"),
+            "expected an operator or the end, found `true`",
+        ),
+    ];
+    for (text, expected) in cases {
+        let problems = problems(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].contains(expected),
+            "{} is not {expected}",
+            problems[0]
+        );
+    }
+    let large = vec![b' '; document::MAX_BYTES + 1];
+    let problem = Policy::parse("p", &large).unwrap_err().to_string();
+    assert_eq!(problem, "p:1:1: the file is larger than 1048576 bytes");
+}
+
+#[test]
+fn a_place_in_an_expression_is_a_place_in_the_file() {
+    let text = rule(r"file.path == \u0027\\u00e9\u0027 && file.pth == 'x'");
+    let column = text.lines().nth(1).unwrap().find("file.pth").unwrap() + 1;
+    assert!(problems(&text)[0].starts_with(&format!("p:2:{column}: unknown field")));
+}
+
+#[test]
+fn all_defects_are_listed() {
+    let rules = r#"{"id":"a","on":["file.open"],"action":"deny","when":"file.pth == 'x' || x.y"},
+        {"id":"a","on":["file.opn"],"action":"den","severity":"worst","when":"1 +","mitre":["X"]}"#;
+    let problems = problems(&policy(rules));
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+}
+
+#[test]
+fn absence_is_false_and_its_negation_true() {
+    let event = json!({"event": {"action": "file.open"}, "process": {"args": []}});
+    let holds = |text: &str| Filter::parse(text).unwrap().matches(&event);
+    let falsehoods = [
+        "file.path == 'x'",
+        "file.path < 'x'",
+        "file.path >= 'x'",
+        "file.path.startsWith('')",
+        "file.path in ['x']",
+        "file.path == file.path",
+        "has(file.path)",
+        "has(process.args)",
+        "holdfast.executable.memfd",
+        "size(file.path) == 0",
+        "process.pid + 1 == 1",
+        "destination.ip == '1.2.3.4'",
+        "cidr('0.0.0.0/0').containsIP(destination.ip)",
+        "process.args.exists(a, true)",
+        "'x' in process.args",
+        "9223372036854775807 + 1 > 0",
+    ];
+    for text in falsehoods {
+        assert!(!holds(text) && holds(&format!("!({text})")), "{text}");
+    }
+    assert!(holds(
+        "file.path != 'x' && process.args.all(a, false) && size(process.args) == 0"
+    ));
+    assert!(holds("(has(file.path) ? file.path : 'none') == 'none'"));
+}
+
+#[test]
+fn expressions_mean_what_cel_says() {
+    let event = json!({
+        "event": {"action": "process.exec"},
+        "process": {"pid": 7, "executable": "/usr/bin/bash", "args": ["bash", "-i"],
+            "parent": {"executable": "/usr/sbin/sshd"},
+            "ancestors": [{"executable": "/sbin/init", "args": ["init"]}, {"pid": 0}]},
+        "destination": {"ip": "::ffff:10.1.2.3", "port": 443}});
+    let truths = [
+        "process.pid == 7 && process.pid != 8 && process.pid >= 7 && process.pid - 8 == -1",
+        "process.executable.endsWith('/bash') && process.executable.contains('bin')",
+        "process.executable.matches('^/usr/(s)?bin/[a-z]+$') && !process.executable.matches('^bin')",
+        "process.executable.glob('/usr/*/bash') && !process.executable.glob('/usr/*')",
+        "'-i' in process.args && size(process.args) == 2 && process.args.size() == 2",
+        "process.args.exists(a, a.startsWith('-')) && !process.args.all(a, a.startsWith('-'))",
+        "process.ancestors.exists(a, a.executable == '/sbin/init' && a.args.exists(b, b == 'init'))",
+        "process.args.exists(a, process.ancestors.exists(p, p.executable.endsWith('init') && a == '-i'))",
+        "destination.ip == '10.1.2.3' && destination.ip in ['10.1.2.3', '::1']",
+        "cidr('10.0.0.0/8').containsIP(destination.ip) && !cidr('::/0').containsIP(destination.ip)",
+        "destination.port in [80, 443] && [80, 443].exists(p, p == destination.port)",
+        "process.parent.executable + 'x' == '/usr/sbin/sshdx' && 'a' < 'b'",
+        "(process.pid > 5 ? 'big' : 'small') == 'big' && (process.pid == 7) == true",
+        "false || true && !false // the end",
+        "size('é') == 1 && 'é' == '\\u00e9' && r'\\d' == '\\\\d'",
+    ];
+    for text in truths {
+        assert!(
+            Filter::parse(text)
+                .unwrap_or_else(|e| panic!("{e}"))
+                .matches(&event),
+            "{text}"
+        );
+    }
+}
+
+fn parse(text: &Json) -> Policy {
+    Policy::parse("p.json", text.to_string().as_bytes()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn named(name: &str, mode: &str, action: &str) -> Policy {
+    parse(
+        &json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": name, "mode": mode,
+        "rules": [{"id": "first", "on": ["file.open"], "when": "file.path == '/a'", "action": action},
+                  {"id": "second", "on": ["file.open"], "when": "true", "action": "audit",
+                   "mitre": ["T1003.008"]}]}),
+    )
+}
+
+#[test]
+fn the_first_rule_of_a_policy_and_the_strongest_of_all_decide() {
+    let event = json!({"event": {"action": "file.open"}, "file": {"path": "/a"}});
+    let event = Recorded::new(&event).unwrap();
+    let judge = |policies: &[Policy], mode| {
+        let options = Options {
+            epoch: 3,
+            mode,
+            reported: Kinds::NONE,
+        };
+        let snapshot = compile(policies, &options).unwrap();
+        let judgement = snapshot.judge(Kind::FileOpen, &event);
+        let rule = judgement
+            .rule
+            .map(|(_, rule)| format!("{}/{}", rule.ruleset, rule.id));
+        (judgement.verdict, judgement.would(), rule.unwrap())
+    };
+    let policies = [
+        named("a", "enforce", "allow"),
+        named("b", "enforce", "deny"),
+    ];
+    assert_eq!(
+        judge(&policies, Mode::Enforce),
+        (Verdict::Deny, false, "b/first".into())
+    );
+    assert_eq!(
+        judge(&policies, Mode::Observe),
+        (Verdict::Alert, true, "b/first".into())
+    );
+    assert_eq!(
+        judge(&policies[..1], Mode::Enforce),
+        (Verdict::Allow, false, "a/first".into())
+    );
+    let observing = [named("a", "observe", "kill")];
+    assert_eq!(
+        judge(&observing, Mode::Enforce),
+        (Verdict::Alert, true, "a/first".into())
+    );
+}
+
+#[test]
+fn two_policies_of_one_name_are_refused() {
+    let options = Options {
+        epoch: 1,
+        mode: Mode::Enforce,
+        reported: Kinds::NONE,
+    };
+    let twice = [named("a", "enforce", "deny"), named("a", "observe", "deny")];
+    let problems = compile(&twice, &options).unwrap_err().to_string();
+    assert!(
+        problems.ends_with("the policy `a` is in p.json already"),
+        "{problems}"
+    );
+}
+
+#[test]
+fn only_what_is_asked_for_is_wanted() {
+    let reported = Kinds::of(&[Kind::ProcessFork]);
+    let options = Options {
+        epoch: 1,
+        mode: Mode::Enforce,
+        reported,
+    };
+    let snapshot = compile(&[named("a", "enforce", "deny")], &options).unwrap();
+    let wanted: Vec<_> = Kind::ALL
+        .iter()
+        .filter(|kind| snapshot.wants(**kind))
+        .collect();
+    assert_eq!(wanted, [&Kind::ProcessFork, &Kind::FileOpen]);
+    let reference = &snapshot.rules()[1].references[0];
+    assert_eq!(reference, "https://attack.mitre.org/techniques/T1003/008/");
+}
+
+/// The code blocks of the documentation that say what they are.
+fn blocks(what: &str) -> Vec<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/policy.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let opening = format!("```json {what}\n");
+    let blocks = text.split(&opening).skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_documentation_is_right() {
+    let policies: Vec<_> = blocks("policy")
+        .iter()
+        .map(|text| Policy::parse("docs", text.as_bytes()).unwrap_or_else(|e| panic!("{e}")))
+        .collect();
+    assert_eq!(policies.len(), 2);
+    let suite = Suite::parse("docs", blocks("test")[0].as_bytes()).unwrap();
+    for outcome in suite.run(&policies[0]).unwrap() {
+        assert_eq!(outcome.failure, None, "{}", outcome.name);
+    }
+}
