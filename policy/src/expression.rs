@@ -15,6 +15,7 @@ mod check;
 mod evaluate;
 mod functions;
 mod lex;
+mod names;
 mod parse;
 mod pattern;
 mod typed;

@@ -367,3 +367,47 @@ fn rules_without_room_are_undecided() {
     assert_eq!(decision("/0/7").verdict, Verdict::Deny);
     assert!(decision("/2/3").undecided && decision("/nothing").undecided);
 }
+
+/// A hook of one policy whose rules deny these conditions.
+fn denying(on: &str, conditions: impl Iterator<Item = String>) -> Vec<Json> {
+    let rule = |(id, when): (usize, String)| json!({"id": format!("{on}.{id}"), "on": [on], "when": when, "action": "deny"});
+    conditions.enumerate().map(rule).collect()
+}
+
+fn document(lists: &Json, rules: &[Json]) -> Json {
+    json!({"apiVersion": "holdfast/v1", "kind": "Policy", "mode": "enforce", "lists": lists,
+        "rules": rules})
+}
+
+/// More executables to tell apart than there are classes: user space does.
+#[test]
+fn executables_without_room_are_uncertain() {
+    let executable = |id: usize| format!("process.executable == '/{id}'");
+    let mut rules = denying("file.open", (0..200).map(executable));
+    rules.extend(denying("file.create", (200..400).map(executable)));
+    let snapshot = snapshot(&parse(&[document(&json!({}), &rules)]));
+    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    assert_eq!(
+        (hook.terms, hook.dimensions, hook.uncertain),
+        (200, 0, hook.all)
+    );
+    assert!(snapshot.tables().classes.is_empty());
+}
+
+/// More paths than the map has room for, likewise; what is about executables stays in the kernel.
+#[test]
+fn paths_without_room_are_uncertain() {
+    let paths: Vec<_> = (0..17_000).map(|id| format!("/{id}")).collect();
+    let rules = [
+        "file.path in lists.many && process.executable == '/x'",
+        "file.path == '/y'",
+    ];
+    let rules = denying("file.open", rules.iter().map(|rule| (*rule).to_owned()));
+    let snapshot = snapshot(&parse(&[document(&json!({"many": paths}), &rules)]));
+    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    assert_eq!(
+        (hook.terms, hook.uncertain[0], hook.conditioned[2][0]),
+        (2, 3, 1)
+    );
+    assert!(snapshot.tables().paths.is_empty());
+}

@@ -430,6 +430,18 @@ mod tests {
         assert!(parse(&vec!["a"; 1000].join(" || ")).is_ok());
     }
 
+    /// The highest tree that the bounds allow is handled on the stack of a thread.
+    #[test]
+    fn the_worst_nesting_is_survived() {
+        let mut text = String::from("1");
+        for level in 1..MAX_DEPTH {
+            text = format!("({text}{})", " + 1".repeat(level - 1));
+        }
+        let text = format!("{text} == 497");
+        let filter = crate::expression::Filter::parse(&text).unwrap();
+        assert!(!filter.matches(&serde_json::Value::Null));
+    }
+
     proptest! {
         #[test]
         fn nothing_makes_it_panic(text in "[ a-c.(),!&|'\"\\\\=<?:\\[\\]0-9ré]{0,60}") {

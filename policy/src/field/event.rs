@@ -39,7 +39,6 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let network = event.network.as_ref();
     let holdfast = &event.holdfast;
     let executable = holdfast.executable.as_ref();
-    let namespace = |number: Option<u32>| Value::int(number.filter(|number| *number != 0));
     let namespaces = holdfast.namespaces;
     match plain {
         Plain::EventAction => Value::string(Some(event.event.action)),
@@ -73,9 +72,9 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::Signal => Value::string(holdfast.signal.as_deref()),
         Plain::LoginUid => Value::int(holdfast.login_uid),
         Plain::CgroupId => Value::int(holdfast.cgroup_id),
-        Plain::MountNamespace => namespace(namespaces.map(|namespaces| namespaces.mnt)),
-        Plain::PidNamespace => namespace(namespaces.map(|namespaces| namespaces.pid)),
-        Plain::NetworkNamespace => namespace(namespaces.map(|namespaces| namespaces.net)),
+        Plain::MountNamespace => Value::int(namespaces.map(|namespaces| namespaces.mnt)),
+        Plain::PidNamespace => Value::int(namespaces.map(|namespaces| namespaces.pid)),
+        Plain::NetworkNamespace => Value::int(namespaces.map(|namespaces| namespaces.net)),
         Plain::ExecutableDeleted => executable.map_or(Value::Absent, |it| Value::Bool(it.deleted)),
         Plain::ExecutableMemfd => executable.map_or(Value::Absent, |it| Value::Bool(it.memfd)),
         Plain::ExecutableArgument => {
@@ -108,5 +107,113 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
         ),
         Part::GroupId => Value::string(process.group.as_ref().map(|group| group.id.as_str())),
         Part::TtyName => Value::string(process.tty.as_ref().map(|tty| tty.name.as_ref())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_wire::event::{
+        Capabilities, Endpoint, EventFields, Executable, File, Holdfast, Host, Id, Namespaces,
+        Network, Thread, Tty, User,
+    };
+
+    fn process(name: &str) -> Process<'_> {
+        Process {
+            entity_id: Some("e1".into()),
+            pid: 42,
+            executable: Some(name.into()),
+            name: Some("n".into()),
+            args: vec!["a".to_owned(), "b".to_owned()].into(),
+            working_directory: Some("/w".into()),
+            user: Some(User {
+                id: "1".into(),
+                name: Some("u".into()),
+                effective: Some(Id { id: "0".into() }),
+            }),
+            group: Some(Id { id: "2".into() }),
+            tty: Some(Tty {
+                name: "pts0".into(),
+            }),
+            ..Process::default()
+        }
+    }
+
+    /// What is judged live and what is judged when the printed event is replayed is the same.
+    #[test]
+    fn an_event_and_its_json_have_the_same_fields() {
+        let host = Host {
+            id: "h".into(),
+            name: "host".into(),
+        };
+        let thread = Thread {
+            id: 43,
+            capabilities: Some(Capabilities {
+                effective: vec!["CAP_CHOWN"],
+            }),
+        };
+        let full = Event {
+            event: EventFields {
+                action: "file.open",
+                outcome: "success",
+                ..Default::default()
+            },
+            host: Some(&host),
+            process: Some(Process {
+                exit_code: Some(3),
+                thread: Some(thread),
+                parent: Some(Box::new(process("/parent"))),
+                ancestors: vec![process("/grand"), process("/init")],
+                ..process("/x")
+            }),
+            file: Some(File {
+                path: Some("/p".into()),
+                target_path: Some("/t".into()),
+                inode: Some("1".into()),
+                device: Some("8:1".into()),
+                mode: Some("0644".into()),
+            }),
+            destination: Some(Endpoint {
+                ip: [10, 0, 0, 1].into(),
+                port: 443,
+            }),
+            network: Some(Network {
+                transport: Some("tcp".into()),
+                family: "ipv4",
+            }),
+            holdfast: Holdfast {
+                tier: Some("lsm"),
+                login_uid: Some(1000),
+                cgroup_id: Some(77),
+                namespaces: Some(Namespaces {
+                    mnt: 1,
+                    pid: 2,
+                    net: 3,
+                }),
+                flags: vec!["O_RDONLY"],
+                signal: Some("SIGTERM".into()),
+                target: Some(Box::new(process("/target"))),
+                executable: Some(Executable {
+                    argument: Some("./x".into()),
+                    deleted: true,
+                    memfd: false,
+                }),
+                ..Holdfast::default()
+            },
+            ..Event::default()
+        };
+        for (event, is_full) in [(full, true), (Event::default(), false)] {
+            let json = serde_json::to_value(&event).unwrap();
+            for field in Field::all() {
+                let (live, recorded) = (event.get(field), Fields::get(&json, field));
+                assert_eq!(live.to_string(), recorded.to_string(), "{}", field.name());
+                assert_eq!(live.is_present(), recorded.is_present(), "{}", field.name());
+                assert!(
+                    !is_full || live.is_present(),
+                    "{} is not read",
+                    field.name()
+                );
+            }
+        }
     }
 }
