@@ -1,7 +1,7 @@
 //! Holdfast's policies: documents in, decisions out. No I/O, and no knowledge of actors.
 //!
 //! The way of a policy: [`document`] (JSON, with positions) → [`expression`] (CEL, checked against
-//! the table in [`field`]) → [`stage`] (what the kernel can decide, in disjunctive form) →
+//! the table in [`field`]) → `stage` (what the kernel can decide, in disjunctive form) →
 //! [`compile`] (a [`snapshot::Snapshot`]: the kernel's tables and the user-space rules) →
 //! [`matcher`] (judges events).
 //!
@@ -35,7 +35,7 @@ mod plan;
 #[cfg(feature = "std")]
 pub mod snapshot;
 #[cfg(feature = "std")]
-pub mod stage;
+mod stage;
 #[cfg(feature = "std")]
 pub mod test;
 #[cfg(feature = "std")]
