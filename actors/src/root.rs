@@ -1,20 +1,36 @@
-//! The root: the tree, and what outlives every actor in it.
+//! The root: the tree, declared as data, and what outlives every actor in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_policy::snapshot::Snapshot;
-use holdfast_wire::Domain;
-use ractor::RpcReplyPort;
+use holdfast_wire::control::Tier;
+use holdfast_wire::{Domain, Kind};
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::sync::watch;
 
 mod handle;
 mod settings;
+pub(crate) mod shared;
 pub mod status;
+mod tree;
 
 pub use handle::{Handle, HandleError};
 pub use settings::{Format, Host, Log, Settings, Stdout};
 
+use crate::clock;
+use crate::evaluator;
+use crate::health::watchdog;
 use crate::kernel::{Kernel, KernelError, Ring};
-use status::Status;
+use crate::supervisor::restart::Policy;
+use crate::supervisor::{Outcome, Stage, Supervisor};
+use shared::Shared;
+use status::{ActorState, Status};
+
+/// Time that the actors of a stage have to finish when the sensor stops. Six stages stay below the
+/// time that a service manager grants (90 s, `DefaultTimeoutStopSec=`), and what is in the rings and
+/// lanes is done in a fraction of one.
+const STAGE_LIMIT: Duration = Duration::from_secs(4);
 
 /// Why the tree could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +38,8 @@ pub enum StartError {
     /// The tables of the first snapshot could not be installed.
     #[error("cannot install the policy tables: {0}")]
     Install(#[from] KernelError),
-    /// A domain has no ring, or two.
-    #[error("domain {0} needs exactly one ring, and has {1}")]
+    /// A domain has no ring, or several.
+    #[error("domain `{0}` needs exactly one ring, and has {1}")]
     Rings(&'static str, usize),
     /// The root actor did not start.
     #[error("cannot start the root actor: {0}")]
@@ -33,15 +49,27 @@ pub enum StartError {
 /// What the root is told.
 #[derive(Debug)]
 pub(crate) enum Message {
+    /// Say how everything stands.
     Status(RpcReplyPort<Status>),
+    /// Put policies into force.
     Reload(Arc<Snapshot>, RpcReplyPort<Result<u32, KernelError>>),
+    /// Stop everything, and say how it stood.
     Stop(RpcReplyPort<Status>),
+    /// The delay before a child's restart is over.
+    Restart(usize),
+    /// The time of a stage of the stop is over.
+    StageOver(Stage),
+    /// A probe has attached its hook, or knows why not.
+    Reported(Kind),
+    /// Other policies are in force.
+    PolicyChanged,
+    /// Have an actor panic.
     #[cfg(any(test, feature = "fault-injection"))]
     Panic(String, RpcReplyPort<bool>),
 }
 
 /// Starts the tree on the current tokio runtime: installs the tables of `snapshot`, then starts
-/// every actor.
+/// every actor. Blocks for as long as the installation and a look at every process take.
 ///
 /// # Errors
 /// See [`StartError`]; nothing is left running then.
@@ -51,6 +79,245 @@ pub async fn start(
     rings: Vec<(Domain, Box<dyn Ring>)>,
     snapshot: Snapshot,
 ) -> Result<Handle, StartError> {
-    let _ = (settings, kernel, rings, snapshot);
-    Err(StartError::Root("not yet".into()))
+    kernel.install(snapshot.tables())?;
+    let shared = Arc::new(Shared::new(settings, kernel, rings, Arc::new(snapshot))?);
+    // Before any hook can kill.
+    if let Err(error) = shared.killing.refresh(&*shared.kernel) {
+        shared.degraded.set("never-kill list", &error);
+    }
+    launch(shared).await
 }
+
+async fn launch(shared: Arc<Shared>) -> Result<Handle, StartError> {
+    let tails = shared.sinks.tails().clone();
+    let (sender, ready) = watch::channel(false);
+    let (root, _) = Actor::spawn(None, Root, (shared, sender))
+        .await
+        .map_err(|error| StartError::Root(error.to_string()))?;
+    Ok(Handle { root, ready, tails })
+}
+
+/// The root actor.
+#[derive(Debug)]
+struct Root;
+
+#[derive(Debug)]
+struct State {
+    shared: Arc<Shared>,
+    supervisor: Supervisor,
+    probes: tree::Probes,
+    since: String,
+    /// Kinds whose probe has not reported yet.
+    awaited: Vec<Kind>,
+    ready: watch::Sender<bool>,
+    /// Who waits for the end.
+    stop: Option<RpcReplyPort<Status>>,
+}
+
+impl Actor for Root {
+    type Msg = Message;
+    type State = State;
+    type Arguments = (Arc<Shared>, watch::Sender<bool>);
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        (shared, ready): Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let (specs, probes) = tree::declare(&shared, &myself, &ready);
+        let since = clock::wall_text();
+        shared.degraded.tell("sensor.start", format!("version {}", env!("CARGO_PKG_VERSION")));
+        let supervisor = Supervisor::new(specs, Policy::DEFAULT);
+        let awaited = Kind::ALL.to_vec();
+        Ok(State { shared, supervisor, probes, since, awaited, ready, stop: None })
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Message>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        for index in state.supervisor.indices() {
+            state.start(&myself, index).await;
+        }
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Status(reply) => {
+                // Who asked may have given up.
+                let _ = reply.send(state.status());
+            }
+            Message::Reload(snapshot, reply) => state.reload(snapshot, reply),
+            Message::Stop(reply) => {
+                if state.stop.is_none() {
+                    watchdog::tell_stopping();
+                    state.stop = Some(reply);
+                    state.stop_on(&myself);
+                }
+            }
+            Message::Restart(index) => state.start(&myself, index).await,
+            Message::StageOver(stage) => state.stage_over(&myself, stage),
+            Message::Reported(kind) => {
+                state.awaited.retain(|awaited| *awaited != kind);
+                state.ready.send_if_modified(|ready| {
+                    !std::mem::replace(ready, state.awaited.is_empty()) && *ready
+                });
+            }
+            Message::PolicyChanged => state.probes.reconcile(),
+            #[cfg(any(test, feature = "fault-injection"))]
+            Message::Panic(name, reply) => {
+                let _ = reply.send(state.supervisor.panic(&name));
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Message>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let ended = match event {
+            SupervisionEvent::ActorTerminated(actor, _, None) => {
+                state.supervisor.ended(actor.get_id(), None)
+            }
+            SupervisionEvent::ActorTerminated(actor, _, Some(reason)) => {
+                state.supervisor.ended(actor.get_id(), Some(reason))
+            }
+            SupervisionEvent::ActorFailed(actor, error) => {
+                state.supervisor.ended(actor.get_id(), Some(error.to_string()))
+            }
+            _ => None,
+        };
+        if let Some((index, outcome)) = ended {
+            state.follow(&myself, index, outcome);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    async fn start(&mut self, myself: &ActorRef<Message>, index: usize) {
+        let outcome = self.supervisor.start(index, myself.get_cell()).await;
+        self.follow(myself, index, outcome);
+    }
+
+    /// Does what has to be done after a child started or ended.
+    fn follow(&mut self, myself: &ActorRef<Message>, index: usize, outcome: Outcome) {
+        let name = self.supervisor.name(index);
+        match outcome {
+            Outcome::Runs => {
+                self.shared.degraded.clear(name);
+                let error = self.supervisor.last_error(index);
+                if !error.is_empty() {
+                    self.shared.degraded.tell("sensor.restart", format!("{name}: {error}"));
+                }
+            }
+            Outcome::Again(delay) => {
+                myself.send_after(delay, move || Message::Restart(index));
+            }
+            Outcome::Parked(rest) => {
+                let error = self.supervisor.last_error(index);
+                self.shared.degraded.set(name, &format!("parked, it keeps failing: {error}"));
+                myself.send_after(rest, move || Message::Restart(index));
+            }
+            Outcome::Stopped => {
+                if self.supervisor.stage_is_over() {
+                    self.stop_on(myself);
+                }
+            }
+        }
+    }
+
+    fn reload(&self, snapshot: Arc<Snapshot>, reply: RpcReplyPort<Result<u32, KernelError>>) {
+        let message = evaluator::Message::Reload(snapshot, reply);
+        let refused = match self.shared.evaluator.get() {
+            Some(evaluator) => evaluator.cast(message).err(),
+            None => Some(ractor::MessagingErr::SendErr(message)),
+        };
+        if let Some(ractor::MessagingErr::SendErr(evaluator::Message::Reload(_, reply))) = refused {
+            let attempted = "reload".to_owned();
+            let reason = "the evaluator is being restarted; try again".to_owned();
+            let _ = reply.send(Err(KernelError { attempted, reason }));
+        }
+    }
+
+    /// Stops the next stage, or, after the last, everything.
+    fn stop_on(&mut self, myself: &ActorRef<Message>) {
+        if self.stop.is_none() {
+            return;
+        }
+        match self.supervisor.stop_next() {
+            Some(stage) => {
+                myself.send_after(STAGE_LIMIT, move || Message::StageOver(stage));
+            }
+            None => self.end(myself),
+        }
+    }
+
+    fn stage_over(&mut self, myself: &ActorRef<Message>, stage: Stage) {
+        for name in self.supervisor.kill_stage(stage) {
+            tracing::error!(actor = name, "did not stop in time, and was ended");
+        }
+        self.stop_on(myself);
+    }
+
+    /// All have stopped: says how it stood, and ends.
+    fn end(&mut self, myself: &ActorRef<Message>) {
+        for kind in Kind::ALL {
+            if let Err(error) = crate::probe::bring_counters(&self.shared, *kind) {
+                tracing::debug!(%error, "the last counters are missing");
+            }
+        }
+        for outlet in self.shared.sinks.outlets() {
+            outlet.give_up();
+        }
+        self.shared.sinks.tails().close();
+        if let Some(reply) = self.stop.take() {
+            let _ = reply.send(self.status());
+        }
+        myself.stop(None);
+    }
+
+    fn status(&self) -> Status {
+        let shared = &self.shared;
+        let hooks: Vec<_> = Kind::ALL.iter().map(|kind| shared.kernel.report(*kind)).collect();
+        let tiers = hooks.iter().filter_map(|hook| Tier::from_name(hook.tier?));
+        let policies = shared.policies.current();
+        Status {
+            tier: tiers.max().map_or("none", Tier::name),
+            mode: shared.settings.mode.name(),
+            ready: *self.ready.borrow(),
+            since: self.since.clone(),
+            degraded: shared.degraded.in_force(),
+            actors: status::Actor {
+                name: "root".to_owned(),
+                state: ActorState::Running,
+                restarts: 0,
+                last_error: None,
+                children: self.supervisor.status(),
+            },
+            policy: status::Policy { revision: policies.epoch(), rules: policies.rules().len() },
+            ledger: shared.ledger.status(),
+            hooks,
+            lanes: shared.lanes(),
+            sinks: shared.sinks.status(),
+            processes: status::Processes {
+                known: shared.progress.processes(),
+                capacity: evaluator::processes::MAX_PROCESSES,
+            },
+            resources: shared.progress.resources(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

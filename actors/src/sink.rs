@@ -1,3 +1,316 @@
-//! Sinks: where events go.
+//! Sinks: where events go. None ever blocks the evaluator: what a sink's lane does not take is
+//! counted at that sink.
 
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::lane::Lane;
+use crate::root::shared::Shared;
+use crate::root::{Format, Settings, status};
+use crate::supervisor::{Order, Pulse, SLICE};
+
+pub(crate) mod file;
+pub(crate) mod pretty;
+pub(crate) mod stdout;
 pub mod tail;
+
+use tail::Tails;
+
+/// Bytes that wait for a sink: ten seconds of a busy host, two of an extremely busy one.
+const LANE_BYTES: usize = 16 << 20;
+/// Chunks that wait for a sink. The bytes are the bound that counts; on a quiet host a chunk is one
+/// event, and this is hours of them.
+const LANE_CHUNKS: usize = 32 * 1024;
+/// How long a sink rests after a failed write.
+const RETRY: Duration = Duration::from_millis(500);
+/// How long a sink writes without looking for control messages.
+const TURN: Duration = Duration::from_millis(50);
+
+/// Whole lines.
+#[derive(Clone, Debug)]
+struct Chunk {
+    bytes: Bytes,
+    lines: u32,
+}
+
+/// Where a sink writes.
+pub(crate) trait Write: Send {
+    /// Writes the beginning of `bytes` and says how much; 0: nothing could be taken for now. Blocks
+    /// for a tenth of a second at most, a disk that hangs aside. `whole`: `bytes` begins with the
+    /// beginning of a line and are whole lines.
+    fn write(&mut self, bytes: &[u8], whole: bool) -> io::Result<usize>;
+
+    /// Everything was written: make it last.
+    fn finish(&mut self) -> io::Result<()>;
+
+    /// Whether after this error no write can ever succeed.
+    fn is_final(&self, error: &io::Error) -> bool;
+}
+
+/// Everything about a sink that outlives its actor.
+pub(crate) struct Outlet {
+    name: &'static str,
+    pretty: bool,
+    lane: Lane<Chunk>,
+    offered: AtomicU64,
+    written: AtomicU64,
+    dropped: AtomicU64,
+    closed: AtomicBool,
+    hand: Mutex<Hand>,
+}
+
+struct Hand {
+    writer: Box<dyn Write>,
+    chunk: Option<Chunk>,
+    /// Bytes of the chunk that are written.
+    written: usize,
+}
+
+/// How a turn of writing ended.
+#[derive(Debug)]
+enum Turn {
+    /// Nothing waits.
+    Idle,
+    /// There may be more.
+    More,
+    /// It failed; what is in hand is kept.
+    Failed(io::Error),
+    /// It failed for good.
+    Closed(io::Error),
+}
+
+impl fmt::Debug for Outlet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outlet").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Outlet {
+    fn new(name: &'static str, pretty: bool, writer: Box<dyn Write>) -> Self {
+        Self {
+            name,
+            pretty,
+            lane: Lane::new(LANE_CHUNKS, LANE_BYTES, |chunk| chunk.bytes.len(), Arc::default()),
+            offered: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            hand: Mutex::new(Hand { writer, chunk: None, written: 0 }),
+        }
+    }
+
+    /// `sink.stdout`, …
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn offer(&self, chunk: Chunk) -> bool {
+        let lines = chunk.lines.into();
+        self.offered.fetch_add(lines, Ordering::Relaxed);
+        let taken = !self.closed.load(Ordering::Relaxed) && self.lane.offer(chunk).is_ok();
+        if !taken {
+            self.dropped.fetch_add(lines, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    /// Writes for one turn. Blocks.
+    fn write(&self) -> Turn {
+        let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let hand = &mut *hand;
+        let began = Instant::now();
+        while began.elapsed() < TURN {
+            if hand.chunk.is_none() {
+                hand.chunk = self.lane.take();
+                hand.written = 0;
+            }
+            let Some(chunk) = &hand.chunk else { return Turn::Idle };
+            match hand.writer.write(&chunk.bytes[hand.written..], hand.written == 0) {
+                Ok(count) => hand.written += count,
+                Err(error) if hand.writer.is_final(&error) => {
+                    self.closed.store(true, Ordering::Relaxed);
+                    self.give_up_hand(hand);
+                    return Turn::Closed(error);
+                }
+                Err(error) => return Turn::Failed(error),
+            }
+            if hand.written >= chunk.bytes.len() {
+                self.written.fetch_add(chunk.lines.into(), Ordering::Relaxed);
+                hand.chunk = None;
+            }
+        }
+        Turn::More
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner).writer.finish()
+    }
+
+    /// Gives up what waits, and counts it.
+    pub(crate) fn give_up(&self) {
+        // A writer that hangs holds the lock; what it has in hand is then in no count.
+        if let Ok(mut hand) = self.hand.try_lock() {
+            self.give_up_hand(&mut hand);
+        }
+    }
+
+    fn give_up_hand(&self, hand: &mut Hand) {
+        let waiting = std::iter::from_fn(|| self.lane.take());
+        let lines: u64 = hand.chunk.take().into_iter().chain(waiting).map(|it| u64::from(it.lines)).sum();
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    fn status(&self) -> status::Sink {
+        status::Sink {
+            name: self.name,
+            offered: self.offered.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            depth_bytes: self.lane.weight(),
+            capacity_bytes: self.lane.max_weight(),
+        }
+    }
+}
+
+/// All sinks, and the followers.
+#[derive(Debug)]
+pub(crate) struct Sinks {
+    outlets: Vec<Arc<Outlet>>,
+    tails: Arc<Tails>,
+}
+
+impl Sinks {
+    /// Those that the settings ask for.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let mut outlets = Vec::new();
+        if let Some(stdout) = &settings.stdout {
+            let pretty = matches!(stdout.format, Format::Pretty { .. });
+            let writer = Box::new(stdout::Stdout::new(stdout.to.clone()));
+            outlets.push(Arc::new(Outlet::new("sink.stdout", pretty, writer)));
+        }
+        if let Some(log) = &settings.log {
+            let writer = Box::new(file::Rotated::new(log.clone()));
+            outlets.push(Arc::new(Outlet::new("sink.file", false, writer)));
+        }
+        Self { outlets, tails: Arc::default() }
+    }
+
+    /// Each sink.
+    pub(crate) fn outlets(&self) -> &[Arc<Outlet>] {
+        &self.outlets
+    }
+
+    /// The followers.
+    pub(crate) fn tails(&self) -> &Arc<Tails> {
+        &self.tails
+    }
+
+    /// Hands `lines` events to every sink and follower; `false`: a sink did not take them.
+    pub(crate) fn offer(&self, json: &Bytes, pretty: &Bytes, lines: u32) -> bool {
+        self.tails.offer(json);
+        let mut taken = true;
+        for outlet in &self.outlets {
+            let bytes = if outlet.pretty { pretty } else { json }.clone();
+            taken &= outlet.offer(Chunk { bytes, lines });
+        }
+        taken
+    }
+
+    /// Each, as `status` shows it.
+    pub(crate) fn status(&self) -> Vec<status::Sink> {
+        self.outlets.iter().map(|outlet| outlet.status()).collect()
+    }
+}
+
+/// The actor of one sink.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) outlet: Arc<Outlet>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    retry_at: Option<Instant>,
+    draining: bool,
+}
+
+impl Actor for Sink {
+    type Msg = Pulse;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Pulse>,
+        (): (),
+    ) -> Result<State, ActorProcessingErr> {
+        myself.cast(Pulse::Work)?;
+        Ok(State::default())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Pulse>,
+        message: Pulse,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Pulse::Work => {
+                if self.work(state).await? {
+                    myself.cast(Pulse::Work)?;
+                } else {
+                    myself.stop(None);
+                }
+            }
+            Pulse::Order(Order::Drain) => state.draining = true,
+            #[cfg(any(test, feature = "fault-injection"))]
+            Pulse::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
+        }
+        Ok(())
+    }
+}
+
+impl Sink {
+    /// One slice; `false`: all is drained.
+    async fn work(&self, state: &mut State) -> Result<bool, ActorProcessingErr> {
+        if let Some(at) = state.retry_at {
+            let left = at.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(SLICE)).await;
+            if left > SLICE {
+                return Ok(true);
+            }
+        }
+        let outlet = self.outlet.clone();
+        let turn = tokio::task::spawn_blocking(move || outlet.write()).await?;
+        // Not the actor's name: an actor may be well whose disk is full.
+        let what = format!("{}.write", self.outlet.name);
+        let failed = matches!(turn, Turn::Failed(_));
+        if !failed && state.retry_at.take().is_some() {
+            self.shared.degraded.clear(&what);
+        }
+        match turn {
+            Turn::More => {}
+            Turn::Idle if state.draining => {
+                let outlet = self.outlet.clone();
+                if let Err(error) = tokio::task::spawn_blocking(move || outlet.finish()).await? {
+                    self.shared.degraded.set(&what, &error.to_string());
+                }
+                return Ok(false);
+            }
+            Turn::Idle => self.outlet.lane.arrived(SLICE).await,
+            Turn::Failed(error) => {
+                self.shared.degraded.set(&what, &error.to_string());
+                state.retry_at = Some(Instant::now() + RETRY);
+            }
+            Turn::Closed(error) => self.shared.degraded.set(&what, &error.to_string()),
+        }
+        Ok(true)
+    }
+}

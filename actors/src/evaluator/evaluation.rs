@@ -1,0 +1,329 @@
+//! The evaluator's work and everything it works on; outlives the evaluator.
+//!
+//! A record is finished by *committing* it: its event is in the outgoing buffer (or it is counted),
+//! and the index of the next record moves. Until then everything can be done again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_policy::field::Fields;
+use holdfast_policy::snapshot::{Rule, Snapshot};
+use holdfast_policy::throttle::Windows;
+use holdfast_wire::control::Verdict;
+use holdfast_wire::decode::{Body, Record, claimed_kind, decode};
+use holdfast_wire::event::Event;
+use holdfast_wire::record::flags;
+use holdfast_wire::{Domain, Kind};
+
+use super::build::{self, Place, Subject};
+use super::merge::{Input, Merge, Next};
+use super::outcome::{self, Ruling, Scope};
+use super::outgoing::Outgoing;
+use super::processes::{Key, Table};
+use super::users::Users;
+use super::{sensor, attribute};
+use crate::clock;
+use crate::killer::pidfd::Target;
+use crate::killer::{MAX_TREE, Reply, Request};
+use crate::ledger::Fate;
+use crate::reader::intake::{Batch, time_of};
+use crate::root::Settings;
+use crate::root::shared::Shared;
+
+const DOMAINS: usize = Domain::ALL.len();
+/// Records handled in one go, before control messages are looked at: some milliseconds.
+const RECORDS_PER_STEP: usize = 256;
+/// Times that a record is begun: a record on which the evaluator panics twice is given up.
+const ATTEMPTS: u8 = 2;
+/// The wall clock may differ from what is assumed by this much, nanoseconds, before it is assumed to
+/// have been set: so that a process's start is printed the same each time.
+const CLOCK_TOLERANCE: u64 = 1_000_000;
+
+/// What to do after a step.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Step again.
+    More,
+    /// Nothing is due for so many nanoseconds, or until something arrives.
+    Wait(u64),
+    /// Nothing is there.
+    Idle,
+    /// Have this done and say what became of it, then step again.
+    Kill(Request),
+}
+
+/// A batch of one domain, and how far it is.
+#[derive(Debug, Default)]
+struct Current {
+    batch: Batch,
+    next: usize,
+    /// How often the next record was begun.
+    attempts: u8,
+    /// The killer's answer about the next record.
+    killed: Option<Reply>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Evaluation {
+    current: [Current; DOMAINS],
+    merge: Merge<DOMAINS>,
+    /// Whose record waits for the killer.
+    asking: usize,
+    processes: Table,
+    knows_processes: bool,
+    users: Users,
+    /// By epoch and rule.
+    throttles: HashMap<(u32, u16), Windows>,
+    epoch: u32,
+    outgoing: Outgoing,
+    wall_offset: u64,
+    notices: u64,
+}
+
+impl Evaluation {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            current: Default::default(),
+            merge: Merge::default(),
+            asking: 0,
+            processes: Table::new(settings.host.boot_id.clone()),
+            knows_processes: false,
+            users: Users::new(settings.host.root.join("etc/passwd")),
+            throttles: HashMap::new(),
+            epoch: 0,
+            outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),
+            wall_offset: clock::wall_minus_boottime(),
+            notices: 0,
+        }
+    }
+
+    /// Whether [`Evaluation::learn`] was called.
+    pub(crate) fn knows_processes(&self) -> bool {
+        self.knows_processes
+    }
+
+    /// Takes in the processes that were running when the sensor started.
+    pub(crate) fn learn(&mut self, found: Vec<super::processes::Found>) {
+        for process in found {
+            self.processes.insert(process);
+        }
+        self.knows_processes = true;
+    }
+
+    /// Handles what is due, bounded. `draining`: nothing more is coming, so nothing is waited for.
+    pub(crate) fn step(&mut self, shared: &Shared, draining: bool) -> Step {
+        let offset = clock::wall_minus_boottime();
+        if (offset.wrapping_sub(self.wall_offset) as i64).unsigned_abs() > CLOCK_TOLERANCE {
+            self.wall_offset = offset;
+        }
+        self.users.refresh();
+        self.processes.expire(clock::boottime());
+        let epoch = shared.policies.current().epoch();
+        if epoch != self.epoch {
+            // Records of earlier epochs may still come; what they count is forgotten next time.
+            self.throttles.retain(|(of, _), _| *of >= epoch);
+            self.epoch = epoch;
+        }
+        self.report_notices(shared);
+        let step = self.handle_due(shared, draining);
+        self.outgoing.flush(&shared.sinks, &shared.ledger);
+        shared.progress.set_processes(self.processes.len());
+        step
+    }
+
+    /// The killer's answer to the request of the last step.
+    pub(crate) fn killed(&mut self, reply: Reply) {
+        let current = &mut self.current[self.asking];
+        current.killed = Some(reply);
+        // Going on with a record is not beginning it again.
+        current.attempts = current.attempts.saturating_sub(1);
+    }
+
+    /// Reports what is left to report, at the very end.
+    pub(crate) fn close(&mut self, shared: &Shared) {
+        shared.degraded.tell("sensor.stop", "stopped".to_owned());
+        self.report_notices(shared);
+        self.outgoing.flush(&shared.sinks, &shared.ledger);
+    }
+
+    fn report_notices(&mut self, shared: &Shared) {
+        let Settings { report, host, .. } = &shared.settings;
+        while let Some(notice) = shared.degraded.next_notice() {
+            self.notices += 1;
+            if let Some(event) = sensor::event(&notice, self.notices, report, &host.event) {
+                self.outgoing.add(None, &event);
+            }
+        }
+    }
+
+    fn handle_due(&mut self, shared: &Shared, draining: bool) -> Step {
+        for _ in 0..RECORDS_PER_STEP {
+            let inputs = self.inputs(shared, draining);
+            let domain = match self.merge.next(&inputs, clock::boottime()) {
+                Next::Take(domain) => domain,
+                Next::Wait(limit) => return Step::Wait(limit),
+                Next::Empty => return Step::Idle,
+            };
+            if let Some(request) = self.handle(shared, domain) {
+                self.asking = domain;
+                return Step::Kill(request);
+            }
+            let current = &mut self.current[domain];
+            current.next += 1;
+            current.attempts = 0;
+            current.killed = None;
+            if self.outgoing.is_full() {
+                self.outgoing.flush(&shared.sinks, &shared.ledger);
+            }
+        }
+        Step::More
+    }
+
+    /// What each domain has. The watermark is read before the lane: what was delivered before it
+    /// moved is then seen.
+    fn inputs(&mut self, shared: &Shared, draining: bool) -> [Input; DOMAINS] {
+        std::array::from_fn(|index| {
+            let current = &mut self.current[index];
+            let intake = &shared.intakes[index];
+            let mut watermark = if draining { u64::MAX } else { 0 };
+            if current.next >= current.batch.len() {
+                watermark = watermark.max(intake.watermark());
+                if let Some(batch) = intake.lane.take() {
+                    *current = Current { batch, ..Current::default() };
+                }
+            }
+            let waits = current.next < current.batch.len();
+            let head = waits.then(|| time_of(&current.batch.record(current.next)));
+            Input { head, watermark }
+        })
+    }
+
+    /// Handles the next record of a domain: to its end, or up to the point where the killer has to
+    /// be asked.
+    fn handle(&mut self, shared: &Shared, domain: usize) -> Option<Request> {
+        let current = &mut self.current[domain];
+        let bytes: Bytes = current.batch.record(current.next);
+        // The reader skips what claims no kind.
+        let kind = claimed_kind(&bytes)?;
+        current.attempts += 1;
+        if current.attempts > ATTEMPTS {
+            tracing::error!(action = kind.action(), "a record is given up after two failures");
+            shared.ledger.evaluated(kind, Fate::Dropped, 1);
+            return None;
+        }
+        #[cfg(test)]
+        shared.faults.strike();
+        let killed = current.killed.clone();
+        match decode(&bytes) {
+            Ok(record) => self.judge(shared, &record, killed.as_ref()),
+            Err(error) => {
+                tracing::warn!(action = kind.action(), %error, "a corrupt record is skipped");
+                shared.ledger.evaluated(kind, Fate::Dropped, 1);
+                None
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        shared: &Shared,
+        record: &Record<'_>,
+        killed: Option<&Reply>,
+    ) -> Option<Request> {
+        let (header, kind) = (&record.header, record.kind);
+        let proc = &shared.proc;
+        let (process, program) = attribute::attribute(&mut self.processes, record, proc);
+        let snapshot: Arc<Snapshot> = shared.policies.of_epoch(header.epoch);
+        let table = &self.processes;
+        let parent = process.parent.and_then(|key| table.get(key));
+        let target = match record.body {
+            Body::Fork(fork) => {
+                Some(Key { tgid: fork.child_tgid, start: fork.child_start_boottime })
+            }
+            Body::Signal(signal) => u32::try_from(signal.target_tgid)
+                .ok()
+                .map(|tgid| Key { tgid, start: signal.target_start_boottime }),
+            _ => None,
+        };
+        let subject = Subject {
+            process: &process,
+            program: &program,
+            parent,
+            ancestors: table.ancestors(&process).collect(),
+            target: target.and_then(|key| table.get(key)),
+        };
+        let host = &shared.settings.host;
+        let place = Place {
+            host: &host.event,
+            boot_id: &host.boot_id,
+            proc,
+            users: &self.users,
+            wall_offset: self.wall_offset,
+        };
+        let mut event = build::event(record, &subject, &place);
+        let judged = snapshot.judge(kind, &event);
+        let in_kernel = snapshot.rule(header.rule).map(|rule| (header.rule, rule));
+        let ruling = outcome::rule(kind, header, in_kernel, &judged, killed);
+        if let Some(scope) = ruling.kill {
+            let key = process.key;
+            let tree = (scope == Scope::Tree).then(|| table.descendants(key, MAX_TREE));
+            return Some(Request { target: Target { key, seen: header.boottime }, tree });
+        }
+        let admitted = match ruling.rule {
+            Some((index, rule)) => {
+                let windows = self.throttles.entry((snapshot.epoch(), index)).or_default();
+                admit(windows, rule, &event, header.boottime)
+            }
+            None => false,
+        };
+        let subscribed = header.flags & flags::REPORTED != 0 || snapshot.reports(kind);
+        let speaks = ruling.verdict >= Verdict::Audit;
+        let fate = if subscribed || speaks && admitted {
+            describe(&mut event, kind, &ruling, speaks, admitted);
+            if self.outgoing.add(Some(kind), &event) { None } else { Some(Fate::Dropped) }
+        } else {
+            Some(Fate::Suppressed)
+        };
+        if let Some(fate) = fate {
+            shared.ledger.evaluated(kind, fate, 1);
+        }
+        None
+    }
+}
+
+/// Whether the rule may report once more.
+fn admit(windows: &mut Windows, rule: &Rule, event: &Event<'_>, boottime: u64) -> bool {
+    let Some(throttle) = &rule.throttle else { return true };
+    let key = throttle.per.map(|field| event.get(field).to_string()).unwrap_or_default();
+    windows.admit(throttle, &key, Duration::from_nanos(boottime))
+}
+
+/// Adds rule, outcome and message. A rule that allows is not named: an event that is reported all
+/// the same is so because it was subscribed to. One that is throttled raises no alert.
+fn describe<'e>(
+    event: &mut Event<'e>,
+    kind: Kind,
+    ruling: &Ruling<'e>,
+    speaks: bool,
+    admitted: bool,
+) {
+    if ruling.refused {
+        event.event.outcome = "failure";
+        event.event.types = build::denied(kind);
+    }
+    let Some((_, rule)) = ruling.rule.filter(|_| speaks) else { return };
+    if ruling.verdict >= Verdict::Alert && admitted {
+        event.event.kind = "alert";
+    }
+    event.event.severity = Some(rule.severity);
+    event.event.reason.clone_from(&ruling.reason);
+    event.message = rule.message.as_ref().map(|message| message.render(event));
+    event.rule = Some(rule.event());
+    event.threat = rule.threat();
+    event.holdfast.action = Some(rule.action.name());
+    event.holdfast.mode = Some(rule.mode.name());
+    event.holdfast.outcome = ruling.outcome;
+}

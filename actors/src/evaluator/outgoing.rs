@@ -1,0 +1,96 @@
+//! Events that are ready, until the sinks have them: written into reused buffers, and handed over in
+//! chunks of whole lines.
+
+use bytes::Bytes;
+use holdfast_wire::Kind;
+use holdfast_wire::event::Event;
+use holdfast_wire::kind::KINDS;
+
+use crate::ledger::{Fate, Ledger};
+use crate::root::Format;
+use crate::sink::pretty;
+use crate::sink::Sinks;
+
+/// A chunk is handed over before it grows beyond this by more than one event: large enough that the
+/// handing over costs little, small enough that a lane's bound is exact.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// The buffers. Only what is committed is ever handed over: a panic while an event is being written
+/// leaves a torn line behind the mark.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    json: Marked,
+    pretty: Marked,
+    colour: Option<bool>,
+    kinds: [u64; KINDS],
+    lines: u32,
+}
+
+#[derive(Debug, Default)]
+struct Marked {
+    bytes: Vec<u8>,
+    committed: usize,
+}
+
+impl Marked {
+    fn take(&mut self) -> Bytes {
+        let bytes = Bytes::copy_from_slice(&self.bytes[..self.committed]);
+        self.bytes.clear();
+        self.committed = 0;
+        bytes
+    }
+}
+
+impl Outgoing {
+    /// `format`: what standard output wants.
+    pub(crate) fn new(format: Option<Format>) -> Self {
+        let colour = match format {
+            Some(Format::Pretty { colour }) => Some(colour),
+            Some(Format::Json) | None => None,
+        };
+        let (json, pretty) = Default::default();
+        Self { json, pretty, colour, kinds: [0; KINDS], lines: 0 }
+    }
+
+    /// Adds an event. `kind`: that of its record; `None` for the sensor's own, which are in no
+    /// ledger. `false`: it could not be written, and is lost.
+    pub(crate) fn add(&mut self, kind: Option<Kind>, event: &Event<'_>) -> bool {
+        self.json.bytes.truncate(self.json.committed);
+        self.pretty.bytes.truncate(self.pretty.committed);
+        if event.write_line(&mut self.json.bytes).is_err() {
+            return false;
+        }
+        if let Some(colour) = self.colour {
+            pretty::write_line(event, colour, &mut self.pretty.bytes);
+        }
+        self.json.committed = self.json.bytes.len();
+        self.pretty.committed = self.pretty.bytes.len();
+        self.lines += 1;
+        if let Some(kind) = kind {
+            self.kinds[kind.index()] += 1;
+        }
+        true
+    }
+
+    /// Whether it is time to hand over.
+    pub(crate) fn is_full(&self) -> bool {
+        self.json.committed >= CHUNK_BYTES
+    }
+
+    /// Hands everything to the sinks, and counts it as evaluated.
+    pub(crate) fn flush(&mut self, sinks: &Sinks, ledger: &Ledger) {
+        if self.lines == 0 {
+            return;
+        }
+        let kinds = std::mem::replace(&mut self.kinds, [0; KINDS]);
+        let lines = std::mem::take(&mut self.lines);
+        let taken = sinks.offer(&self.json.take(), &self.pretty.take(), lines);
+        let fate = if taken { Fate::Emitted } else { Fate::Dropped };
+        for kind in Kind::ALL {
+            let count = kinds[kind.index()];
+            if count > 0 {
+                ledger.evaluated(*kind, fate, count);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Tells the service manager how the sensor is, and looks at what the sensor itself uses.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
+
+use crate::root::shared::Shared;
+use crate::supervisor::Order;
+
+mod limits;
+pub(crate) mod watchdog;
+
+use watchdog::Watchdog;
+
+/// How often it looks: the service manager's status line and `status` are behind by at most this.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What it is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Message {
+    /// Time to look.
+    Tick,
+    /// From the root.
+    Order(Order),
+}
+
+impl From<Order> for Message {
+    fn from(order: Order) -> Self {
+        Self::Order(order)
+    }
+}
+
+/// The health actor.
+#[derive(Debug)]
+pub(crate) struct Health {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ready: watch::Receiver<bool>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    watchdog: Watchdog,
+    told_ready: bool,
+}
+
+impl Actor for Health {
+    type Msg = Message;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        (): (),
+    ) -> Result<State, ActorProcessingErr> {
+        myself.cast(Message::Tick)?;
+        Ok(State { watchdog: Watchdog::of_environment(), told_ready: false })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Tick => {
+                self.look(state).await?;
+                myself.send_after(TICK.min(state.watchdog.interval()), || Message::Tick);
+            }
+            Message::Order(Order::Drain) => myself.stop(None),
+            #[cfg(any(test, feature = "fault-injection"))]
+            Message::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
+        }
+        Ok(())
+    }
+}
+
+impl Health {
+    async fn look(&self, state: &mut State) -> Result<(), ActorProcessingErr> {
+        self.shared.progress.set_resources(tokio::task::spawn_blocking(limits::usage).await?);
+        let silence = Duration::from_nanos(self.shared.progress.silence());
+        let stuck = silence > watchdog::STUCK;
+        if stuck {
+            // Worded without the time, which would make it another degradation each second.
+            self.shared.degraded.set("evaluator progress", "the evaluator makes no progress");
+        } else {
+            self.shared.degraded.clear("evaluator progress");
+        }
+        if *self.ready.borrow() && !state.told_ready {
+            state.told_ready = true;
+            watchdog::tell_ready();
+        }
+        watchdog::tell_status(&self.line());
+        if state.watchdog.is_due(Instant::now(), !stuck) {
+            watchdog::tell_alive();
+        }
+        Ok(())
+    }
+
+    /// One line for `systemctl status`.
+    fn line(&self) -> String {
+        let ledger = &self.shared.ledger;
+        let degraded = self.shared.degraded.in_force().len();
+        let events = ledger.total(|entry| entry.emitted);
+        let lost = ledger.total(|entry| entry.ring_full + entry.missed + entry.dropped);
+        format!("{events} events, {lost} lost, {degraded} degraded")
+    }
+}

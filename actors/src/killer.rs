@@ -1,0 +1,236 @@
+//! The only actor that signals processes.
+//!
+//! Requests come over a bounded lane that the root owns; the evaluator waits for the answer for a
+//! bounded time. A request that was in hand when the killer died is done by its next incarnation.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
+
+use crate::evaluator::processes::{Key, scan};
+use crate::kernel::Kernel;
+use crate::lane::Lane;
+use crate::root::shared::Shared;
+use crate::supervisor::{Order, Pulse, SLICE};
+
+pub(crate) mod guard;
+pub(crate) mod pidfd;
+mod tree;
+
+use guard::Guard;
+pub(crate) use tree::MAX_TREE;
+use pidfd::{Refusal, Target};
+
+/// Requests that wait: the evaluator has one under way at a time; the rest is for those that it no
+/// longer waits for.
+const REQUESTS: usize = 64;
+/// How long the evaluator waits for an answer: above the delay of a killer's restart. What is killed
+/// later than this is not reported as killed.
+const ANSWER: Duration = Duration::from_millis(250);
+/// How often the processes that are never killed are looked up: an engine that has just started is
+/// in the guard's eyes at once, in the kernel programs' after this.
+const REFRESH: Duration = Duration::from_secs(2);
+/// Processes killed of late, by identity: enough for a request that is repeated after a failure.
+const RECENT: usize = 64;
+/// Processes looked at for the never-kill list.
+const MAX_PROCESSES: usize = 131_072;
+/// Entries of the kernel's never-kill list.
+const MAX_SPARED: usize = 1024;
+/// Times that a request is tried: once more after a panic.
+const ATTEMPTS: u8 = 2;
+
+/// What the evaluator asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// Whom to kill.
+    pub(crate) target: Target,
+    /// With `kill_tree`: its descendants as far as they are known.
+    pub(crate) tree: Option<Vec<Key>>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    /// Why the target itself was not killed; `None`: it was.
+    pub(crate) refused: Option<String>,
+    /// Descendants killed.
+    pub(crate) descendants: usize,
+}
+
+#[derive(Debug)]
+struct Pending {
+    request: Request,
+    attempts: u8,
+    answer: oneshot::Sender<Reply>,
+}
+
+/// Everything about killing that outlives the killer.
+#[derive(Debug)]
+pub(crate) struct Killing {
+    lane: Lane<Pending>,
+    hand: Mutex<Hand>,
+    proc: PathBuf,
+    guard: Guard,
+}
+
+#[derive(Debug, Default)]
+struct Hand {
+    pending: Option<Pending>,
+    recent: VecDeque<Key>,
+    spared: Vec<u32>,
+}
+
+impl Killing {
+    pub(crate) fn new(proc: PathBuf, guard: Guard) -> Self {
+        let lane = Lane::new(REQUESTS, usize::MAX, |_| 1, Arc::default());
+        Self { lane, hand: Mutex::default(), proc, guard }
+    }
+
+    /// Has `request` done, and waits for the answer, bounded.
+    pub(crate) async fn kill(&self, request: Request) -> Reply {
+        let (answer, answered) = oneshot::channel();
+        let pending = Pending { request, attempts: 0, answer };
+        let reason = match self.lane.offer(pending) {
+            Err(_) => "too many kills are waiting",
+            Ok(()) => match tokio::time::timeout(ANSWER, answered).await {
+                Ok(Ok(reply)) => return reply,
+                Ok(Err(_)) => "the killer failed on it",
+                Err(_) => "the killer did not answer in time",
+            },
+        };
+        Reply { refused: Some(reason.to_owned()), descendants: 0 }
+    }
+
+    /// Does the request in hand, or the next one. `false`: there is none. Blocks on `/proc`.
+    fn work(&self) -> bool {
+        let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        let hand = &mut *hand;
+        if hand.pending.as_ref().is_some_and(|pending| pending.attempts >= ATTEMPTS) {
+            hand.pending = None;
+        }
+        if hand.pending.is_none() {
+            hand.pending = self.lane.take();
+        }
+        let Some(pending) = &mut hand.pending else { return false };
+        pending.attempts += 1;
+        let Request { target, tree } = &pending.request;
+        let recently = hand.recent.iter().any(|key| *key == target.key && key.start != 0);
+        let mut killed = Vec::new();
+        let descendants = match tree {
+            Some(known) => tree::kill(&self.proc, &self.guard, target, known, &mut killed),
+            None => 0,
+        };
+        let result = if killed.contains(&target.key) {
+            Ok(())
+        } else {
+            pidfd::kill(&self.proc, &self.guard, target)
+        };
+        let refused = match result {
+            Ok(()) => {
+                hand.recent.push_front(target.key);
+                hand.recent.truncate(RECENT);
+                None
+            }
+            Err(Refusal::Gone) if recently => None,
+            Err(refusal) => Some(refusal.to_string()),
+        };
+        tracing::info!(pid = target.key.tgid, refused, descendants, "kill");
+        if let Some(pending) = hand.pending.take() {
+            // An evaluator that no longer waits has said so in its event.
+            let _ = pending.answer.send(Reply { refused, descendants });
+        }
+        true
+    }
+
+    /// Looks up who is never killed, and tells the kernel programs where that changed. Blocks on
+    /// `/proc`.
+    ///
+    /// # Errors
+    /// In words, when it is not known, or could not be told.
+    pub(crate) fn refresh(&self, kernel: &dyn Kernel) -> Result<(), String> {
+        let pids = scan::pids(&self.proc, MAX_PROCESSES).map_err(|error| error.to_string())?;
+        let is_spared = |tgid: &u32| self.guard.spares(&self.proc, *tgid).is_some();
+        let spared: Vec<u32> = pids.into_iter().filter(is_spared).take(MAX_SPARED).collect();
+        let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        if hand.spared != spared {
+            kernel.set_never_kill(&spared).map_err(|error| error.to_string())?;
+            hand.spared = spared;
+        }
+        Ok(())
+    }
+}
+
+/// The killer.
+#[derive(Debug)]
+pub(crate) struct Killer {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    refreshed: Option<Instant>,
+    draining: bool,
+}
+
+impl Actor for Killer {
+    type Msg = Pulse;
+    type State = State;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Pulse>,
+        (): (),
+    ) -> Result<State, ActorProcessingErr> {
+        myself.cast(Pulse::Work)?;
+        Ok(State { refreshed: None, draining: false })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Pulse>,
+        message: Pulse,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Pulse::Work => {
+                if self.work(state).await? {
+                    myself.cast(Pulse::Work)?;
+                } else {
+                    myself.stop(None);
+                }
+            }
+            Pulse::Order(Order::Drain) => state.draining = true,
+            #[cfg(any(test, feature = "fault-injection"))]
+            Pulse::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
+        }
+        Ok(())
+    }
+}
+
+impl Killer {
+    /// One slice; `false`: all is drained.
+    async fn work(&self, state: &mut State) -> Result<bool, ActorProcessingErr> {
+        let shared = self.shared.clone();
+        if state.refreshed.is_none_or(|then| then.elapsed() >= REFRESH) && !state.draining {
+            let refresh = move || shared.killing.refresh(&*shared.kernel);
+            match tokio::task::spawn_blocking(refresh).await? {
+                Ok(()) => self.shared.degraded.clear("never-kill list"),
+                Err(error) => self.shared.degraded.set("never-kill list", &error),
+            }
+            state.refreshed = Some(Instant::now());
+            return Ok(true);
+        }
+        if !tokio::task::spawn_blocking(move || shared.killing.work()).await? {
+            if state.draining {
+                return Ok(false);
+            }
+            self.shared.killing.lane.arrived(SLICE).await;
+        }
+        Ok(true)
+    }
+}

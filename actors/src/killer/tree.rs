@@ -1,0 +1,102 @@
+//! A process and all its descendants: each is stopped before its children are listed, so that none
+//! is born behind the listing's back; when a listing finds nobody new, all are killed.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rustix::process::Signal;
+
+use super::guard::Guard;
+use super::pidfd::{Target, Verified, verify};
+use crate::evaluator::processes::{Key, scan};
+
+/// Listings of `/proc` at most: one finds the children of who was stopped before it, and a process
+/// that was running while it was listed is found by the next.
+const ROUNDS: usize = 32;
+/// Processes of one tree at most: each holds a descriptor until it is killed.
+pub(crate) const MAX_TREE: usize = 512;
+/// Pids looked at in a round.
+const MAX_PIDS: usize = 131_072;
+
+/// Kills `target` and its descendants, `known` among them (which may have lost the parent by which
+/// `/proc` would show them). Puts whom it killed into `killed`; returns how many descendants.
+pub(super) fn kill(
+    proc: &Path,
+    guard: &Guard,
+    target: &Target,
+    known: &[Key],
+    killed: &mut Vec<Key>,
+) -> usize {
+    let mut caught: HashMap<u32, Verified> = HashMap::new();
+    let mut wanted: Vec<Target> =
+        known.iter().map(|key| Target { key: *key, seen: target.seen }).collect();
+    wanted.push(*target);
+    for _ in 0..ROUNDS {
+        let before = caught.len();
+        for target in wanted.drain(..) {
+            if caught.len() >= MAX_TREE || caught.contains_key(&target.key.tgid) {
+                continue;
+            }
+            if let Ok(verified) = verify(proc, guard, &target)
+                && verified.signal(Signal::STOP).is_ok()
+            {
+                caught.insert(target.key.tgid, verified);
+            }
+        }
+        if caught.len() == before {
+            break;
+        }
+        for tgid in scan::pids(proc, MAX_PIDS).unwrap_or_default() {
+            if let Some(stat) = scan::stat(proc, tgid)
+                && caught.contains_key(&stat.ppid)
+            {
+                let key = Key { tgid, start: stat.start };
+                wanted.push(Target { key, seen: u64::MAX });
+            }
+        }
+    }
+    let mut descendants = 0;
+    for (tgid, verified) in caught {
+        if verified.signal(Signal::KILL).is_ok() {
+            let own = tgid == target.key.tgid;
+            killed.push(if own { target.key } else { verified.key });
+            descendants += usize::from(!own);
+        }
+    }
+    descendants
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn nobody_of_the_tree_survives() {
+        let proc = Path::new("/proc");
+        let script = "sh -c 'sleep 61 & echo $!; sleep 61' & echo $!; wait";
+        let mut child = Command::new("sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let pids: Vec<u32> =
+            (0..2).map(|_| lines.next().unwrap().unwrap().parse().unwrap()).collect();
+        let start = scan::stat(proc, child.id()).unwrap().start;
+        let target = Target { key: Key { tgid: child.id(), start }, seen: u64::MAX };
+        let mut killed = Vec::new();
+        let descendants = kill(proc, &Guard::new("/".into(), &[]), &target, &[], &mut killed);
+        assert!(descendants >= 2, "{killed:?}");
+        assert!(killed.contains(&target.key));
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let until = Instant::now() + Duration::from_secs(5);
+        while pids.iter().any(|pid| scan::stat(proc, *pid).is_some_and(|stat| !stat.exited)) {
+            assert!(Instant::now() < until, "some survive");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

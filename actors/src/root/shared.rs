@@ -1,0 +1,201 @@
+//! What outlives every actor: rings, lanes, tables, counts. Owned by the root and lent to all.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_policy::snapshot::Snapshot;
+use holdfast_wire::Domain;
+use ractor::ActorRef;
+use tokio::sync::Notify;
+
+use super::{Settings, StartError, status};
+use crate::clock;
+use crate::degraded::Degradations;
+use crate::evaluator::evaluation::Evaluation;
+use crate::evaluator::policies::Policies;
+use crate::kernel::{Kernel, Ring};
+use crate::killer::Killing;
+use crate::killer::guard::Guard;
+use crate::ledger::Ledger;
+use crate::reader::intake::Intake;
+use crate::sink::Sinks;
+
+/// See the module. No lock in it is held across an await.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    /// The host's `/proc`.
+    pub(crate) proc: PathBuf,
+    pub(crate) kernel: Arc<dyn Kernel>,
+    pub(crate) ledger: Ledger,
+    pub(crate) degraded: Degradations,
+    /// Notified of whatever the evaluator waits for.
+    pub(crate) arrival: Arc<Notify>,
+    /// By domain number.
+    pub(crate) intakes: [Intake; Domain::ALL.len()],
+    pub(crate) policies: Policies,
+    pub(crate) evaluation: Mutex<Evaluation>,
+    pub(crate) killing: Killing,
+    pub(crate) sinks: Sinks,
+    pub(crate) progress: Progress,
+    /// The evaluator at present.
+    pub(crate) evaluator: Address<crate::evaluator::Message>,
+    #[cfg(test)]
+    pub(crate) faults: Faults,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: Settings,
+        kernel: Arc<dyn Kernel>,
+        rings: Vec<(Domain, Box<dyn Ring>)>,
+        snapshot: Arc<Snapshot>,
+    ) -> Result<Self, StartError> {
+        let mut by_domain: [Vec<Box<dyn Ring>>; Domain::ALL.len()] = Default::default();
+        for (domain, ring) in rings {
+            by_domain[domain as usize].push(ring);
+        }
+        let arrival = Arc::new(Notify::new());
+        let mut intakes = Vec::new();
+        for (domain, mut rings) in Domain::ALL.into_iter().zip(by_domain) {
+            match (rings.pop(), rings.len()) {
+                (Some(ring), 0) => intakes.push(Intake::new(ring, arrival.clone())),
+                (None, _) => return Err(StartError::Rings(domain.name(), 0)),
+                (Some(_), others) => return Err(StartError::Rings(domain.name(), others + 1)),
+            }
+        }
+        // One was pushed for each domain.
+        let Ok(intakes) = intakes.try_into() else { return Err(StartError::Rings("all", 0)) };
+        let proc = settings.host.proc();
+        let guard = Guard::new(settings.host.root.clone(), &settings.never_kill);
+        Ok(Self {
+            kernel,
+            ledger: Ledger::new(),
+            degraded: Degradations::new(arrival.clone()),
+            arrival,
+            intakes,
+            policies: Policies::new(snapshot),
+            evaluation: Mutex::new(Evaluation::new(&settings)),
+            killing: Killing::new(proc.clone(), guard),
+            sinks: Sinks::new(&settings),
+            progress: Progress::new(),
+            evaluator: Address::default(),
+            proc,
+            settings,
+            #[cfg(test)]
+            faults: Faults::default(),
+        })
+    }
+
+    /// The way in of a domain.
+    pub(crate) fn intake(&self, domain: Domain) -> &Intake {
+        &self.intakes[domain as usize]
+    }
+
+    /// `domain` has records up to `newest`: has the other readers look whether they have earlier
+    /// ones.
+    pub(crate) fn sweep_others(&self, domain: Domain, newest: u64) {
+        for other in Domain::ALL.into_iter().filter(|other| *other != domain) {
+            self.intake(other).ask_sweep(newest);
+        }
+    }
+
+    /// The lanes, as `status` shows them.
+    pub(crate) fn lanes(&self) -> Vec<status::Lane> {
+        let lane = |domain: Domain| {
+            let lane = &self.intake(domain).lane;
+            status::Lane { domain: domain.name(), depth: lane.depth(), capacity: lane.capacity() }
+        };
+        Domain::ALL.into_iter().map(lane).collect()
+    }
+}
+
+/// Where the present incarnation of an actor is reached: announced anew after each restart.
+#[derive(Debug)]
+pub(crate) struct Address<M>(Mutex<Option<ActorRef<M>>>);
+
+impl<M> Default for Address<M> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<M: ractor::Message> Address<M> {
+    /// From now on it is this one.
+    pub(crate) fn announce(&self, actor: ActorRef<M>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(actor);
+    }
+
+    /// The present incarnation; it may be ending.
+    pub(crate) fn get(&self) -> Option<ActorRef<M>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whether the evaluator gets on: alive means making progress, not only answering.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    beat: AtomicU64,
+    processes: AtomicUsize,
+    resources: Mutex<status::Resources>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            beat: AtomicU64::new(clock::boottime()),
+            processes: AtomicUsize::new(0),
+            resources: Mutex::default(),
+        }
+    }
+
+    /// The evaluator begins a step.
+    pub(crate) fn beat(&self) {
+        self.beat.store(clock::boottime(), Ordering::Relaxed);
+    }
+
+    /// Nanoseconds since the evaluator began a step.
+    pub(crate) fn silence(&self) -> u64 {
+        clock::boottime().saturating_sub(self.beat.load(Ordering::Relaxed))
+    }
+
+    /// Size of the process table.
+    pub(crate) fn processes(&self) -> usize {
+        self.processes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_processes(&self, count: usize) {
+        self.processes.store(count, Ordering::Relaxed);
+    }
+
+    /// What the sensor uses, as last measured.
+    pub(crate) fn resources(&self) -> status::Resources {
+        *self.resources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_resources(&self, resources: status::Resources) {
+        *self.resources.lock().unwrap_or_else(PoisonError::into_inner) = resources;
+    }
+}
+
+/// Failures in the middle of a record.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Faults(AtomicUsize);
+
+#[cfg(test)]
+impl Faults {
+    /// The next `count` attempts at a record panic.
+    pub(crate) fn arm(&self, count: usize) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn strike(&self) {
+        let left = self.0.load(Ordering::Relaxed);
+        if left > 0 {
+            self.0.store(left - 1, Ordering::Relaxed);
+            panic!("a panic in the middle of a record");
+        }
+    }
+}

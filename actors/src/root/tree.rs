@@ -1,0 +1,74 @@
+//! The tree, declared as data: who there is, how each is made, and in which order they stop.
+
+use std::sync::Arc;
+
+use holdfast_wire::{Domain, Kind};
+use ractor::ActorRef;
+use tokio::sync::watch;
+
+use super::Message;
+use super::shared::{Address, Shared};
+use crate::evaluator::Evaluator;
+use crate::health::Health;
+use crate::killer::Killer;
+use crate::probe::{self, Probe};
+use crate::reader::Reader;
+use crate::sink::Sink;
+use crate::supervisor::{Spec, Stage};
+
+/// Where the probes are reached.
+#[derive(Debug)]
+pub(super) struct Probes(Vec<Arc<Address<probe::Message>>>);
+
+impl Probes {
+    /// Has each see whether its hook is wanted. One that is being restarted does so by itself.
+    pub(super) fn reconcile(&self) {
+        for probe in self.0.iter().filter_map(|address| address.get()) {
+            let _ = probe.cast(probe::Message::Reconcile);
+        }
+    }
+}
+
+/// Every child. They are started in this order: what takes in events is there before there are any.
+pub(super) fn declare(
+    shared: &Arc<Shared>,
+    root: &ActorRef<Message>,
+    ready: &watch::Sender<bool>,
+) -> (Vec<Spec>, Probes) {
+    let mut specs = Vec::new();
+    for outlet in shared.sinks.outlets() {
+        let (lent, outlet) = (shared.clone(), outlet.clone());
+        let name = outlet.name();
+        let make = move || (Sink { shared: lent.clone(), outlet: outlet.clone() }, ());
+        specs.push(Spec::new(name, Stage::Sinks, make, |_| {}));
+    }
+    let lent = shared.clone();
+    let make = move || (Killer { shared: lent.clone() }, ());
+    specs.push(Spec::new("killer", Stage::Killer, make, |_| {}));
+
+    let (lent, above) = (shared.clone(), root.clone());
+    let make = move || (Evaluator { shared: lent.clone(), root: above.clone() }, ());
+    let lent = shared.clone();
+    let announce = move |evaluator| lent.evaluator.announce(evaluator);
+    specs.push(Spec::new("evaluator", Stage::Evaluator, make, announce));
+
+    for domain in Domain::ALL {
+        let lent = shared.clone();
+        let make = move || (Reader { shared: lent.clone(), domain }, ());
+        let name = format!("reader.{}", domain.name());
+        specs.push(Spec::new(name, Stage::Readers, make, |_| {}));
+    }
+    let mut probes = Vec::new();
+    for kind in Kind::ALL.iter().copied() {
+        let address = Arc::new(Address::default());
+        probes.push(address.clone());
+        let (lent, above) = (shared.clone(), root.clone());
+        let make = move || (Probe { shared: lent.clone(), kind, root: above.clone() }, ());
+        let announce = move |probe| address.announce(probe);
+        specs.push(Spec::new(format!("probe.{}", kind.action()), Stage::Probes, make, announce));
+    }
+    let (lent, ready) = (shared.clone(), ready.subscribe());
+    let make = move || (Health { shared: lent.clone(), ready: ready.clone() }, ());
+    specs.push(Spec::new("health", Stage::Health, make, |_| {}));
+    (specs, Probes(probes))
+}

@@ -1,0 +1,330 @@
+//! Supervision: children declared as data, restarted independently, stopped in stages.
+//!
+//! The root actor embeds a [`Supervisor`] and passes on what happens. Nothing here waits for a
+//! child, save its start, which is bounded. Actors get no names in ractor's registry: that one is
+//! global to the process, and a name would have to become free before a restart.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorCell, ActorId, ActorRef};
+
+use crate::root::status::{self, ActorState};
+
+pub(crate) mod restart;
+
+use restart::{Decision, History, Policy};
+
+/// For a child's `pre_start`: it opens a descriptor or two, and touches no network and no disk.
+const START_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the root may tell any child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Finish what there is, then stop.
+    Drain,
+    /// Panic, to show that it is survived.
+    #[cfg(any(test, feature = "fault-injection"))]
+    Panic,
+}
+
+/// The messages of an actor that works off a lane: it sends itself `Work` after each slice of work,
+/// so that what others send is handled in between.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pulse {
+    /// One more slice of work, or of waiting for it.
+    Work,
+    /// From the root.
+    Order(Order),
+}
+
+impl From<Order> for Pulse {
+    fn from(order: Order) -> Self {
+        Self::Order(order)
+    }
+}
+
+/// Longest slice of waiting in a handler: how late a control message may be handled.
+pub(crate) const SLICE: Duration = Duration::from_millis(100);
+
+/// What an actor that was ordered to panic panics with.
+#[cfg(any(test, feature = "fault-injection"))]
+pub(crate) const PANIC: &str = "a panic was ordered";
+
+/// When a child is stopped: everything of a stage has ended before the next one begins, so that what
+/// is in flight moves on to the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// No more records are made.
+    Probes,
+    /// The rings are emptied.
+    Readers,
+    /// The lanes are emptied.
+    Evaluator,
+    /// Kills that were asked for are done.
+    Killer,
+    /// Every event is written.
+    Sinks,
+    /// The last to say that all is well.
+    Health,
+}
+
+impl Stage {
+    const ALL: [Self; 6] =
+        [Self::Probes, Self::Readers, Self::Evaluator, Self::Killer, Self::Sinks, Self::Health];
+}
+
+type Spawned = Pin<Box<dyn Future<Output = Result<Incarnation, String>> + Send>>;
+
+/// A child, declared.
+pub(crate) struct Spec {
+    /// Its name in `status`.
+    pub(crate) name: String,
+    /// When it is stopped.
+    pub(crate) stage: Stage,
+    spawn: Box<dyn Fn(ActorCell) -> Spawned + Send + Sync>,
+}
+
+/// A running actor: its identity, and how to give it orders.
+struct Incarnation {
+    cell: ActorCell,
+    order: Box<dyn Fn(Order) + Send + Sync>,
+}
+
+impl Spec {
+    /// Declares a child. `make` makes the actor and its arguments, anew for each start; `announce`
+    /// gets the reference of each incarnation before it is needed by anybody.
+    pub(crate) fn new<A: Actor>(
+        name: impl Into<String>,
+        stage: Stage,
+        make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+        announce: impl Fn(ActorRef<A::Msg>) + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        A::Msg: From<Order> + Sync,
+    {
+        let spawn = move |root: ActorCell| -> Spawned {
+            let (actor, arguments) = make();
+            let announce = announce.clone();
+            Box::pin(async move {
+                let spawning = Actor::spawn_linked(None, actor, arguments, root);
+                let (child, _) = tokio::time::timeout(START_LIMIT, spawning)
+                    .await
+                    .map_err(|_| format!("did not start within {START_LIMIT:?}"))?
+                    .map_err(|error| error.to_string())?;
+                announce(child.clone());
+                let cell = child.get_cell();
+                // An order to an actor that has just ended is lost; its end is noticed anyway.
+                let order = Box::new(move |order: Order| drop(child.cast(order.into())));
+                Ok(Incarnation { cell, order })
+            })
+        };
+        Self { name: name.into(), stage, spawn: Box::new(spawn) }
+    }
+}
+
+impl fmt::Debug for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spec").field("name", &self.name).field("stage", &self.stage).finish()
+    }
+}
+
+struct Child {
+    spec: Spec,
+    incarnation: Option<Incarnation>,
+    history: History,
+    state: ActorState,
+    restarts: u64,
+    last_error: Option<String>,
+}
+
+/// What became of a child that ended, or that was to start.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It runs; whether it had run before, and why it had to be restarted.
+    Runs,
+    /// To be started again after the delay.
+    Again(Duration),
+    /// Parked; to be tried again after the delay.
+    Parked(Duration),
+    /// It was to stop, and has.
+    Stopped,
+}
+
+/// The children and their states.
+pub(crate) struct Supervisor {
+    children: Vec<Child>,
+    policy: Policy,
+    began: Instant,
+    stage: Option<Stage>,
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Supervisor").field("children", &self.children.len()).finish()
+    }
+}
+
+impl Supervisor {
+    pub(crate) fn new(specs: Vec<Spec>, policy: Policy) -> Self {
+        let child = |spec| Child {
+            spec,
+            incarnation: None,
+            history: History::default(),
+            state: ActorState::Restarting,
+            restarts: 0,
+            last_error: None,
+        };
+        let children = specs.into_iter().map(child).collect();
+        Self { children, policy, began: Instant::now(), stage: None }
+    }
+
+    /// The indices of all children.
+    pub(crate) fn indices(&self) -> std::ops::Range<usize> {
+        0..self.children.len()
+    }
+
+    /// The name of a child.
+    pub(crate) fn name(&self, index: usize) -> &str {
+        &self.children[index].spec.name
+    }
+
+    /// Why the child ended the last time.
+    pub(crate) fn last_error(&self, index: usize) -> &str {
+        self.children[index].last_error.as_deref().unwrap_or_default()
+    }
+
+    /// Starts a child, for the first time or again. Takes as long as its `pre_start`, bounded.
+    pub(crate) async fn start(&mut self, index: usize, root: ActorCell) -> Outcome {
+        let stopping = self.stage;
+        let child = &mut self.children[index];
+        if child.state == ActorState::Stopped {
+            return Outcome::Stopped;
+        }
+        match (child.spec.spawn)(root).await {
+            Ok(incarnation) => {
+                if stopping.is_some_and(|stage| stage >= child.spec.stage) {
+                    (incarnation.order)(Order::Drain);
+                }
+                child.incarnation = Some(incarnation);
+                child.restarts += u64::from(child.last_error.is_some());
+                child.state = ActorState::Running;
+                Outcome::Runs
+            }
+            Err(error) => self.failed(index, error),
+        }
+    }
+
+    /// An actor ended: by itself (`error` is `None`) or not. `None`: it was no child that ran.
+    pub(crate) fn ended(&mut self, id: ActorId, error: Option<String>) -> Option<(usize, Outcome)> {
+        let runs = |child: &Child| {
+            child.incarnation.as_ref().is_some_and(|incarnation| incarnation.cell.get_id() == id)
+        };
+        let index = self.children.iter().position(runs)?;
+        let child = &mut self.children[index];
+        child.incarnation = None;
+        let told = self.stage.is_some_and(|stage| stage >= child.spec.stage);
+        let outcome = match error {
+            None if told => {
+                child.state = ActorState::Stopped;
+                Outcome::Stopped
+            }
+            None => self.failed(index, "ended without being told to".to_owned()),
+            Some(error) => self.failed(index, error),
+        };
+        Some((index, outcome))
+    }
+
+    fn failed(&mut self, index: usize, error: String) -> Outcome {
+        let child = &mut self.children[index];
+        tracing::error!(actor = child.spec.name, error, "actor failed");
+        child.last_error = Some(error);
+        match child.history.failed(&self.policy, self.began.elapsed(), random()) {
+            Decision::Restart(delay) => {
+                child.state = ActorState::Restarting;
+                Outcome::Again(delay)
+            }
+            Decision::Park(rest) => {
+                child.state = ActorState::Parked;
+                Outcome::Parked(rest)
+            }
+        }
+    }
+
+    /// Stops the children of the first stage that has any left; `None`: all have stopped.
+    pub(crate) fn stop_next(&mut self) -> Option<Stage> {
+        let first = self.stage.unwrap_or(Stage::Probes);
+        for stage in Stage::ALL.into_iter().filter(|stage| *stage >= first) {
+            if self.stage != Some(stage) {
+                self.stage = Some(stage);
+                for child in self.children.iter_mut().filter(|child| child.spec.stage == stage) {
+                    match &child.incarnation {
+                        Some(incarnation) => (incarnation.order)(Order::Drain),
+                        // One that is about to restart is drained then; a parked one stays so.
+                        None if child.state == ActorState::Parked => {
+                            child.state = ActorState::Stopped;
+                        }
+                        None => {}
+                    }
+                }
+            }
+            if !self.stage_is_over() {
+                return Some(stage);
+            }
+        }
+        None
+    }
+
+    /// Whether every child of the stage being stopped has stopped.
+    pub(crate) fn stage_is_over(&self) -> bool {
+        self.children
+            .iter()
+            .filter(|child| Some(child.spec.stage) == self.stage)
+            .all(|child| child.state == ActorState::Stopped)
+    }
+
+    /// The time of a stage is up: those of its children that are left end now, wherever they are.
+    /// Returns who had to.
+    pub(crate) fn kill_stage(&mut self, stage: Stage) -> Vec<String> {
+        let mut killed = Vec::new();
+        let left = self.children.iter_mut().filter(|child| {
+            child.spec.stage == stage && child.state != ActorState::Stopped
+        });
+        for child in left {
+            child.state = ActorState::Stopped;
+            killed.push(child.spec.name.clone());
+            if let Some(incarnation) = child.incarnation.take() {
+                incarnation.cell.kill();
+            }
+        }
+        killed
+    }
+
+    /// The children, as `status` shows them.
+    pub(crate) fn status(&self) -> Vec<status::Actor> {
+        let actor = |child: &Child| status::Actor {
+            name: child.spec.name.clone(),
+            state: child.state,
+            restarts: child.restarts,
+            last_error: child.last_error.clone(),
+            children: Vec::new(),
+        };
+        self.children.iter().map(actor).collect()
+    }
+
+    /// Orders the named child to panic; `false`: there is none of this name that runs.
+    #[cfg(any(test, feature = "fault-injection"))]
+    pub(crate) fn panic(&self, name: &str) -> bool {
+        let child = self.children.iter().find(|child| child.spec.name == name);
+        let running = child.and_then(|child| child.incarnation.as_ref());
+        running.inspect(|incarnation| (incarnation.order)(Order::Panic)).is_some()
+    }
+}
+
+/// In `0.0..1.0`: spreads restarts; nothing depends on its quality.
+fn random() -> f64 {
+    RandomState::new().hash_one(0) as f64 / (u64::MAX as f64 + 1.0)
+}
