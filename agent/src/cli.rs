@@ -1,0 +1,304 @@
+//! The command line. Values of settings are checked by the configuration, so that a flag, an
+//! environment variable and a file are refused with the same words.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Given, Inputs};
+
+/// Runtime security sensor for Linux.
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdfast",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Exit codes: 0 fine, 1 the answer is no, 2 wrong use, 3 the sensor is not running, 4 not permitted, \
+5 cannot start here."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands of this version.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the sensor in the foreground
+    #[command(after_help = "\
+Examples:
+  holdfast run
+  holdfast run --config /dev/null --policy ./policies --output json
+  holdfast run --mode enforce --tier lsm --events 'process.*,file.open' --set log.level=debug")]
+    Run(Run),
+    /// Tell what this machine allows: kernel, tier per hook and why, and what would change that
+    #[command(after_help = "\
+Examples:
+  holdfast doctor
+  holdfast doctor --json | jq '.hooks[] | select(.tier != \"lsm\")'")]
+    Doctor(Show),
+    /// Tell how the running sensor is: tier, mode, degradations, actors, policies, loss ledger
+    #[command(after_help = "\
+Examples:
+  holdfast status
+  holdfast status --check     (exit code 1 when degraded)
+  holdfast status --json | jq '.ledger.kinds[\"process.exec\"]'")]
+    Status(Status),
+    /// Follow the events of the running sensor, or read them from the event log
+    #[command(after_help = "\
+Examples:
+  holdfast events
+  holdfast events --filter \"event.action == 'file.open' && file.path.startsWith('/etc/')\"
+  holdfast events --since 10m --json
+  holdfast events --since 2026-11-22T19:00 --follow")]
+    Events(Events),
+    /// Check, explain, test, list and reload policies
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Show the running sensor's actors and their restarts
+    #[command(after_help = "Examples:\n  holdfast actors\n  holdfast actors --json")]
+    Actors(Show),
+    /// Show settings and where their values come from
+    #[command(subcommand)]
+    Config(Config),
+    /// Stop the running sensor, and wait until it has stopped
+    #[command(after_help = "Examples:\n  holdfast stop")]
+    Stop(Settings),
+    /// Show the version
+    #[command(after_help = "Examples:\n  holdfast version\n  holdfast version --json")]
+    Version {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where settings come from, for commands that need some.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Settings {
+    /// Configuration file; /dev/null for the defaults [default: /etc/holdfast/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Set one setting; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+/// A command that only shows something.
+#[derive(Debug, Args)]
+// Else its group would have the name of the command `show`.
+#[group(skip)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    /// Policy file, or directory of them; may be repeated
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) policy: Vec<String>,
+    /// observe or enforce
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
+    /// auto, lsm, fmod_ret, fentry, kprobe or tracepoint
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// What to print: pretty, json or none
+    #[arg(long)]
+    pub(crate) output: Option<String>,
+    /// Actions reported even when no rule matches, as 'file.*,process.exec'
+    #[arg(long, value_name = "GLOB,…")]
+    pub(crate) events: Option<String>,
+    /// BTF file for a kernel that has none of its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) btf: Option<String>,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    /// Exit with 1 when the sensor is degraded
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// `events`
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    /// Go on with what happens from now on; the default without --since
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only events for which this expression holds
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Option<String>,
+    /// Read the event log from then on: 30s, 10m, 2h, 7d, or an RFC 3339 time in UTC
+    #[arg(long, value_name = "DURATION|TIME", value_parser = crate::since::parse)]
+    pub(crate) since: Option<String>,
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Check policy files; exit code 1 when one has an error
+    #[command(after_help = "\
+Examples:
+  holdfast policy check                  (what policy.paths names)
+  holdfast policy check policies/ mine.json --json")]
+    Check {
+        /// Files, and directories of *.json
+        #[arg(value_name = "FILE|DIR")]
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Say of every rule who decides on it, and what deny therefore means in each tier
+    #[command(after_help = "\
+Examples:
+  holdfast policy explain policies/ssh.json
+  holdfast policy explain policies/ --json")]
+    Explain {
+        /// Files, and directories of *.json
+        #[arg(value_name = "FILE|DIR")]
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Run policy tests (*.test.json); exit code 1 when one fails
+    #[command(after_help = "\
+Examples:
+  holdfast policy test policies/
+  holdfast policy test policies/ssh.test.json --json")]
+    Test {
+        /// Files, and directories of *.test.json
+        #[arg(value_name = "FILE|DIR")]
+        paths: Vec<PathBuf>,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// List the policies in force
+    #[command(after_help = "Examples:\n  holdfast policy list\n  holdfast policy list --json")]
+    List(Show),
+    /// Make the running sensor read its policies again; it keeps the old ones if the new are bad
+    #[command(after_help = "Examples:\n  holdfast policy reload")]
+    Reload(Show),
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show what is set, and with --effective every setting and where its value comes from
+    #[command(after_help = "\
+Examples:
+  holdfast config show
+  holdfast config show --effective
+  holdfast config show --effective --json | jq '.\"policy.paths\"'")]
+    Show {
+        /// Show every setting, those at their default too
+        #[arg(long)]
+        effective: bool,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// Print the value of one setting
+    #[command(after_help = "Examples:\n  holdfast config get log.dir")]
+    Get {
+        /// The setting, as log.dir
+        key: String,
+        #[command(flatten)]
+        show: Show,
+    },
+}
+
+impl Settings {
+    /// What these flags say about the configuration.
+    pub(crate) fn inputs(&self) -> Inputs {
+        let flags = self
+            .set
+            .iter()
+            .map(|(key, text)| Given::by_flag("--set", key, text));
+        Inputs {
+            file: self.config.clone(),
+            flags: flags.collect(),
+        }
+    }
+}
+
+impl Run {
+    /// What these flags say about the configuration; those with a name of their own win over `--set`.
+    pub(crate) fn inputs(&self) -> Inputs {
+        let mut inputs = self.settings.inputs();
+        let policy = (!self.policy.is_empty()).then(|| self.policy.join(","));
+        for (flag, key, text) in [
+            ("--policy", "policy.paths", &policy),
+            ("--mode", "mode", &self.mode),
+            ("--tier", "tier", &self.tier),
+            ("--output", "output", &self.output),
+            ("--events", "events.report", &self.events),
+            ("--btf", "kernel.btf", &self.btf),
+        ] {
+            inputs
+                .flags
+                .extend(text.as_ref().map(|text| Given::by_flag(flag, key, text)));
+        }
+        inputs
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let line = [
+            "holdfast",
+            "run",
+            "--policy",
+            "a",
+            "--policy",
+            "b",
+            "--set",
+            "log.files = 2",
+        ];
+        let Command::Run(run) = Cli::parse_from(line).command else {
+            panic!("not run")
+        };
+        let flags: Vec<_> = run
+            .inputs()
+            .flags
+            .into_iter()
+            .map(|given| (given.key, given.text))
+            .collect();
+        assert_eq!(
+            flags,
+            [
+                ("log.files".into(), "2".into()),
+                ("policy.paths".into(), "a,b".to_owned())
+            ]
+        );
+    }
+}

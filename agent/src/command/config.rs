@@ -1,0 +1,78 @@
+//! `holdfast config`: settings, and where their values come from.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::cli::Config;
+use crate::config::kind::{Kind, bytes};
+use crate::config::{ConfigError, Layers, Source, setting};
+use crate::failure::Failure;
+use crate::output::{self, Table};
+
+pub(super) fn config(arguments: &Config) -> Result<(), Failure> {
+    match arguments {
+        Config::Show { effective, show } => {
+            let layers = show.settings.inputs().layers()?;
+            if show.json {
+                show_json(&layers, *effective)
+            } else {
+                show_text(&layers, *effective)
+            }
+        }
+        Config::Get { key, show } => {
+            let layers = show.settings.inputs().layers()?;
+            let Some(resolved) = layers.get(key) else {
+                return Err(ConfigError::unknown_key("config get".into(), key).into());
+            };
+            if show.json {
+                output::json(resolved)
+            } else {
+                output::text(&format!("{}\n", plain(&resolved.value)))
+            }
+        }
+    }
+}
+
+fn show_json(layers: &Layers, effective: bool) -> Result<(), Failure> {
+    let shown: BTreeMap<_, _> = layers
+        .iter()
+        .filter(|(_, resolved)| effective || resolved.source != Source::Default)
+        .collect();
+    output::json(&shown)
+}
+
+fn show_text(layers: &Layers, effective: bool) -> Result<(), Failure> {
+    let mut table = Table::new(["SETTING", "VALUE", "FROM", "MEANS"]);
+    let mut shown = 0;
+    for setting in setting::SETTINGS {
+        let Some(resolved) = layers.get(setting.key) else {
+            continue;
+        };
+        if !effective && resolved.source == Source::Default {
+            continue;
+        }
+        shown += 1;
+        let value = match setting.kind {
+            Kind::Bytes { .. } => resolved.value.as_i64().map_or_else(String::new, bytes),
+            _ => plain(&resolved.value),
+        };
+        let doc = format!("{} ({})", setting.doc, setting.kind);
+        table.row([setting.key.into(), value, resolved.source.to_string(), doc]);
+    }
+    if shown == 0 {
+        return output::text(
+            "every setting has its default: `holdfast config show --effective` lists them\n",
+        );
+    }
+    output::text(&table.render(0))
+}
+
+/// A value as it would be given in the environment.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(entries) => entries.iter().map(plain).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,122 @@
+//! `holdfast doctor`: what this machine allows, and what would change that.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::status::hooks as hook_table;
+use crate::cli::Show;
+use crate::failure::Failure;
+use crate::output;
+use crate::{kernel, privilege};
+
+/// Parts of the interface that this version does not have, in words for people.
+const NOT_THERE: [&str; 5] = [
+    "container engines are not asked: events carry no container fields",
+    "the fanotify tier: a kernel without eBPF is not served",
+    "hooks for memory, capabilities and the kernel itself; sockets other than connect",
+    "restarts without a gap: nothing is watched while the sensor is not running",
+    "the Team Server",
+];
+
+pub(super) fn doctor(arguments: &Show) -> Result<(), Failure> {
+    let config = arguments.settings.inputs().load()?;
+    let client = super::client(&arguments.settings)?;
+    let missing = privilege::missing();
+    let running = client.is_running();
+    let report = if running {
+        client.get("/v1/hooks")?
+    } else if missing.is_empty() {
+        kernel::probe(&config)?
+    } else {
+        json!({"facts": kernel::facts(&config), "hooks": []})
+    };
+    let hooks = report["hooks"].as_array().map_or(&[][..], Vec::as_slice);
+    let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
+    if arguments.json {
+        output::json(&json!({
+            "running": running, "facts": report["facts"], "permissions": {"missing": missing},
+            "hooks": hooks, "not_there": NOT_THERE,
+        }))?;
+    } else {
+        output::text(&rendered(&report, running, &missing))?;
+    }
+    if !running && !missing.is_empty() {
+        return Err(Failure::NotPermitted(
+            "the hooks were not tried, which takes root: run `holdfast doctor` as root".into(),
+        ));
+    }
+    if attached == 0 {
+        return Err(Failure::CannotStart(
+            "no hook can be attached on this kernel".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn rendered(report: &Value, running: bool, missing: &[String]) -> String {
+    let facts = &report["facts"];
+    let list = |value: &Value| {
+        let names = value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let btf = match facts["btf"].as_str() {
+        Some(path) => path.to_owned(),
+        None => format!(
+            "none ({}): only tiers that need none; kernel.btf names a file that has it",
+            facts["btf_error"].as_str().unwrap_or("unknown")
+        ),
+    };
+    let lsm = match &facts["lsm"] {
+        Value::Null => "unknown: securityfs does not say".to_owned(),
+        active if list(active).split(", ").any(|name| name == "bpf") => list(active),
+        active => format!(
+            "{}; no bpf: boot with it in lsm= for the lsm tier",
+            list(active)
+        ),
+    };
+    let tracefs = match facts["tracefs"].as_bool() {
+        Some(true) => "mounted",
+        _ => {
+            "not mounted: no kprobes and no syscall tracepoints; mount -t tracefs none /sys/kernel/tracing"
+        }
+    };
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "sensor       {}\nkernel       {} {}\nBTF          {btf}\nLSMs         {lsm}\ntracefs      {tracefs}\n\
+         permissions  {}",
+        if running {
+            "running; what follows is what it uses"
+        } else {
+            "not running"
+        },
+        facts["kernel"].as_str().unwrap_or("unknown"),
+        facts["machine"].as_str().unwrap_or(""),
+        if missing.is_empty() {
+            "all".to_owned()
+        } else {
+            format!("missing: {}", missing.join(", "))
+        },
+    );
+    let absent = list(&facts["absent_fields"]);
+    if !absent.is_empty() && facts["btf"].is_string() {
+        let _ = writeln!(out, "not in BTF   {absent}");
+    }
+    if report["hooks"]
+        .as_array()
+        .is_some_and(|hooks| !hooks.is_empty())
+    {
+        let _ = writeln!(out, "\n{}", hook_table(&report["hooks"], 0));
+    }
+    out.push_str("Not in this version:\n");
+    for line in NOT_THERE {
+        let _ = writeln!(out, "  - {line}");
+    }
+    out
+}

@@ -1,0 +1,104 @@
+//! `holdfast policy`
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::cli::{Policy, Show};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::output::{self, Table};
+use crate::policies::{self, refused};
+
+mod explain;
+mod test;
+
+pub(super) fn policy(arguments: &Policy) -> Result<(), Failure> {
+    match arguments {
+        Policy::Check { paths, show } => check(paths, show),
+        Policy::Explain { paths, show } => explain::explain(paths, show),
+        Policy::Test { paths, show } => test::test(paths, show),
+        Policy::List(show) => list(show),
+        Policy::Reload(show) => reload(show),
+    }
+}
+
+/// The paths that were given, or else the configured ones.
+fn given_or_configured(paths: &[PathBuf], config: &Config) -> Vec<PathBuf> {
+    if paths.is_empty() {
+        config.policy_paths()
+    } else {
+        paths.to_vec()
+    }
+}
+
+fn check(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
+    let config = show.settings.inputs().load()?;
+    let paths = given_or_configured(paths, &config);
+    let checked = policies::read(&paths).map_err(|error| refused(&[error]))?;
+    let mut files = Vec::new();
+    let mut good = Vec::new();
+    let mut errors = Vec::new();
+    for file in checked {
+        match file.policy {
+            Ok(policy) => {
+                files.push(json!({"file": file.file, "policy": policy.name,
+                                  "rules": policy.rules.len(), "errors": []}));
+                good.push(policy);
+            }
+            Err(wrong) => {
+                files.push(json!({"file": file.file, "errors": wrong}));
+                errors.extend(wrong);
+            }
+        }
+    }
+    // What is wrong between policies matters once each is good by itself.
+    if errors.is_empty() {
+        errors = policies::together(&good, &config, 0)
+            .err()
+            .unwrap_or_default();
+    }
+    if show.json {
+        output::json(&json!({"ok": errors.is_empty(), "files": files, "errors": errors}))?;
+    } else {
+        let fine = |file: &&Value| file["policy"].is_string();
+        for file in files.iter().filter(fine) {
+            let name = file["file"].as_str().unwrap_or_default();
+            output::text(&format!("{name}: {} rules\n", file["rules"]))?;
+        }
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(refused(&errors))
+    }
+}
+
+fn list(show: &Show) -> Result<(), Failure> {
+    let policies = super::client(&show.settings)?.get("/v1/policies")?;
+    if show.json {
+        return output::json(&policies);
+    }
+    let mut table = Table::new(["POLICY", "MODE", "RULES", "FILE"]);
+    for policy in policies.as_array().into_iter().flatten() {
+        let text = |key: &str| policy[key].as_str().unwrap_or_default().to_owned();
+        table.row([
+            text("name"),
+            text("mode"),
+            policy["rules"].to_string(),
+            text("file"),
+        ]);
+    }
+    output::text(&table.render(0))
+}
+
+fn reload(show: &Show) -> Result<(), Failure> {
+    let report = super::client(&show.settings)?.post("/v1/reload")?;
+    if show.json {
+        return output::json(&report);
+    }
+    output::text(&format!(
+        "revision {}: {} policies, {} rules\n",
+        report["revision"], report["policies"], report["rules"]
+    ))
+}

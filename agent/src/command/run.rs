@@ -1,0 +1,49 @@
+//! `holdfast run`: configuration → permissions → policies → lock → kernel → run → drain.
+
+use crate::cli::Run;
+use crate::config::Config;
+use crate::control;
+use crate::failure::Failure;
+use crate::instance::{Instance, InstanceError};
+use crate::sensor::{Sensor, Startup};
+use crate::{kernel, logging, policies, privilege};
+
+/// Threads of the runtime: the readers and the evaluator are what works; the rest waits.
+const WORKERS: usize = 2;
+
+pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
+    let inputs = arguments.inputs();
+    let layers = inputs.layers()?;
+    let config = Config::from_layers(&layers)?;
+    logging::start(&config.log.level);
+    privilege::require()?;
+    let policies = policies::load(&config, 1).map_err(|errors| policies::refused(&errors))?;
+    let _lock = Instance::acquire(&config.control.socket).map_err(cannot_start)?;
+    let socket = &config.control.socket;
+    let opened = kernel::open(&config)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let server = control::bind(socket).map_err(|error| {
+            Failure::CannotStart(format!(
+                "cannot make the control socket {}: {error}",
+                socket.display()
+            ))
+        })?;
+        let startup = Startup {
+            inputs,
+            config: config.clone(),
+            layers,
+            policies,
+        };
+        let sensor = Sensor::start(startup, opened).await?;
+        sensor.run(server).await
+    })
+}
+
+fn cannot_start(error: InstanceError) -> Failure {
+    Failure::CannotStart(error.to_string())
+}

@@ -1,0 +1,156 @@
+//! `holdfast status`: how the running sensor is.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::actors::tree;
+use crate::cli::Status;
+use crate::failure::Failure;
+use crate::output::{self, Table};
+
+pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
+    let status = super::client(&arguments.show.settings)?.get("/v1/status")?;
+    if arguments.show.json {
+        output::json(&status)?;
+    } else {
+        output::text(&rendered(&status))?;
+    }
+    let degraded = status["degraded"].as_array().map_or(0, Vec::len);
+    if arguments.check && degraded > 0 {
+        return Err(Failure::No(format!(
+            "the sensor is degraded in {degraded} way(s)"
+        )));
+    }
+    Ok(())
+}
+
+fn rendered(status: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+    let mut out = String::new();
+    let resources = &status["resources"];
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "tier      {}\nmode      {}\nsince     {}{}\npolicies  revision {}, {} rules\nprocesses {} of {}\n\
+         uses      {} MiB, {:.1} s of CPU, {} open files",
+        text(&status["tier"]),
+        text(&status["mode"]),
+        text(&status["since"]),
+        if status["ready"] == true {
+            ""
+        } else {
+            " (still starting)"
+        },
+        status["policy"]["revision"],
+        status["policy"]["rules"],
+        status["processes"]["known"],
+        status["processes"]["capacity"],
+        resources["rss_bytes"].as_u64().unwrap_or(0) >> 20,
+        resources["cpu_ms"].as_f64().unwrap_or(0.0) / 1000.0,
+        resources["open_files"],
+    );
+    out.push_str(&degradations(status));
+    out.push_str("\nactors\n");
+    out.push_str(&tree(&status["actors"], 2));
+    out.push_str("\nhooks\n");
+    out.push_str(&hooks(&status["hooks"], 2));
+    out.push_str("\nledger\n");
+    out.push_str(&ledger(&status["ledger"]["kinds"]));
+    out
+}
+
+fn degradations(status: &Value) -> String {
+    let list = status["degraded"].as_array().map_or(&[][..], Vec::as_slice);
+    if list.is_empty() {
+        return "degraded  no\n".into();
+    }
+    let mut table = Table::new(["WHAT", "SINCE", "WHY"]);
+    for item in list {
+        table.row(
+            ["what", "since", "reason"].map(|key| item[key].as_str().unwrap_or_default().into()),
+        );
+    }
+    format!("\ndegraded\n{}", table.render(2))
+}
+
+/// The hooks as a table: what each is attached by, and why not by something better.
+pub(super) fn hooks(hooks: &Value, indent: usize) -> String {
+    let mut table = Table::new(["HOOK", "TIER", "WHY NOT BETTER"]);
+    for hook in hooks.as_array().into_iter().flatten() {
+        let text = |key: &str| hook[key].as_str().unwrap_or("none").to_owned();
+        let reason = hook["reason"].as_str().unwrap_or_default();
+        table.row([
+            text("action"),
+            text("tier"),
+            if reason.is_empty() {
+                "it is the best".into()
+            } else {
+                reason.to_owned()
+            },
+        ]);
+    }
+    table.render(indent)
+}
+
+fn ledger(kinds: &Value) -> String {
+    const COLUMNS: [&str; 11] = [
+        "seen",
+        "filtered",
+        "submitted",
+        "ring_full",
+        "missed",
+        "truncated",
+        "received",
+        "evaluated",
+        "emitted",
+        "suppressed",
+        "dropped",
+    ];
+    let mut titles = ["ACTION"; 12];
+    titles[1..].copy_from_slice(&COLUMNS);
+    let mut table = Table::new(titles);
+    for (action, entry) in kinds.as_object().into_iter().flatten() {
+        let mut row = [const { String::new() }; 12];
+        row[0].clone_from(action);
+        for (cell, column) in row[1..].iter_mut().zip(COLUMNS) {
+            *cell = entry[column].to_string();
+        }
+        table.row(row);
+    }
+    table.render(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_is_readable() {
+        let status = json!({
+            "tier": "lsm", "mode": "observe", "ready": true, "since": "2026-11-22T19:00:00Z",
+            "degraded": [{"what": "sink.file", "reason": "disk full", "since": "2026-11-22T19:00:01Z"}],
+            "actors": {"name": "root", "state": "running", "restarts": 0, "last_error": null,
+                       "children": [{"name": "killer", "state": "running", "restarts": 2,
+                                     "last_error": "panicked", "children": []}]},
+            "policy": {"revision": 3, "rules": 12},
+            "processes": {"known": 80, "capacity": 4096},
+            "hooks": [{"action": "file.open", "tier": "kprobe", "reason": "not fentry: no BTF", "tried": []}],
+            "ledger": {"kinds": {"process.exec": {"seen": 7}}, "unattributed": 0},
+            "resources": {"rss_bytes": 31_457_280, "cpu_ms": 1500, "open_files": 40},
+        });
+        let text = rendered(&status);
+        for part in [
+            "tier      lsm",
+            "revision 3, 12 rules",
+            "30 MiB, 1.5 s of CPU",
+            "sink.file  2026-11-22T19:00:01Z  disk full",
+            "    killer  running  2         panicked",
+            "file.open  kprobe  not fentry: no BTF",
+            "process.exec  7 ",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+}

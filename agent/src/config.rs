@@ -1,0 +1,253 @@
+//! The configuration: one section per concern, resolved from flags, environment, file and defaults.
+//!
+//! The table in [`setting`] says what there is; the structs here are the typed image of what this
+//! version uses, and a test holds the two together.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub(crate) mod action;
+mod file;
+pub(crate) mod kind;
+pub(crate) mod setting;
+mod source;
+
+pub(crate) use source::{Given, Layers, Source};
+
+use crate::nearest::hint;
+
+/// Where the configuration is when no flag says otherwise.
+pub(crate) const DEFAULT_PATH: &str = "/etc/holdfast/config.toml";
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file that was asked for is not there.
+    #[error(
+        "there is no configuration {0}: name another with --config, or /dev/null for the defaults"
+    )]
+    Missing(PathBuf),
+    /// The file is larger than any configuration.
+    #[error("the configuration {path} is larger than {limit} bytes")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The largest there may be, in bytes.
+        limit: u64,
+    },
+    /// It is not TOML, or not of the right shape.
+    #[error("{at}: {reason}")]
+    Syntax {
+        /// File, line and column.
+        at: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key that does not exist.
+    #[error("{at}: there is no setting \"{key}\"{hint}")]
+    UnknownKey {
+        /// Who named it.
+        at: String,
+        /// The name.
+        key: String,
+        /// The nearest one that exists.
+        hint: String,
+    },
+    /// An environment variable for a setting that does not exist.
+    #[error("environment: no setting belongs to {name}{hint}")]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The nearest one that exists.
+        hint: String,
+    },
+    /// A value that a setting cannot have.
+    #[error("{at}: {key}: {reason}")]
+    Value {
+        /// Who gave it.
+        at: String,
+        /// The setting.
+        key: &'static str,
+        /// What was expected.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    /// An unknown key, with the nearest that exists.
+    pub(crate) fn unknown_key(at: String, key: &str) -> Self {
+        let hint = hint(key, setting::SETTINGS.iter().map(|setting| setting.key));
+        Self::UnknownKey {
+            at,
+            key: key.into(),
+            hint,
+        }
+    }
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Config {
+    /// `observe` or `enforce`.
+    pub(crate) mode: String,
+    /// `auto` or the name of a tier.
+    pub(crate) tier: String,
+    /// `pretty`, `json` or `none`.
+    pub(crate) output: String,
+    /// Which events are wanted.
+    pub(crate) events: Events,
+    /// Where policies are.
+    pub(crate) policy: Policy,
+    /// Executables that are never killed, by path or last component.
+    pub(crate) never_kill: Vec<String>,
+    /// Logs and the event file.
+    pub(crate) log: Log,
+    /// The control socket.
+    pub(crate) control: Control,
+    /// The kernel side.
+    pub(crate) kernel: Kernel,
+    /// Where the host is, seen from a container.
+    pub(crate) host: Host,
+}
+
+macro_rules! sections {
+    ($($(#[$doc:meta])* $section:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize)]
+        pub(crate) struct $section { $($(#[$field_doc])* pub(crate) $field: $type,)* }
+    )*};
+}
+
+sections! {
+    /// `[events]`
+    Events {
+        /// Globs over actions.
+        report: Vec<String>,
+    }
+    /// `[policy]`
+    Policy {
+        /// Files and directories.
+        paths: Vec<PathBuf>,
+    }
+    /// `[log]`
+    Log {
+        /// Directory of the event file.
+        dir: PathBuf,
+        /// `error` to `trace`.
+        level: String,
+        /// Bytes.
+        max_size: u64,
+        /// Rotated files kept.
+        files: u32,
+    }
+    /// `[control]`
+    Control {
+        /// The Unix socket.
+        socket: PathBuf,
+    }
+    /// `[kernel]`
+    Kernel {
+        /// BTF file; empty for the kernel's own.
+        btf: PathBuf,
+        /// Bytes of the ring of the process domain.
+        process_ring: u32,
+        /// Bytes of the ring of the file domain.
+        file_ring: u32,
+        /// Bytes of the ring of the network domain.
+        network_ring: u32,
+    }
+    /// `[host]`
+    Host {
+        /// The host's root.
+        fs: PathBuf,
+    }
+}
+
+/// The directory of policies that may be missing, unlike one that somebody named.
+const USUAL_POLICIES: &str = "/etc/holdfast/policies";
+
+/// What a command line says about the configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inputs {
+    /// The file that was asked for; `None` for the usual one, which may be missing.
+    pub(crate) file: Option<PathBuf>,
+    /// What flags set.
+    pub(crate) flags: Vec<Given>,
+}
+
+impl Inputs {
+    /// Resolves every setting from these inputs and this process's environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or at the first unknown key or bad value.
+    pub(crate) fn layers(&self) -> Result<Layers, ConfigError> {
+        self.layers_with(std::env::vars_os())
+    }
+
+    fn layers_with(
+        &self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Layers, ConfigError> {
+        let mut layers = Layers::defaults()?;
+        let path = self.file.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+        match file::read(path)? {
+            Some(text) => file::apply(path, &text, &mut layers)?,
+            None if self.file.is_some() => return Err(ConfigError::Missing(path.into())),
+            None => {}
+        }
+        let variables = environment.filter_map(|(name, text)| {
+            Some((
+                name.into_string().ok()?,
+                text.to_string_lossy().into_owned(),
+            ))
+        });
+        layers.put_all(source::from_environment(variables)?)?;
+        layers.put_all(self.flags.iter().cloned())?;
+        Ok(layers)
+    }
+
+    /// The configuration that these inputs and this process's environment give.
+    ///
+    /// # Errors
+    /// As [`Self::layers`].
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        Config::from_layers(&self.layers()?)
+    }
+}
+
+impl Config {
+    /// Where policies are: the usual directory only if it is there.
+    pub(crate) fn policy_paths(&self) -> Vec<PathBuf> {
+        let usual = Path::new(USUAL_POLICIES);
+        self.policy
+            .paths
+            .iter()
+            .filter(|path| *path != usual || path.exists())
+            .cloned()
+            .collect()
+    }
+
+    /// The typed image of resolved settings.
+    ///
+    /// # Errors
+    /// None: a test excludes the one case, that the table and the structs disagree.
+    pub(crate) fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
+        serde_json::from_value(layers.nested()).map_err(|error| ConfigError::Syntax {
+            at: "settings".into(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! The table of settings: the one place that knows their keys, defaults, bounds and meaning.
+//! `config show`, validation, the environment's names and the documentation all derive from it.
+
+use super::kind::{Item, Kind};
+
+/// One setting.
+pub(crate) struct Setting {
+    /// Section and name, as `events.report`.
+    pub(crate) key: &'static str,
+    /// What its value can be.
+    pub(crate) kind: Kind,
+    /// Its value when nothing sets it, as one text.
+    pub(crate) default: &'static str,
+    /// What it does.
+    pub(crate) doc: &'static str,
+    /// Whether this version can do anything but the default.
+    pub(crate) available: bool,
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    pub(crate) fn environment(&self) -> String {
+        format!(
+            "{ENVIRONMENT_PREFIX}{}",
+            self.key.replace('.', "_").to_uppercase()
+        )
+    }
+}
+
+/// What the environment variables of all settings begin with.
+pub(crate) const ENVIRONMENT_PREFIX: &str = "HOLDFAST_OPT_";
+
+/// Environment variables beside the derived ones, that container images commonly set.
+pub(crate) const ENVIRONMENT_ALIASES: [(&str, &str); 2] =
+    [("HOST_FS", "host.fs"), ("NET_NS", "host.netns")];
+
+const TIERS: &[&str] = &["auto", "lsm", "fmod_ret", "fentry", "kprobe", "tracepoint"];
+
+/// A ring buffer's size: what the kernel takes, and at most what a sensor may sensibly hold.
+const RING: Kind = Kind::Bytes {
+    min: 64 << 10,
+    max: 1 << 30,
+    power_of_two: true,
+};
+
+const fn setting(
+    key: &'static str,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        kind,
+        default,
+        doc,
+        available: true,
+    }
+}
+
+const fn later(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
+    Setting {
+        key,
+        kind,
+        default,
+        doc,
+        available: false,
+    }
+}
+
+/// Every setting, section by section.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting(
+        "mode",
+        Kind::OneOf {
+            words: &["observe", "enforce"],
+            later: &["derive"],
+        },
+        "observe",
+        "the most that any policy may do: observe only reports what would have been done",
+    ),
+    setting(
+        "tier",
+        Kind::OneOf {
+            words: TIERS,
+            later: &["fanotify"],
+        },
+        "auto",
+        "how hooks are attached; auto takes the best that works, hook by hook",
+    ),
+    setting(
+        "output",
+        Kind::OneOf {
+            words: &["pretty", "json", "none"],
+            later: &[],
+        },
+        "pretty",
+        "what `run` prints to stdout",
+    ),
+    setting(
+        "events.report",
+        Kind::List(Item::ActionGlob),
+        "process.exec,process.exit,network.connect,network.listen,kernel.*,container.*,sensor.*",
+        "actions reported even when no rule matches",
+    ),
+    setting(
+        "policy.paths",
+        Kind::List(Item::Path),
+        "/etc/holdfast/policies",
+        "policy files, and directories of them (*.json without *.test.json)",
+    ),
+    setting(
+        "never_kill",
+        Kind::List(Item::Text),
+        "",
+        "executables that are never killed, by path or last component, besides pid 1, the sensor and \
+         the container engines",
+    ),
+    setting(
+        "state.dir",
+        Kind::Path,
+        "/var/lib/holdfast",
+        "what outlives a run: identity, spool",
+    ),
+    setting(
+        "log.dir",
+        Kind::Path,
+        "/var/log/holdfast",
+        "where events.jsonl is written",
+    ),
+    setting(
+        "log.level",
+        Kind::OneOf {
+            words: &["error", "warn", "info", "debug", "trace"],
+            later: &[],
+        },
+        "info",
+        "what is logged to stderr",
+    ),
+    setting(
+        "log.max_size",
+        Kind::Bytes {
+            min: 1 << 20,
+            max: 1 << 40,
+            power_of_two: false,
+        },
+        "64MiB",
+        "bytes of events.jsonl after which it is rotated",
+    ),
+    setting(
+        "log.files",
+        Kind::Integer { min: 0, max: 1000 },
+        "5",
+        "rotated event files kept beside the current one; 0 writes no event file at all",
+    ),
+    setting(
+        "control.socket",
+        Kind::Path,
+        "/run/holdfast/control.sock",
+        "the control socket; the lock against a second sensor stands beside it",
+    ),
+    setting(
+        "kernel.btf",
+        Kind::OptionalPath,
+        "",
+        "BTF file for a kernel that has none of its own; empty: /sys/kernel/btf/vmlinux",
+    ),
+    setting(
+        "kernel.process_ring",
+        RING,
+        "4MiB",
+        "bytes of the ring for process events",
+    ),
+    setting(
+        "kernel.file_ring",
+        RING,
+        "8MiB",
+        "bytes of the ring for file events",
+    ),
+    setting(
+        "kernel.network_ring",
+        RING,
+        "2MiB",
+        "bytes of the ring for network events",
+    ),
+    setting(
+        "kernel.pin_dir",
+        Kind::Path,
+        "/sys/fs/bpf/holdfast",
+        "directory in bpffs for programs and maps that outlive the sensor; this version pins none",
+    ),
+    setting(
+        "host.fs",
+        Kind::Path,
+        "/",
+        "the host's root when the sensor runs in a container",
+    ),
+    later(
+        "host.netns",
+        Kind::Path,
+        "/run/netns",
+        "the host's directory of network namespaces when the sensor runs in a container",
+    ),
+    later(
+        "self.protect",
+        Kind::Flag,
+        "false",
+        "refuse signals and traces aimed at the sensor",
+    ),
+    later(
+        "uplink.url",
+        Kind::Text,
+        "",
+        "the Team Server that events are sent to",
+    ),
+];
+
+/// The setting with this key.
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn defaults_are_valid_and_names_are_unique() {
+        for setting in SETTINGS {
+            setting
+                .kind
+                .read_text(setting.default)
+                .unwrap_or_else(|e| panic!("{}: {e}", setting.key));
+        }
+        let names: BTreeSet<String> = SETTINGS.iter().map(Setting::environment).collect();
+        assert_eq!(names.len(), SETTINGS.len());
+        for (_, key) in ENVIRONMENT_ALIASES {
+            assert!(find(key).is_some(), "{key}");
+        }
+    }
+}

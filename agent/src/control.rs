@@ -1,0 +1,74 @@
+//! The control API: HTTP/1 over a Unix socket, for this machine's root only.
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /v1/status` | how the sensor stands |
+//! | `GET /v1/hooks` | facts about the kernel, and each hook |
+//! | `GET /v1/actors` | the supervision tree |
+//! | `GET /v1/policies` | the policies in force |
+//! | `GET /v1/events` | events from now on, one JSON object a line |
+//! | `POST /v1/reload` | reads configuration and policies again |
+//! | `POST /v1/stop` | stops the sensor |
+//! | `POST /v1/debug/panic?actor=NAME` | test builds only: makes an actor panic |
+//!
+//! An answer that is not 200 has a JSON object with `error`. Filters are not evaluated here: the
+//! sensor runs nothing that a client sent.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_actors::root::Handle;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::policies::Summary;
+
+pub(crate) mod client;
+mod peer;
+mod route;
+mod server;
+
+pub(crate) use server::{Server, bind};
+
+/// What a client asks of the one loop that runs the sensor, so that reloads and stops come one after
+/// the other whoever asks.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Read configuration and policies again.
+    Reload(oneshot::Sender<Result<Value, Vec<String>>>),
+    /// Stop.
+    Stop,
+}
+
+/// Requests that wait for the loop: more than that are people hammering at it.
+pub(crate) const MAX_REQUESTS: usize = 4;
+
+/// What the API's answers are made from.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// The running tree.
+    pub(crate) handle: Handle,
+    /// Facts about this kernel, as `doctor` shows them.
+    pub(crate) facts: Value,
+    /// The policies in force.
+    pub(crate) policies: Mutex<Vec<Summary>>,
+    /// The way to the loop.
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
+impl Shared {
+    /// The policies in force.
+    pub(crate) fn policies(&self) -> Vec<Summary> {
+        self.policies
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Other policies came into force.
+    pub(crate) fn set_policies(&self, policies: Vec<Summary>) {
+        *self.policies.lock().unwrap_or_else(PoisonError::into_inner) = policies;
+    }
+}
+
+/// Shared by all connections.
+pub(crate) type SharedRef = Arc<Shared>;

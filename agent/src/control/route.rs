@@ -1,0 +1,172 @@
+//! What each request is answered with.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Request as Wish, Shared};
+
+/// An answer: whole, or streamed.
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// Lines between a follower's lane and its connection: the lane is where they wait.
+const STREAM_LINES: usize = 64;
+
+/// The answer to `request`, whose body is not read: no request has one.
+pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answer {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/v1/status") => match shared.handle.status().await {
+            Ok(status) => ok(&status),
+            Err(error) => unavailable(&error),
+        },
+        (&Method::GET, "/v1/actors") => match shared.handle.status().await {
+            Ok(status) => ok(&status.actors),
+            Err(error) => unavailable(&error),
+        },
+        (&Method::GET, "/v1/hooks") => match shared.handle.status().await {
+            Ok(status) => ok(&json!({"facts": shared.facts, "hooks": status.hooks})),
+            Err(error) => unavailable(&error),
+        },
+        (&Method::GET, "/v1/policies") => ok(&shared.policies()),
+        (&Method::GET, "/v1/events") => events(shared),
+        (&Method::POST, "/v1/reload") => reload(shared).await,
+        (&Method::POST, "/v1/stop") => match shared.requests.try_send(Wish::Stop) {
+            Ok(()) => ok(&json!({"pid": std::process::id()})),
+            Err(error) => unavailable(&error),
+        },
+        #[cfg(feature = "fault-injection")]
+        (&Method::POST, "/v1/debug/panic") => {
+            let actor = request
+                .uri()
+                .query()
+                .and_then(|query| query.strip_prefix("actor="));
+            match shared.handle.panic_actor(actor.unwrap_or_default()).await {
+                Ok(()) => ok(&json!({})),
+                Err(error) => failure(StatusCode::NOT_FOUND, &json!({"error": error.to_string()})),
+            }
+        }
+        (method, path) => {
+            let error = format!("there is no {method} {path}");
+            failure(StatusCode::NOT_FOUND, &json!({"error": error}))
+        }
+    }
+}
+
+/// The answer to a client that may not ask.
+pub(crate) fn refusal() -> Answer {
+    failure(
+        StatusCode::FORBIDDEN,
+        &json!({"error": "only root may control the sensor"}),
+    )
+}
+
+async fn reload(shared: &Shared) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    if let Err(error) = shared.requests.try_send(Wish::Reload(reply)) {
+        return unavailable(&error);
+    }
+    match answer.await {
+        Ok(Ok(report)) => ok(&report),
+        Ok(Err(errors)) => {
+            let error = "the old policies stay in force";
+            failure(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                &json!({"error": error, "errors": errors}),
+            )
+        }
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Events from now on. They wait in the follower's bounded lane, which counts what it loses; when
+/// there was a loss, a line that says how many follows it.
+fn events(shared: &Shared) -> Answer {
+    let tail = match shared.handle.tail() {
+        Ok(tail) => tail,
+        Err(error) => return unavailable(&error),
+    };
+    let (sender, lines) = mpsc::channel(STREAM_LINES);
+    tokio::spawn(async move {
+        let mut told = 0;
+        loop {
+            // A client that went away is noticed at once, not at the next event.
+            let line = tokio::select! {
+                line = tail.next() => line,
+                () = sender.closed() => return,
+            };
+            let Some(line) = line else { return };
+            let lost = tail.lost();
+            if lost > told {
+                let note = format!("{}\n", json!({"holdfast": {"lost": lost - told}}));
+                told = lost;
+                if sender.send(Bytes::from(note)).await.is_err() {
+                    return;
+                }
+            }
+            if sender.send(line).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = Response::new(Lines(lines).boxed_unsync());
+    set_type(&mut response, "application/x-ndjson");
+    response
+}
+
+/// A body of lines as they come.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
+
+fn ok(value: &impl Serialize) -> Answer {
+    respond(StatusCode::OK, value)
+}
+
+fn unavailable(error: &impl ToString) -> Answer {
+    failure(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &json!({"error": error.to_string()}),
+    )
+}
+
+fn failure(status: StatusCode, value: &serde_json::Value) -> Answer {
+    respond(status, value)
+}
+
+fn respond(status: StatusCode, value: &impl Serialize) -> Answer {
+    // Serializing to memory fails only for maps whose keys are not strings, which none here has.
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    *response.status_mut() = status;
+    set_type(&mut response, "application/json");
+    response
+}
+
+fn set_type(response: &mut Answer, value: &'static str) {
+    let value = hyper::header::HeaderValue::from_static(value);
+    response
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, value);
+}

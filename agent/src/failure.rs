@@ -1,0 +1,105 @@
+//! How a command ends when it does not end well: one line for people, one exit code for scripts.
+
+use std::io;
+
+use crate::config::ConfigError;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The answer is no: a policy with errors, a failing test, a degraded sensor.
+    #[error("{0}")]
+    No(String),
+    /// Wrong use: a flag, a key or a value that does not exist.
+    #[error("{0}")]
+    Usage(String),
+    /// The sensor is not running.
+    #[error("{0}")]
+    NotRunning(String),
+    /// This user may not do that.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// The sensor cannot start here; the text says what is missing.
+    #[error("{0}")]
+    CannotStart(String),
+    /// Files with errors, one a line: the answer is no.
+    #[error("{}", .0.join("\n"))]
+    Refused(Vec<String>),
+    /// Something that should not go wrong did.
+    #[error("{0:#}")]
+    Other(anyhow::Error),
+    /// The reader of the output went away, as `head` does. Not an error.
+    #[error("output closed")]
+    OutputClosed,
+}
+
+impl Failure {
+    /// The exit code that scripts rely on.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::OutputClosed => 0,
+            Self::No(_) | Self::Refused(_) | Self::Other(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NotRunning(_) => 3,
+            Self::NotPermitted(_) => 4,
+            Self::CannotStart(_) => 5,
+        }
+    }
+
+    /// What to say on stderr: one line, or one for each error in a file.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::OutputClosed => Vec::new(),
+            Self::Refused(lines) => lines.iter().map(|line| one_line(line)).collect(),
+            other => vec![one_line(&other.to_string())],
+        }
+    }
+}
+
+/// Folds a message of several lines into one.
+pub(crate) fn one_line(text: &str) -> String {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::OutputClosed
+        } else {
+            Self::Other(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line() {
+        assert_eq!(one_line("a\n\n  b\n"), "a; b");
+        assert_eq!(Failure::Usage("a\nb".into()).lines(), ["a; b"]);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_fine() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((failure.exit_code(), failure.lines().len()), (0, 0));
+    }
+}

@@ -1,0 +1,80 @@
+//! The kernel side as this configuration wants it: the one place that turns settings into what the
+//! loader and the preflight are told.
+
+use std::sync::Arc;
+
+use holdfast_actors::kernel::{HookReport, Kernel, Ring};
+use holdfast_wire::control::Tier;
+use holdfast_wire::{Domain, Kind};
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::loader::{Loader, Options};
+use crate::preflight;
+
+/// The loaded kernel programs, nothing attached.
+pub(crate) struct Opened {
+    /// Programs, maps and links.
+    pub(crate) kernel: Arc<dyn Kernel>,
+    /// The readers' ends of the rings.
+    pub(crate) rings: Vec<(Domain, Box<dyn Ring>)>,
+    /// Facts about this kernel, for `doctor`.
+    pub(crate) facts: Value,
+}
+
+/// Loads the kernel programs.
+///
+/// # Errors
+/// When this kernel, or what this process may do, does not allow it.
+pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
+    let (loader, rings) = Loader::open(&options(config)).map_err(|error| {
+        Failure::CannotStart(format!(
+            "cannot load the kernel programs: {error}: see `holdfast doctor`"
+        ))
+    })?;
+    let facts = json!(loader.facts());
+    Ok(Opened {
+        kernel: loader,
+        rings,
+        facts,
+    })
+}
+
+fn options(config: &Config) -> Options {
+    let kernel = &config.kernel;
+    Options {
+        btf: Some(kernel.btf.clone()).filter(|path| !path.as_os_str().is_empty()),
+        // `auto` is the name of no tier.
+        ceiling: Tier::from_name(&config.tier),
+        ring_bytes: [kernel.process_ring, kernel.file_ring, kernel.network_ring],
+    }
+}
+
+/// Facts about this kernel, without trying anything.
+pub(crate) fn facts(config: &Config) -> Value {
+    json!(preflight::read(options(config).btf.as_deref()).facts)
+}
+
+/// Facts, and how each hook can be attached: attaches every one and detaches it again. Nothing is
+/// refused or killed meanwhile, since there are no rules.
+///
+/// # Errors
+/// When not even the maps can be made.
+pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
+    // The rings stay open: programs that use them are loaded only when they are attached.
+    let Opened {
+        kernel,
+        rings: _rings,
+        facts,
+    } = open(config)?;
+    let hooks: Vec<HookReport> = Kind::ALL
+        .iter()
+        .map(|kind| {
+            // Why it failed is in the report.
+            let _ = kernel.attach(*kind);
+            kernel.report(*kind)
+        })
+        .collect();
+    Ok(json!({"facts": facts, "hooks": hooks}))
+}

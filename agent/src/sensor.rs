@@ -1,0 +1,246 @@
+//! The running sensor: the tree of actors, and the one loop that handles signals and the requests of
+//! the control socket, one after the other.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout};
+use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::config::{Config, Inputs, Layers};
+use crate::control::{MAX_REQUESTS, Request, Server, Shared};
+use crate::failure::Failure;
+use crate::kernel::Opened;
+use crate::policies::{self, Set};
+use crate::{logging, reload};
+
+/// What a sensor starts with.
+pub(crate) struct Startup {
+    /// Where the configuration comes from, to read it again.
+    pub(crate) inputs: Inputs,
+    /// The configuration, and where each of its values comes from.
+    pub(crate) config: Config,
+    /// See `config`.
+    pub(crate) layers: Layers,
+    /// The first policies.
+    pub(crate) policies: Set,
+}
+
+/// The running sensor.
+pub(crate) struct Sensor {
+    inputs: Inputs,
+    started: Layers,
+    config: Config,
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    signals: Signals,
+    epoch: u32,
+}
+
+/// The signals that mean something. Taken before anything starts, so that none is missed.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What the loop does next.
+enum Next {
+    Reload,
+    Request(Request),
+    Stop(&'static str),
+    Ended,
+}
+
+impl Sensor {
+    /// Starts the tree of actors.
+    ///
+    /// # Errors
+    /// When something that it stands on is not to be had here.
+    pub(crate) async fn start(startup: Startup, opened: Opened) -> Result<Self, Failure> {
+        let Startup {
+            inputs,
+            config,
+            layers: started,
+            policies,
+        } = startup;
+        let Opened {
+            kernel,
+            rings,
+            facts,
+        } = opened;
+        let signals = Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        };
+        let settings = settings(&config)?;
+        let epoch = policies.snapshot.epoch();
+        let rules = policies.snapshot.rules().len();
+        let handle = root::start(settings, kernel, rings, policies.snapshot)
+            .await
+            .map_err(|error| Failure::CannotStart(format!("cannot start the sensor: {error}")))?;
+        tracing::info!(
+            "started in mode {} with {} policies, {rules} rules",
+            config.mode,
+            policies.summaries.len()
+        );
+        let (sender, requests) = mpsc::channel(MAX_REQUESTS);
+        let shared = Arc::new(Shared {
+            handle,
+            facts,
+            policies: Mutex::new(policies.summaries),
+            requests: sender,
+        });
+        Ok(Self {
+            inputs,
+            started,
+            config,
+            shared,
+            requests,
+            signals,
+            epoch,
+        })
+    }
+
+    /// Runs until a signal or a request stops it, then drains what is under way.
+    ///
+    /// # Errors
+    /// When the tree ended by itself, or would not end.
+    pub(crate) async fn run(mut self, server: Server) -> Result<(), Failure> {
+        let serving = tokio::spawn(server.serve(self.shared.clone()));
+        loop {
+            match self.next().await {
+                Next::Reload => {
+                    // Why it failed is in the log.
+                    let _ = self.reload().await;
+                }
+                Next::Request(Request::Reload(reply)) => {
+                    let report = self.reload().await;
+                    // Whoever asked may have gone.
+                    let _ = reply.send(report);
+                }
+                Next::Request(Request::Stop) => return self.stop("a request", serving).await,
+                Next::Stop(why) => return self.stop(why, serving).await,
+                Next::Ended => {
+                    serving.abort();
+                    return Err(anyhow::anyhow!("the sensor's actors ended by themselves").into());
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        let Self {
+            shared,
+            requests,
+            signals,
+            ..
+        } = self;
+        tokio::select! {
+            _ = signals.terminate.recv() => Next::Stop("SIGTERM"),
+            _ = signals.interrupt.recv() => Next::Stop("SIGINT"),
+            _ = signals.hang_up.recv() => Next::Reload,
+            // `shared` holds a sender, so that there is always a next request.
+            Some(request) = requests.recv() => Next::Request(request),
+            () = shared.handle.ended() => Next::Ended,
+        }
+    }
+
+    async fn reload(&mut self) -> Result<Value, Vec<String>> {
+        let Self {
+            inputs,
+            started,
+            config,
+            shared,
+            epoch,
+            ..
+        } = self;
+        // A number that was refused may have been used halfway: it is not used again.
+        *epoch += 1;
+        match reload::reload(inputs, started, config, shared, *epoch).await {
+            Ok(reloaded) => {
+                self.config = reloaded.config;
+                tracing::info!("reloaded: {}", reloaded.report);
+                Ok(reloaded.report)
+            }
+            Err(errors) => {
+                for error in &errors {
+                    tracing::error!("reload refused, the old policies stay in force: {error}");
+                }
+                Err(errors)
+            }
+        }
+    }
+
+    async fn stop(self, why: &str, serving: tokio::task::JoinHandle<()>) -> Result<(), Failure> {
+        tracing::info!("stopping: {why}");
+        let stopped = self.shared.handle.stop().await;
+        // The socket goes last: who waits for it to vanish waits for the whole sensor.
+        serving.abort();
+        let _ = serving.await;
+        let status = stopped.map_err(|error| anyhow::anyhow!("cannot stop cleanly: {error}"))?;
+        let lost: u64 = status
+            .ledger
+            .kinds
+            .values()
+            .map(|kind| kind.ring_full + kind.missed + kind.dropped)
+            .sum();
+        let emitted: u64 = status.ledger.kinds.values().map(|kind| kind.emitted).sum();
+        tracing::info!("stopped: {emitted} events emitted, {lost} lost");
+        Ok(())
+    }
+}
+
+/// The configuration as the actors want it.
+fn settings(config: &Config) -> Result<Settings, Failure> {
+    let format = match config.output.as_str() {
+        "json" => Some(Format::Json),
+        "pretty" => Some(Format::Pretty {
+            colour: logging::colour(&io::stdout()),
+        }),
+        _ => None,
+    };
+    let stdout = format.map(Stdout::own).transpose()?;
+    let log = (config.log.files > 0).then(|| Log {
+        directory: config.log.dir.clone(),
+        max_bytes: config.log.max_size,
+        keep: config.log.files,
+    });
+    if let Some(log) = &log {
+        make_directory(&log.directory)?;
+    }
+    let host = Host::read(&config.host.fs).map_err(|error| {
+        Failure::CannotStart(format!(
+            "cannot read /proc below host.fs ({}): {error}",
+            config.host.fs.display()
+        ))
+    })?;
+    Ok(Settings {
+        mode: policies::mode(config),
+        report: config.events.report.clone(),
+        stdout,
+        log,
+        never_kill: config.never_kill.clone(),
+        host,
+    })
+}
+
+/// Makes a directory that only its owner and group may look into.
+fn make_directory(path: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(path)
+        .map_err(|error| {
+            Failure::CannotStart(format!(
+                "cannot make the directory {}: {error}",
+                path.display()
+            ))
+        })
+}
