@@ -40,7 +40,10 @@ struct State {
 impl Degradations {
     /// `arrival` is notified of each notice.
     pub(crate) fn new(arrival: Arc<Notify>) -> Self {
-        Self { state: Mutex::default(), arrival }
+        Self {
+            state: Mutex::default(),
+            arrival,
+        }
     }
 
     /// `what` does not work, for this reason. Says so once, and again when the reason changes.
@@ -78,19 +81,31 @@ impl Degradations {
 
     /// What is degraded, oldest first.
     pub(crate) fn in_force(&self) -> Vec<Degradation> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).in_force.clone()
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .in_force
+            .clone()
     }
 
     /// The oldest notice not yet reported.
     pub(crate) fn next_notice(&self) -> Option<Notice> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).notices.pop_front()
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .notices
+            .pop_front()
     }
 
     fn push(&self, state: &mut State, action: &'static str, reason: String) {
         if state.notices.len() >= MAX_NOTICES {
             state.notices.pop_front();
         }
-        state.notices.push_back(Notice { action, reason, at: clock::wall() });
+        state.notices.push_back(Notice {
+            action,
+            reason,
+            at: clock::wall(),
+        });
         self.arrival.notify_one();
     }
 }
@@ -109,9 +124,13 @@ mod tests {
         degraded.clear("sink.file");
         degraded.clear("sink.file");
         assert!(degraded.in_force().is_empty());
-        let actions: Vec<_> =
-            std::iter::from_fn(|| degraded.next_notice()).map(|notice| notice.action).collect();
-        assert_eq!(actions, ["sensor.degraded", "sensor.degraded", "sensor.recovered"]);
+        let actions: Vec<_> = std::iter::from_fn(|| degraded.next_notice())
+            .map(|notice| notice.action)
+            .collect();
+        assert_eq!(
+            actions,
+            ["sensor.degraded", "sensor.degraded", "sensor.recovered"]
+        );
     }
 
     #[test]
@@ -120,6 +139,9 @@ mod tests {
         for n in 0..2 * MAX_NOTICES {
             degraded.tell("sensor.restart", n.to_string());
         }
-        assert_eq!(degraded.next_notice().unwrap().reason, MAX_NOTICES.to_string());
+        assert_eq!(
+            degraded.next_notice().unwrap().reason,
+            MAX_NOTICES.to_string()
+        );
     }
 }

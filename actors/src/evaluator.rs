@@ -115,7 +115,8 @@ impl Evaluator {
         }
         let step = self.with(|evaluation| evaluation.step(&self.shared, state.draining));
         match step {
-            Step::More => {}
+            // Whom this step woke waits for this very worker: the runtime lets no other take it.
+            Step::More => tokio::task::yield_now().await,
             Step::Kill(request) => {
                 let reply = self.shared.killing.kill(request).await;
                 self.with(|evaluation| evaluation.killed(reply));
@@ -136,7 +137,11 @@ impl Evaluator {
 
     fn with<T>(&self, act: impl FnOnce(&mut Evaluation) -> T) -> T {
         // A panic while it was held leaves a record that is begun again.
-        act(&mut self.shared.evaluation.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self
+            .shared
+            .evaluation
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reads every process that runs. Records wait meanwhile.
@@ -144,12 +149,17 @@ impl Evaluator {
         let proc = self.shared.settings.host.proc();
         let read = move || -> std::io::Result<Vec<processes::Found>> {
             let pids = scan::pids(&proc, MAX_PROCESSES)?;
-            Ok(pids.into_iter().filter_map(|pid| scan::process(&proc, pid)).collect())
+            Ok(pids
+                .into_iter()
+                .filter_map(|pid| scan::process(&proc, pid))
+                .collect())
         };
         match tokio::task::spawn_blocking(read).await? {
             Ok(found) => self.with(|evaluation| evaluation.learn(found)),
             Err(error) => {
-                self.shared.degraded.set("processes", &format!("cannot read /proc: {error}"));
+                self.shared
+                    .degraded
+                    .set("processes", &format!("cannot read /proc: {error}"));
                 self.with(|evaluation| evaluation.learn(Vec::new()));
             }
         }
@@ -178,7 +188,10 @@ impl Evaluator {
     async fn reinstall(&self) {
         match self.install(self.shared.policies.current()).await {
             Ok(()) => self.shared.degraded.clear("policy tables"),
-            Err(error) => self.shared.degraded.set("policy tables", &error.to_string()),
+            Err(error) => self
+                .shared
+                .degraded
+                .set("policy tables", &error.to_string()),
         }
         self.shared.policies.settle();
     }
@@ -186,9 +199,14 @@ impl Evaluator {
     async fn install(&self, snapshot: Arc<Snapshot>) -> Result<(), KernelError> {
         let kernel = self.shared.kernel.clone();
         let install = move || kernel.install(snapshot.tables());
-        tokio::task::spawn_blocking(install).await.unwrap_or_else(|error| {
-            let attempted = "install the policy tables".to_owned();
-            Err(KernelError { attempted, reason: error.to_string() })
-        })
+        tokio::task::spawn_blocking(install)
+            .await
+            .unwrap_or_else(|error| {
+                let attempted = "install the policy tables".to_owned();
+                Err(KernelError {
+                    attempted,
+                    reason: error.to_string(),
+                })
+            })
     }
 }

@@ -56,7 +56,10 @@ impl Actor for Health {
         (): (),
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(Message::Tick)?;
-        Ok(State { watchdog: Watchdog::of_environment(), told_ready: false })
+        Ok(State {
+            watchdog: Watchdog::of_environment(),
+            told_ready: false,
+        })
     }
 
     async fn handle(
@@ -80,12 +83,16 @@ impl Actor for Health {
 
 impl Health {
     async fn look(&self, state: &mut State) -> Result<(), ActorProcessingErr> {
-        self.shared.progress.set_resources(tokio::task::spawn_blocking(limits::usage).await?);
+        self.shared
+            .progress
+            .set_resources(tokio::task::spawn_blocking(limits::usage).await?);
         let silence = Duration::from_nanos(self.shared.progress.silence());
         let stuck = silence > watchdog::STUCK;
         if stuck {
             // Worded without the time, which would make it another degradation each second.
-            self.shared.degraded.set("evaluator progress", "the evaluator makes no progress");
+            self.shared
+                .degraded
+                .set("evaluator progress", "the evaluator makes no progress");
         } else {
             self.shared.degraded.clear("evaluator progress");
         }

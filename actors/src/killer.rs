@@ -22,8 +22,8 @@ pub(crate) mod pidfd;
 mod tree;
 
 use guard::Guard;
-pub(crate) use tree::MAX_TREE;
 use pidfd::{Refusal, Target};
+pub(crate) use tree::MAX_TREE;
 
 /// Requests that wait: the evaluator has one under way at a time; the rest is for those that it no
 /// longer waits for.
@@ -87,13 +87,22 @@ struct Hand {
 impl Killing {
     pub(crate) fn new(proc: PathBuf, guard: Guard) -> Self {
         let lane = Lane::new(REQUESTS, usize::MAX, |_| 1, Arc::default());
-        Self { lane, hand: Mutex::default(), proc, guard }
+        Self {
+            lane,
+            hand: Mutex::default(),
+            proc,
+            guard,
+        }
     }
 
     /// Has `request` done, and waits for the answer, bounded.
     pub(crate) async fn kill(&self, request: Request) -> Reply {
         let (answer, answered) = oneshot::channel();
-        let pending = Pending { request, attempts: 0, answer };
+        let pending = Pending {
+            request,
+            attempts: 0,
+            answer,
+        };
         let reason = match self.lane.offer(pending) {
             Err(_) => "too many kills are waiting",
             Ok(()) => match tokio::time::timeout(ANSWER, answered).await {
@@ -102,23 +111,35 @@ impl Killing {
                 Err(_) => "the killer did not answer in time",
             },
         };
-        Reply { refused: Some(reason.to_owned()), descendants: 0 }
+        Reply {
+            refused: Some(reason.to_owned()),
+            descendants: 0,
+        }
     }
 
     /// Does the request in hand, or the next one. `false`: there is none. Blocks on `/proc`.
     fn work(&self) -> bool {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         let hand = &mut *hand;
-        if hand.pending.as_ref().is_some_and(|pending| pending.attempts >= ATTEMPTS) {
+        if hand
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.attempts >= ATTEMPTS)
+        {
             hand.pending = None;
         }
         if hand.pending.is_none() {
             hand.pending = self.lane.take();
         }
-        let Some(pending) = &mut hand.pending else { return false };
+        let Some(pending) = &mut hand.pending else {
+            return false;
+        };
         pending.attempts += 1;
         let Request { target, tree } = &pending.request;
-        let recently = hand.recent.iter().any(|key| *key == target.key && key.start != 0);
+        let recently = hand
+            .recent
+            .iter()
+            .any(|key| *key == target.key && key.start != 0);
         let mut killed = Vec::new();
         let descendants = match tree {
             Some(known) => tree::kill(&self.proc, &self.guard, target, known, &mut killed),
@@ -141,7 +162,10 @@ impl Killing {
         tracing::info!(pid = target.key.tgid, refused, descendants, "kill");
         if let Some(pending) = hand.pending.take() {
             // An evaluator that no longer waits has said so in its event.
-            let _ = pending.answer.send(Reply { refused, descendants });
+            let _ = pending.answer.send(Reply {
+                refused,
+                descendants,
+            });
         }
         true
     }
@@ -154,10 +178,16 @@ impl Killing {
     pub(crate) fn refresh(&self, kernel: &dyn Kernel) -> Result<(), String> {
         let pids = scan::pids(&self.proc, MAX_PROCESSES).map_err(|error| error.to_string())?;
         let is_spared = |tgid: &u32| self.guard.spares(&self.proc, *tgid).is_some();
-        let spared: Vec<u32> = pids.into_iter().filter(is_spared).take(MAX_SPARED).collect();
+        let spared: Vec<u32> = pids
+            .into_iter()
+            .filter(is_spared)
+            .take(MAX_SPARED)
+            .collect();
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         if hand.spared != spared {
-            kernel.set_never_kill(&spared).map_err(|error| error.to_string())?;
+            kernel
+                .set_never_kill(&spared)
+                .map_err(|error| error.to_string())?;
             hand.spared = spared;
         }
         Ok(())
@@ -187,7 +217,10 @@ impl Actor for Killer {
         (): (),
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(Pulse::Work)?;
-        Ok(State { refreshed: None, draining: false })
+        Ok(State {
+            refreshed: None,
+            draining: false,
+        })
     }
 
     async fn handle(

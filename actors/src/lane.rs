@@ -52,7 +52,10 @@ impl<T> Lane<T> {
         // An item heavier than the lane passes when nothing else is in it.
         let fits = before == 0 || before + weight <= self.max_weight;
         let refused = if fits {
-            self.sender.try_send(item).err().map(flume::TrySendError::into_inner)
+            self.sender
+                .try_send(item)
+                .err()
+                .map(flume::TrySendError::into_inner)
         } else {
             Some(item)
         };
@@ -67,7 +70,8 @@ impl<T> Lane<T> {
     /// Takes the first item, if there is one.
     pub(crate) fn take(&self) -> Option<T> {
         let item = self.receiver.try_recv().ok()?;
-        self.weight.fetch_sub((self.weigh)(&item), Ordering::Relaxed);
+        self.weight
+            .fetch_sub((self.weigh)(&item), Ordering::Relaxed);
         self.room.notify_one();
         Some(item)
     }

@@ -47,13 +47,18 @@ pub(crate) enum Fate {
 
 impl Ledger {
     pub(crate) fn new() -> Self {
-        Self { kinds: std::array::from_fn(|_| Counts::default()), unattributed: AtomicU64::new(0) }
+        Self {
+            kinds: std::array::from_fn(|_| Counts::default()),
+            unattributed: AtomicU64::new(0),
+        }
     }
 
     /// A record was taken out of its ring; `None`: one that claims no known kind, and is skipped.
     pub(crate) fn received(&self, kind: Option<Kind>) {
         match kind {
-            Some(kind) => self.kinds[kind.index()].received.fetch_add(1, Ordering::Relaxed),
+            Some(kind) => self.kinds[kind.index()]
+                .received
+                .fetch_add(1, Ordering::Relaxed),
             None => self.unattributed.fetch_add(1, Ordering::Relaxed),
         };
     }
@@ -72,8 +77,10 @@ impl Ledger {
 
     /// Takes over the kernel's counters.
     pub(crate) fn set_kernel(&self, kind: Kind, counters: &Counters, skipped: u64) {
-        let mut entry =
-            self.kinds[kind.index()].kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entry = self.kinds[kind.index()]
+            .kernel
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         entry.set_kernel(counters, skipped);
     }
 
@@ -93,9 +100,14 @@ impl Ledger {
 
     /// All of it.
     pub(crate) fn status(&self) -> status::Ledger {
-        let kinds: BTreeMap<_, _> =
-            Kind::ALL.iter().map(|kind| (kind.action(), self.entry(*kind))).collect();
-        status::Ledger { kinds, unattributed: self.unattributed.load(Ordering::Relaxed) }
+        let kinds: BTreeMap<_, _> = Kind::ALL
+            .iter()
+            .map(|kind| (kind.action(), self.entry(*kind)))
+            .collect();
+        status::Ledger {
+            kinds,
+            unattributed: self.unattributed.load(Ordering::Relaxed),
+        }
     }
 
     /// Records evaluated so far, of all kinds: whether the evaluator makes progress.

@@ -1,6 +1,49 @@
 //! The actors of Holdfast: one per concern, under one root supervisor.
 //!
-//! pub mod list follows in the drawing's order.
+//! # The tree, and the way of an event through it
+//!
+//! ```text
+//!  agent ──Handle──▶ root ── supervises everything below, each child on its own
+//!                     │
+//!   kernel programs   ├─ probe.process.exec … probe.network.connect   attach, detach, count
+//!        │            │
+//!        ▼ ring       │
+//!     ╔══════════╗    ├─ reader.process · reader.file · reader.network
+//!     ║ intakes  ║◀───┘      ring → batch → lane
+//!     ╚══════════╝    │
+//!        │ lane       ├─ evaluator      merge by time → process facts → policies → event
+//!        ▼            │       │  ▲
+//!     ╔══════════╗    │  lane ▼  │ answer
+//!     ║evaluation║◀───┤   killer           pidfd, identity, never-kill list
+//!     ╚══════════╝    │
+//!        │ lane       ├─ sink.stdout · sink.file          write; followers get lines directly
+//!        ▼            │
+//!     ╔══════════╗    └─ health         READY, STATUS, WATCHDOG; what the sensor itself uses
+//!     ║ outlets  ║
+//!     ╚══════════╝      ╔═╗ owned by the root: what is in flight dies with no actor
+//! ```
+//!
+//! Data goes by bounded lanes, one way. A full lane stops its reader, and the ring's loss is counted
+//! by the kernel programs; a sink's full lane refuses, and is counted at that sink.
+//!
+//! # Messages
+//!
+//! ```text
+//!  from        to           message                          answer
+//!  ──────────  ───────────  ───────────────────────────────  ────────────────────────────
+//!  Handle      root         Status · Stop · Reload · Panic   yes, with a time limit each
+//!  root        any child    Order(Drain | Panic)             it ends, which the root sees
+//!  root        evaluator    Reload(snapshot, reply)          to the Handle, not the root
+//!  evaluator   root         PolicyChanged                    –
+//!  root        probes       Reconcile                        –
+//!  probe       root         Reported(kind)                   – (the last one makes it ready)
+//!  any worker  itself       Work, Tick                       –
+//! ```
+//!
+//! Nobody but the root holds a reference to an actor that can be restarted, so none goes stale:
+//! [`root`] announces each new incarnation at one place. No actor waits for another, save the
+//! evaluator for the killer's answer, for a quarter of a second at most. A handler works or waits for
+//! about a tenth of a second at most, so that a control message is never far from being handled.
 
 mod clock;
 mod degraded;

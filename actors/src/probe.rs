@@ -141,8 +141,10 @@ impl Probe {
 /// Whether somebody asks for events of this kind. The life of processes is always followed: every
 /// other event names its process.
 pub(crate) fn is_wanted(shared: &Shared, kind: Kind) -> bool {
-    matches!(kind, Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit)
-        || shared.policies.current().wants(kind)
+    matches!(
+        kind,
+        Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit
+    ) || shared.policies.current().wants(kind)
 }
 
 /// Brings the kernel's counters of `kind` into the ledger.

@@ -49,7 +49,10 @@ impl Actor for Reader {
         // Each incarnation registers a duplicate of its own: the runtime knows descriptors by number.
         let readiness = readiness::register(self.shared.intake(self.domain).duplicate_fd()?)?;
         myself.cast(Pulse::Work)?;
-        Ok(State { readiness, draining: false })
+        Ok(State {
+            readiness,
+            draining: false,
+        })
     }
 
     async fn handle(
@@ -98,7 +101,8 @@ impl Reader {
                 }
                 return Ok(!state.draining);
             }
-            Drained::More => {}
+            // Whom this woke waits for this very worker: the runtime lets no other take it.
+            Drained::More => tokio::task::yield_now().await,
             Drained::Blocked => intake.lane.room(SLICE).await,
         }
         Ok(true)

@@ -30,7 +30,7 @@ use status::{ActorState, Status};
 /// Time that the actors of a stage have to finish when the sensor stops. Six stages stay below the
 /// time that a service manager grants (90 s, `DefaultTimeoutStopSec=`), and what is in the rings and
 /// lanes is done in a fraction of one.
-const STAGE_LIMIT: Duration = Duration::from_secs(4);
+const STAGE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why the tree could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -126,10 +126,21 @@ impl Actor for Root {
     ) -> Result<State, ActorProcessingErr> {
         let (specs, probes) = tree::declare(&shared, &myself, &ready);
         let since = clock::wall_text();
-        shared.degraded.tell("sensor.start", format!("version {}", env!("CARGO_PKG_VERSION")));
+        shared.degraded.tell(
+            "sensor.start",
+            format!("version {}", env!("CARGO_PKG_VERSION")),
+        );
         let supervisor = Supervisor::new(specs, Policy::DEFAULT);
         let awaited = Kind::ALL.to_vec();
-        Ok(State { shared, supervisor, probes, since, awaited, ready, stop: None })
+        Ok(State {
+            shared,
+            supervisor,
+            probes,
+            since,
+            awaited,
+            ready,
+            stop: None,
+        })
     }
 
     async fn post_start(
@@ -192,9 +203,9 @@ impl Actor for Root {
             SupervisionEvent::ActorTerminated(actor, _, Some(reason)) => {
                 state.supervisor.ended(actor.get_id(), Some(reason))
             }
-            SupervisionEvent::ActorFailed(actor, error) => {
-                state.supervisor.ended(actor.get_id(), Some(error.to_string()))
-            }
+            SupervisionEvent::ActorFailed(actor, error) => state
+                .supervisor
+                .ended(actor.get_id(), Some(error.to_string())),
             _ => None,
         };
         if let Some((index, outcome)) = ended {
@@ -218,7 +229,9 @@ impl State {
                 self.shared.degraded.clear(name);
                 let error = self.supervisor.last_error(index);
                 if !error.is_empty() {
-                    self.shared.degraded.tell("sensor.restart", format!("{name}: {error}"));
+                    self.shared
+                        .degraded
+                        .tell("sensor.restart", format!("{name}: {error}"));
                 }
             }
             Outcome::Again(delay) => {
@@ -226,7 +239,9 @@ impl State {
             }
             Outcome::Parked(rest) => {
                 let error = self.supervisor.last_error(index);
-                self.shared.degraded.set(name, &format!("parked, it keeps failing: {error}"));
+                self.shared
+                    .degraded
+                    .set(name, &format!("parked, it keeps failing: {error}"));
                 myself.send_after(rest, move || Message::Restart(index));
             }
             Outcome::Stopped => {
@@ -289,7 +304,10 @@ impl State {
 
     fn status(&self) -> Status {
         let shared = &self.shared;
-        let hooks: Vec<_> = Kind::ALL.iter().map(|kind| shared.kernel.report(*kind)).collect();
+        let hooks: Vec<_> = Kind::ALL
+            .iter()
+            .map(|kind| shared.kernel.report(*kind))
+            .collect();
         let tiers = hooks.iter().filter_map(|hook| Tier::from_name(hook.tier?));
         let policies = shared.policies.current();
         Status {
@@ -305,7 +323,10 @@ impl State {
                 last_error: None,
                 children: self.supervisor.status(),
             },
-            policy: status::Policy { revision: policies.epoch(), rules: policies.rules().len() },
+            policy: status::Policy {
+                revision: policies.epoch(),
+                rules: policies.rules().len(),
+            },
             ledger: shared.ledger.status(),
             hooks,
             lanes: shared.lanes(),

@@ -87,7 +87,9 @@ enum Turn {
 
 impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Outlet")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,12 +98,21 @@ impl Outlet {
         Self {
             name,
             pretty,
-            lane: Lane::new(LANE_CHUNKS, LANE_BYTES, |chunk| chunk.bytes.len(), Arc::default()),
+            lane: Lane::new(
+                LANE_CHUNKS,
+                LANE_BYTES,
+                |chunk| chunk.bytes.len(),
+                Arc::default(),
+            ),
             offered: AtomicU64::new(0),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            hand: Mutex::new(Hand { writer, chunk: None, written: 0 }),
+            hand: Mutex::new(Hand {
+                writer,
+                chunk: None,
+                written: 0,
+            }),
         }
     }
 
@@ -130,8 +141,13 @@ impl Outlet {
                 hand.chunk = self.lane.take();
                 hand.written = 0;
             }
-            let Some(chunk) = &hand.chunk else { return Turn::Idle };
-            match hand.writer.write(&chunk.bytes[hand.written..], hand.written == 0) {
+            let Some(chunk) = &hand.chunk else {
+                return Turn::Idle;
+            };
+            match hand
+                .writer
+                .write(&chunk.bytes[hand.written..], hand.written == 0)
+            {
                 Ok(count) => hand.written += count,
                 Err(error) if hand.writer.is_final(&error) => {
                     self.closed.store(true, Ordering::Relaxed);
@@ -141,7 +157,8 @@ impl Outlet {
                 Err(error) => return Turn::Failed(error),
             }
             if hand.written >= chunk.bytes.len() {
-                self.written.fetch_add(chunk.lines.into(), Ordering::Relaxed);
+                self.written
+                    .fetch_add(chunk.lines.into(), Ordering::Relaxed);
                 hand.chunk = None;
             }
         }
@@ -149,7 +166,11 @@ impl Outlet {
     }
 
     fn finish(&self) -> io::Result<()> {
-        self.hand.lock().unwrap_or_else(PoisonError::into_inner).writer.finish()
+        self.hand
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .writer
+            .finish()
     }
 
     /// Gives up what waits, and counts it.
@@ -162,7 +183,13 @@ impl Outlet {
 
     fn give_up_hand(&self, hand: &mut Hand) {
         let waiting = std::iter::from_fn(|| self.lane.take());
-        let lines: u64 = hand.chunk.take().into_iter().chain(waiting).map(|it| u64::from(it.lines)).sum();
+        let lines: u64 = hand
+            .chunk
+            .take()
+            .into_iter()
+            .chain(waiting)
+            .map(|it| u64::from(it.lines))
+            .sum();
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
@@ -198,7 +225,10 @@ impl Sinks {
             let writer = Box::new(file::Rotated::new(log.clone()));
             outlets.push(Arc::new(Outlet::new("sink.file", false, writer)));
         }
-        Self { outlets, tails: Arc::default() }
+        Self {
+            outlets,
+            tails: Arc::default(),
+        }
     }
 
     /// Each sink.

@@ -73,8 +73,14 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 6] =
-        [Self::Probes, Self::Readers, Self::Evaluator, Self::Killer, Self::Sinks, Self::Health];
+    const ALL: [Self; 6] = [
+        Self::Probes,
+        Self::Readers,
+        Self::Evaluator,
+        Self::Killer,
+        Self::Sinks,
+        Self::Health,
+    ];
 }
 
 type Spawned = Pin<Box<dyn Future<Output = Result<Incarnation, String>> + Send>>;
@@ -122,13 +128,20 @@ impl Spec {
                 Ok(Incarnation { cell, order })
             })
         };
-        Self { name: name.into(), stage, spawn: Box::new(spawn) }
+        Self {
+            name: name.into(),
+            stage,
+            spawn: Box::new(spawn),
+        }
     }
 }
 
 impl fmt::Debug for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spec").field("name", &self.name).field("stage", &self.stage).finish()
+        f.debug_struct("Spec")
+            .field("name", &self.name)
+            .field("stage", &self.stage)
+            .finish()
     }
 }
 
@@ -164,7 +177,9 @@ pub(crate) struct Supervisor {
 
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supervisor").field("children", &self.children.len()).finish()
+        f.debug_struct("Supervisor")
+            .field("children", &self.children.len())
+            .finish()
     }
 }
 
@@ -179,7 +194,12 @@ impl Supervisor {
             last_error: None,
         };
         let children = specs.into_iter().map(child).collect();
-        Self { children, policy, began: Instant::now(), stage: None }
+        Self {
+            children,
+            policy,
+            began: Instant::now(),
+            stage: None,
+        }
     }
 
     /// The indices of all children.
@@ -194,7 +214,10 @@ impl Supervisor {
 
     /// Why the child ended the last time.
     pub(crate) fn last_error(&self, index: usize) -> &str {
-        self.children[index].last_error.as_deref().unwrap_or_default()
+        self.children[index]
+            .last_error
+            .as_deref()
+            .unwrap_or_default()
     }
 
     /// Starts a child, for the first time or again. Takes as long as its `pre_start`, bounded.
@@ -221,7 +244,10 @@ impl Supervisor {
     /// An actor ended: by itself (`error` is `None`) or not. `None`: it was no child that ran.
     pub(crate) fn ended(&mut self, id: ActorId, error: Option<String>) -> Option<(usize, Outcome)> {
         let runs = |child: &Child| {
-            child.incarnation.as_ref().is_some_and(|incarnation| incarnation.cell.get_id() == id)
+            child
+                .incarnation
+                .as_ref()
+                .is_some_and(|incarnation| incarnation.cell.get_id() == id)
         };
         let index = self.children.iter().position(runs)?;
         let child = &mut self.children[index];
@@ -242,7 +268,10 @@ impl Supervisor {
         let child = &mut self.children[index];
         tracing::error!(actor = child.spec.name, error, "actor failed");
         child.last_error = Some(error);
-        match child.history.failed(&self.policy, self.began.elapsed(), random()) {
+        match child
+            .history
+            .failed(&self.policy, self.began.elapsed(), random())
+        {
             Decision::Restart(delay) => {
                 child.state = ActorState::Restarting;
                 Outcome::Again(delay)
@@ -260,7 +289,11 @@ impl Supervisor {
         for stage in Stage::ALL.into_iter().filter(|stage| *stage >= first) {
             if self.stage != Some(stage) {
                 self.stage = Some(stage);
-                for child in self.children.iter_mut().filter(|child| child.spec.stage == stage) {
+                for child in self
+                    .children
+                    .iter_mut()
+                    .filter(|child| child.spec.stage == stage)
+                {
                     match &child.incarnation {
                         Some(incarnation) => (incarnation.order)(Order::Drain),
                         // One that is about to restart is drained then; a parked one stays so.
@@ -290,9 +323,10 @@ impl Supervisor {
     /// Returns who had to.
     pub(crate) fn kill_stage(&mut self, stage: Stage) -> Vec<String> {
         let mut killed = Vec::new();
-        let left = self.children.iter_mut().filter(|child| {
-            child.spec.stage == stage && child.state != ActorState::Stopped
-        });
+        let left = self
+            .children
+            .iter_mut()
+            .filter(|child| child.spec.stage == stage && child.state != ActorState::Stopped);
         for child in left {
             child.state = ActorState::Stopped;
             killed.push(child.spec.name.clone());
@@ -320,7 +354,9 @@ impl Supervisor {
     pub(crate) fn panic(&self, name: &str) -> bool {
         let child = self.children.iter().find(|child| child.spec.name == name);
         let running = child.and_then(|child| child.incarnation.as_ref());
-        running.inspect(|incarnation| (incarnation.order)(Order::Panic)).is_some()
+        running
+            .inspect(|incarnation| (incarnation.order)(Order::Panic))
+            .is_some()
     }
 }
 
@@ -328,3 +364,6 @@ impl Supervisor {
 fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / (u64::MAX as f64 + 1.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,13 +14,16 @@ use super::processes::{Credentials, Found, Image, Key, Process, Program, Table, 
 
 /// The process, and the program that it ran at the time of the record. Handling a record twice does
 /// no harm.
-pub(crate) fn attribute(
-    table: &mut Table,
-    record: &Record<'_>,
-    proc: &Path,
-) -> (Process, Program) {
+pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> (Process, Program) {
     let header = &record.header;
-    if let Body::Exec { executable, filename, working_directory, arguments, fixed } = &record.body {
+    if let Body::Exec {
+        executable,
+        filename,
+        working_directory,
+        arguments,
+        fixed,
+    } = &record.body
+    {
         let lacks_fields = header.flags & flags::NO_TASK_FIELDS != 0;
         let text = |bytes| build::text(bytes).map(|text| text.into_owned());
         let mut image = Image {
@@ -32,7 +35,9 @@ pub(crate) fn attribute(
         if header.flags & flags::REFUSED != 0 {
             // It still runs what it ran; the event shows what it wanted to run.
             let (process, mut program) = find(table, header, proc);
-            image.working_directory.clone_from(&program.image.working_directory);
+            image
+                .working_directory
+                .clone_from(&program.image.working_directory);
             program.image = Arc::new(image);
             return (process, program);
         }
@@ -43,14 +48,20 @@ pub(crate) fn attribute(
         let terminal = build::text(until_nul(&fixed.terminal)).map(|name| name.as_ref().into());
         let key = Key::of(header);
         if table.get(key).is_none() {
-            table.insert(Found { image: image.clone(), ..unknown(header) });
+            table.insert(Found {
+                image: image.clone(),
+                ..unknown(header)
+            });
         }
         table.exec(key, header.exec_id, image, terminal);
     }
     let (process, program) = find(table, header, proc);
     match record.body {
         Body::Fork(fork) => {
-            let child = Key { tgid: fork.child_tgid, start: fork.child_start_boottime };
+            let child = Key {
+                tgid: fork.child_tgid,
+                start: fork.child_start_boottime,
+            };
             table.fork(&process, child, fork.child_exec_id);
         }
         Body::Exit(_) => table.exit(process.key, header.boottime),
@@ -71,7 +82,10 @@ fn find(table: &mut Table, header: &Header, proc: &Path) -> (Process, Program) {
         // An event of a program before those that are remembered.
         let program = Program {
             exec_id: Some(header.exec_id),
-            image: Arc::new(Image { name: comm(header), ..Image::default() }),
+            image: Arc::new(Image {
+                name: comm(header),
+                ..Image::default()
+            }),
             ..process.program.clone()
         };
         return (process.clone(), program);
@@ -79,11 +93,19 @@ fn find(table: &mut Table, header: &Header, proc: &Path) -> (Process, Program) {
     let in_proc = scan::process(proc, header.tgid).filter(|found| {
         let known = header.start_boottime != 0;
         let same = found.key.start.abs_diff(header.start_boottime) <= scan::TICK;
-        if known { same } else { found.key.start <= header.boottime }
+        if known {
+            same
+        } else {
+            found.key.start <= header.boottime
+        }
     });
     let found = match in_proc {
         Some(found) => Found {
-            key: if header.start_boottime == 0 { found.key } else { key },
+            key: if header.start_boottime == 0 {
+                found.key
+            } else {
+                key
+            },
             exec_id: unknown(header).exec_id,
             credentials: Credentials::of(header).or(found.credentials),
             ..found
@@ -92,7 +114,9 @@ fn find(table: &mut Table, header: &Header, proc: &Path) -> (Process, Program) {
     };
     table.insert(found.clone());
     // It was just inserted, and no insertion evicts the newest.
-    table.attribute(header).unwrap_or_else(|| transient(table, found))
+    table
+        .attribute(header)
+        .unwrap_or_else(|| transient(table, found))
 }
 
 /// What the header alone tells.
@@ -101,7 +125,10 @@ fn unknown(header: &Header) -> Found {
         key: Key::of(header),
         ppid: header.ppid,
         exec_id: (header.start_boottime != 0).then_some(header.exec_id),
-        image: Image { name: comm(header), ..Image::default() },
+        image: Image {
+            name: comm(header),
+            ..Image::default()
+        },
         credentials: Credentials::of(header),
         terminal: None,
     }
@@ -117,8 +144,12 @@ fn transient(table: &Table, found: Found) -> (Process, Program) {
 /// Fills in what the kernel programs could not read, from the live process.
 fn complete(image: &mut Image, header: &Header, filename: &[u8], proc: &Path) {
     let live = scan::process(proc, header.tgid);
-    let live = live.filter(|live| live.key.start <= header.boottime).map(|live| live.image);
-    let directory = live.as_ref().and_then(|live| live.working_directory.clone());
+    let live = live
+        .filter(|live| live.key.start <= header.boottime)
+        .map(|live| live.image);
+    let directory = live
+        .as_ref()
+        .and_then(|live| live.working_directory.clone());
     image.working_directory = image.working_directory.take().or(directory);
     if let Some(live) = live {
         // A process that has gone on to another program says so by its name.
@@ -129,13 +160,16 @@ fn complete(image: &mut Image, header: &Header, filename: &[u8], proc: &Path) {
             }
         }
     }
-    if image.executable.as_deref().is_none_or(|path| !path.starts_with('/')) {
+    if image
+        .executable
+        .as_deref()
+        .is_none_or(|path| !path.starts_with('/'))
+    {
         let given = image.executable.take();
         let given = given.or_else(|| build::text(filename).map(|text| text.into_owned()));
         let here = holdfast_wire::record::file::AT_FDCWD;
         let cwd = image.working_directory.as_deref();
-        image.executable =
-            given.map(|given| path::resolve(proc, header.tgid, here, &given, cwd));
+        image.executable = given.map(|given| path::resolve(proc, header.tgid, here, &given, cwd));
     }
 }
 

@@ -70,7 +70,9 @@ pub(crate) fn event<'a>(
         ..Default::default()
     };
     match record.body {
-        Body::Exec { fixed, filename, .. } => exec(&mut event, &fixed, filename),
+        Body::Exec {
+            fixed, filename, ..
+        } => exec(&mut event, &fixed, filename),
         Body::Exit(exit) => exited(&mut event, exit.status),
         Body::Fork(fork) => {
             event.holdfast.target = Some(place.target(fork.child_tgid.cast_signed(), subject));
@@ -79,7 +81,11 @@ pub(crate) fn event<'a>(
             event.holdfast.signal = Some(event::signal_name(signal.signal));
             event.holdfast.target = Some(place.target(signal.target_tgid, subject));
         }
-        Body::File { fixed, path, target } => {
+        Body::File {
+            fixed,
+            path,
+            target,
+        } => {
             let cwd = subject.program.image.working_directory.as_deref();
             let resolve = |directory, path| place.path(header, directory, path, cwd);
             let device = fixed.device;
@@ -98,7 +104,9 @@ pub(crate) fn event<'a>(
         Body::Connect(connect) => {
             let address = Ipv6Addr::from(connect.address);
             // Shown as what it was given as: AF_INET is 2.
-            let mapped = (connect.family == 2).then(|| address.to_ipv4_mapped()).flatten();
+            let mapped = (connect.family == 2)
+                .then(|| address.to_ipv4_mapped())
+                .flatten();
             event.destination = Some(event::Endpoint {
                 ip: mapped.map_or(IpAddr::V6(address), IpAddr::V4),
                 port: connect.port,
@@ -114,14 +122,15 @@ pub(crate) fn event<'a>(
 
 fn exec<'a>(event: &mut Event<'a>, fixed: &Exec, filename: &'a [u8]) {
     let known = fixed.inode != 0;
-    let executable = event.process.as_ref().and_then(|process| process.executable.as_deref());
+    let executable = event
+        .process
+        .as_ref()
+        .and_then(|process| process.executable.as_deref());
     // `memfd:` is the kernel's name for it (mm/memfd.c); a real file cannot be called so at the root
     // of a file system without links to it.
     let memfd = known
         && fixed.links == 0
-        && executable.is_some_and(|path| {
-            path.trim_start_matches('/').starts_with("memfd:")
-        });
+        && executable.is_some_and(|path| path.trim_start_matches('/').starts_with("memfd:"));
     event.holdfast.executable = Some(event::Executable {
         argument: text(filename),
         deleted: known && fixed.links == 0 && !memfd,
@@ -178,7 +187,10 @@ impl<'a> Place<'a> {
     /// Boot, time, CPU and sequence: the sequence begins anew with every load of the programs.
     fn id(&self, header: &Header) -> String {
         let boot = self.boot_id.get(..8).unwrap_or(self.boot_id);
-        format!("{boot}-{:x}-{:x}-{:x}", header.boottime, header.cpu, header.sequence)
+        format!(
+            "{boot}-{:x}-{:x}-{:x}",
+            header.boottime, header.cpu, header.sequence
+        )
     }
 
     fn path(
@@ -200,10 +212,20 @@ impl<'a> Place<'a> {
     /// `process.*` of the process itself.
     fn subject(&self, record: &Record<'a>, subject: &Subject<'a>) -> event::Process<'a> {
         let header = &record.header;
-        let Subject { process, program, parent, ancestors, .. } = subject;
+        let Subject {
+            process,
+            program,
+            parent,
+            ancestors,
+            ..
+        } = subject;
         let mut shown = self.process(process, program);
         shown.pid = header.tgid.cast_signed();
-        let comm = header.comm.split(|byte| *byte == 0).next().unwrap_or_default();
+        let comm = header
+            .comm
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default();
         if !comm.is_empty() {
             shown.name = Some(String::from_utf8_lossy(comm).into_owned().into());
         }
@@ -216,7 +238,9 @@ impl<'a> Place<'a> {
         });
         // bpf_get_current_uid_gid() gives the real ids in every tier.
         shown.user = Some(self.user(header.uid, known.then_some(header.euid)));
-        shown.group = Some(event::Id { id: header.gid.to_string() });
+        shown.group = Some(event::Id {
+            id: header.gid.to_string(),
+        });
         shown.parent = match parent {
             Some(parent) => Some(Box::new(self.process(parent, &parent.program))),
             None if known && header.ppid != 0 => Some(Box::new(event::Process {
@@ -241,7 +265,10 @@ impl<'a> Place<'a> {
     fn target(&self, pid: i32, subject: &Subject<'a>) -> Box<event::Process<'a>> {
         Box::new(match subject.target {
             Some(target) => self.process(target, &target.program),
-            None => event::Process { pid, ..Default::default() },
+            None => event::Process {
+                pid,
+                ..Default::default()
+            },
         })
     }
 
@@ -259,8 +286,12 @@ impl<'a> Place<'a> {
             working_directory: text(&image.working_directory),
             start: (process.key.start != 0).then(|| self.time(process.key.start).into()),
             user: credentials.map(|it| self.user(it.uid, Some(it.euid))),
-            group: credentials.map(|it| event::Id { id: it.gid.to_string() }),
-            tty: process.terminal.as_deref().map(|name| event::Tty { name: Cow::Borrowed(name) }),
+            group: credentials.map(|it| event::Id {
+                id: it.gid.to_string(),
+            }),
+            tty: process.terminal.as_deref().map(|name| event::Tty {
+                name: Cow::Borrowed(name),
+            }),
             ..Default::default()
         }
     }
@@ -269,7 +300,9 @@ impl<'a> Place<'a> {
         event::User {
             id: uid.to_string(),
             name: self.users.name(uid).map(Cow::Borrowed),
-            effective: euid.filter(|euid| *euid != uid).map(|id| event::Id { id: id.to_string() }),
+            effective: euid
+                .filter(|euid| *euid != uid)
+                .map(|id| event::Id { id: id.to_string() }),
         }
     }
 }

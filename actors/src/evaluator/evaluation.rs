@@ -23,7 +23,7 @@ use super::outcome::{self, Ruling, Scope};
 use super::outgoing::Outgoing;
 use super::processes::{Key, Table};
 use super::users::Users;
-use super::{sensor, attribute};
+use super::{attribute, sensor};
 use crate::clock;
 use crate::killer::pidfd::Target;
 use crate::killer::{MAX_TREE, Reply, Request};
@@ -192,7 +192,10 @@ impl Evaluation {
             if current.next >= current.batch.len() {
                 watermark = watermark.max(intake.watermark());
                 if let Some(batch) = intake.lane.take() {
-                    *current = Current { batch, ..Current::default() };
+                    *current = Current {
+                        batch,
+                        ..Current::default()
+                    };
                 }
             }
             let waits = current.next < current.batch.len();
@@ -210,7 +213,10 @@ impl Evaluation {
         let kind = claimed_kind(&bytes)?;
         current.attempts += 1;
         if current.attempts > ATTEMPTS {
-            tracing::error!(action = kind.action(), "a record is given up after two failures");
+            tracing::error!(
+                action = kind.action(),
+                "a record is given up after two failures"
+            );
             shared.ledger.evaluated(kind, Fate::Dropped, 1);
             return None;
         }
@@ -240,12 +246,14 @@ impl Evaluation {
         let table = &self.processes;
         let parent = process.parent.and_then(|key| table.get(key));
         let target = match record.body {
-            Body::Fork(fork) => {
-                Some(Key { tgid: fork.child_tgid, start: fork.child_start_boottime })
-            }
-            Body::Signal(signal) => u32::try_from(signal.target_tgid)
-                .ok()
-                .map(|tgid| Key { tgid, start: signal.target_start_boottime }),
+            Body::Fork(fork) => Some(Key {
+                tgid: fork.child_tgid,
+                start: fork.child_start_boottime,
+            }),
+            Body::Signal(signal) => u32::try_from(signal.target_tgid).ok().map(|tgid| Key {
+                tgid,
+                start: signal.target_start_boottime,
+            }),
             _ => None,
         };
         let subject = Subject {
@@ -270,7 +278,13 @@ impl Evaluation {
         if let Some(scope) = ruling.kill {
             let key = process.key;
             let tree = (scope == Scope::Tree).then(|| table.descendants(key, MAX_TREE));
-            return Some(Request { target: Target { key, seen: header.boottime }, tree });
+            return Some(Request {
+                target: Target {
+                    key,
+                    seen: header.boottime,
+                },
+                tree,
+            });
         }
         let admitted = match ruling.rule {
             Some((index, rule)) => {
@@ -283,7 +297,11 @@ impl Evaluation {
         let speaks = ruling.verdict >= Verdict::Audit;
         let fate = if subscribed || speaks && admitted {
             describe(&mut event, kind, &ruling, speaks, admitted);
-            if self.outgoing.add(Some(kind), &event) { None } else { Some(Fate::Dropped) }
+            if self.outgoing.add(Some(kind), &event) {
+                None
+            } else {
+                Some(Fate::Dropped)
+            }
         } else {
             Some(Fate::Suppressed)
         };
@@ -296,8 +314,13 @@ impl Evaluation {
 
 /// Whether the rule may report once more.
 fn admit(windows: &mut Windows, rule: &Rule, event: &Event<'_>, boottime: u64) -> bool {
-    let Some(throttle) = &rule.throttle else { return true };
-    let key = throttle.per.map(|field| event.get(field).to_string()).unwrap_or_default();
+    let Some(throttle) = &rule.throttle else {
+        return true;
+    };
+    let key = throttle
+        .per
+        .map(|field| event.get(field).to_string())
+        .unwrap_or_default();
     windows.admit(throttle, &key, Duration::from_nanos(boottime))
 }
 
@@ -314,7 +337,9 @@ fn describe<'e>(
         event.event.outcome = "failure";
         event.event.types = build::denied(kind);
     }
-    let Some((_, rule)) = ruling.rule.filter(|_| speaks) else { return };
+    let Some((_, rule)) = ruling.rule.filter(|_| speaks) else {
+        return;
+    };
     if ruling.verdict >= Verdict::Alert && admitted {
         event.event.kind = "alert";
     }

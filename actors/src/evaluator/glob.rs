@@ -5,7 +5,9 @@ pub(crate) fn matches(glob: &str, name: &str) -> bool {
     let mut parts = glob.split('*');
     // A split has a first part, be it empty.
     let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
     let mut parts = parts.peekable();
     if parts.peek().is_none() {
         return rest.is_empty();

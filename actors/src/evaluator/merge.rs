@@ -43,7 +43,11 @@ pub(crate) struct Merge<const N: usize> {
 
 impl<const N: usize> Default for Merge<N> {
     fn default() -> Self {
-        Self { floor: [0; N], excused: [None; N], stalled_since: None }
+        Self {
+            floor: [0; N],
+            excused: [None; N],
+            stalled_since: None,
+        }
     }
 }
 
@@ -51,7 +55,11 @@ impl<const N: usize> Merge<N> {
     /// Chooses, at `now` (the clock of the watermarks). The caller handles the record before it asks
     /// again.
     pub(crate) fn next(&mut self, inputs: &[Input; N], now: u64) -> Next {
-        let due = |index: usize| inputs[index].head.map(|time| (time.max(self.floor[index]), index));
+        let due = |index: usize| {
+            inputs[index]
+                .head
+                .map(|time| (time.max(self.floor[index]), index))
+        };
         let Some((time, first)) = (0..N).filter_map(due).min() else {
             self.stalled_since = None;
             return Next::Empty;
@@ -95,10 +103,22 @@ mod tests {
     #[test]
     fn the_earliest_is_taken_once_nothing_earlier_can_come() {
         let mut merge = Merge::default();
-        assert_eq!(merge.next(&[input(None, 0), input(None, 9)], 0), Next::Empty);
-        assert_eq!(merge.next(&[input(Some(7), 0), input(Some(5), 0)], 0), Next::Take(1));
-        assert_eq!(merge.next(&[input(Some(7), 0), input(None, 6)], 0), Next::Wait(MAX_WAIT));
-        assert_eq!(merge.next(&[input(Some(7), 0), input(None, 7)], 1), Next::Take(0));
+        assert_eq!(
+            merge.next(&[input(None, 0), input(None, 9)], 0),
+            Next::Empty
+        );
+        assert_eq!(
+            merge.next(&[input(Some(7), 0), input(Some(5), 0)], 0),
+            Next::Take(1)
+        );
+        assert_eq!(
+            merge.next(&[input(Some(7), 0), input(None, 6)], 0),
+            Next::Wait(MAX_WAIT)
+        );
+        assert_eq!(
+            merge.next(&[input(Some(7), 0), input(None, 7)], 1),
+            Next::Take(0)
+        );
     }
 
     #[test]
@@ -106,7 +126,10 @@ mod tests {
         let mut merge = Merge::default();
         let silent = |time| [input(Some(time), 0), input(None, 3)];
         assert_eq!(merge.next(&silent(5), 100), Next::Wait(MAX_WAIT));
-        assert_eq!(merge.next(&silent(5), 100 + MAX_WAIT / 2), Next::Wait(MAX_WAIT - MAX_WAIT / 2));
+        assert_eq!(
+            merge.next(&silent(5), 100 + MAX_WAIT / 2),
+            Next::Wait(MAX_WAIT - MAX_WAIT / 2)
+        );
         assert_eq!(merge.next(&silent(5), 100 + MAX_WAIT), Next::Take(0));
         assert_eq!(merge.next(&silent(6), 101 + MAX_WAIT), Next::Take(0));
         // It is back: from now on it is waited for.

@@ -58,7 +58,14 @@ pub(crate) fn rule<'s>(
         (judged.rule, judged.verdict)
     };
     let refused = is(flags::REFUSED);
-    let mut ruling = Ruling { rule, verdict, outcome: None, refused, reason: None, kill: None };
+    let mut ruling = Ruling {
+        rule,
+        verdict,
+        outcome: None,
+        refused,
+        reason: None,
+        kill: None,
+    };
     let spared = is(flags::SPARED);
     // One that exited cannot be killed; a refused operation needs no kill but where a rule asks for
     // it; and the kernel has asked the never-kill list already.
@@ -75,15 +82,26 @@ pub(crate) fn rule<'s>(
     ruling.outcome = if refused {
         Some("blocked")
     } else if is(flags::SIGNALLED) {
-        Some(if took_effect(kind) { "killed_after" } else { "killed" })
+        Some(if took_effect(kind) {
+            "killed_after"
+        } else {
+            "killed"
+        })
     } else if verdict.prevents() {
         ruling.reason = match killed {
             Some(Reply { refused: None, .. }) => None,
-            Some(Reply { refused: Some(reason), .. }) => Some(reason.as_str().into()),
+            Some(Reply {
+                refused: Some(reason),
+                ..
+            }) => Some(reason.as_str().into()),
             None if spared => Some("it is on the never-kill list".into()),
             None => Some("it has exited already".into()),
         };
-        Some(if ruling.reason.is_none() { "killed_after" } else { "allowed" })
+        Some(if ruling.reason.is_none() {
+            "killed_after"
+        } else {
+            "allowed"
+        })
     } else if judged.would() {
         Some("would_block")
     } else {
@@ -107,14 +125,22 @@ mod tests {
 
     /// A rule with this action, in a policy that observes where the verdict is a weaker one.
     fn named(action: Verdict, verdict: Verdict) -> Rule {
-        let mode = if action == verdict { "enforce" } else { "observe" };
+        let mode = if action == verdict {
+            "enforce"
+        } else {
+            "observe"
+        };
         let text = format!(
             r#"{{"apiVersion":"holdfast/v1","kind":"Policy","name":"p","mode":"{mode}","rules":[
                 {{"id":"r","on":["file.open"],"when":"true","action":"{}"}}]}}"#,
             action.name()
         );
         let policy = Policy::parse("p.json", text.as_bytes()).unwrap();
-        let options = Options { epoch: 1, mode: Mode::Enforce, reported: Kinds::NONE };
+        let options = Options {
+            epoch: 1,
+            mode: Mode::Enforce,
+            reported: Kinds::NONE,
+        };
         let rule = compile(&[policy], &options).unwrap().rules()[0].clone();
         assert_eq!(rule.verdict, verdict);
         rule
@@ -146,11 +172,20 @@ mod tests {
         let both = (Deny, Deny);
         let of = |kind, kernel, user| outcome(kind, kernel, user, None);
         let open = Kind::FileOpen;
-        assert_eq!(of(open, (Deny, flags::REFUSED), both), (Some("blocked"), None));
-        assert_eq!(of(open, (Deny, flags::SIGNALLED), both), (Some("killed"), None));
+        assert_eq!(
+            of(open, (Deny, flags::REFUSED), both),
+            (Some("blocked"), None)
+        );
+        assert_eq!(
+            of(open, (Deny, flags::SIGNALLED), both),
+            (Some("killed"), None)
+        );
         let delete = of(Kind::FileDelete, (Deny, flags::SIGNALLED), both);
         assert_eq!(delete, (Some("killed_after"), None));
-        assert_eq!(of(open, (Kill, flags::SPARED), (Kill, Kill)), (Some("allowed"), None));
+        assert_eq!(
+            of(open, (Kill, flags::SPARED), (Kill, Kill)),
+            (Some("allowed"), None)
+        );
         let refused_only = of(open, (Kill, flags::REFUSED), (Kill, Kill));
         assert_eq!(refused_only, (Some("blocked"), Some(Scope::Process)));
         let tree = of(open, (KillTree, flags::SIGNALLED), (KillTree, KillTree));
@@ -164,7 +199,10 @@ mod tests {
     fn what_user_space_decides_is_killed() {
         use Verdict::{Alert, Deny};
         let open = Kind::FileOpen;
-        assert_eq!(outcome(open, NOTHING, (Deny, Deny), None).1, Some(Scope::Process));
+        assert_eq!(
+            outcome(open, NOTHING, (Deny, Deny), None).1,
+            Some(Scope::Process)
+        );
         let reply = |refused: Option<&str>| Reply {
             refused: refused.map(str::to_owned),
             descendants: 0,
@@ -175,8 +213,17 @@ mod tests {
         assert_eq!(gone, (Some("allowed"), None));
         let exit = outcome(Kind::ProcessExit, NOTHING, (Deny, Deny), None);
         assert_eq!(exit, (Some("allowed"), None));
-        assert_eq!(outcome(open, NOTHING, (Deny, Alert), None), (Some("would_block"), None));
-        assert_eq!(outcome(open, NOTHING, (Alert, Alert), None), (Some("allowed"), None));
-        assert_eq!(outcome(open, NOTHING, (Verdict::None, Verdict::None), None), (None, None));
+        assert_eq!(
+            outcome(open, NOTHING, (Deny, Alert), None),
+            (Some("would_block"), None)
+        );
+        assert_eq!(
+            outcome(open, NOTHING, (Alert, Alert), None),
+            (Some("allowed"), None)
+        );
+        assert_eq!(
+            outcome(open, NOTHING, (Verdict::None, Verdict::None), None),
+            (None, None)
+        );
     }
 }

@@ -8,8 +8,8 @@ use holdfast_wire::kind::KINDS;
 
 use crate::ledger::{Fate, Ledger};
 use crate::root::Format;
-use crate::sink::pretty;
 use crate::sink::Sinks;
+use crate::sink::pretty;
 
 /// A chunk is handed over before it grows beyond this by more than one event: large enough that the
 /// handing over costs little, small enough that a lane's bound is exact.
@@ -49,7 +49,13 @@ impl Outgoing {
             Some(Format::Json) | None => None,
         };
         let (json, pretty) = Default::default();
-        Self { json, pretty, colour, kinds: [0; KINDS], lines: 0 }
+        Self {
+            json,
+            pretty,
+            colour,
+            kinds: [0; KINDS],
+            lines: 0,
+        }
     }
 
     /// Adds an event. `kind`: that of its record; `None` for the sensor's own, which are in no

@@ -53,9 +53,13 @@ mod tests {
 
     #[test]
     fn normalised() {
-        for (path, expected) in
-            [("/", "/"), ("//a/./b/../c/", "/a/c"), ("/../..", "/"), ("/a/..", "/"), ("/…/ü", "/…/ü")]
-        {
+        for (path, expected) in [
+            ("/", "/"),
+            ("//a/./b/../c/", "/a/c"),
+            ("/../..", "/"),
+            ("/a/..", "/"),
+            ("/…/ü", "/…/ü"),
+        ] {
             assert_eq!(normalise(path), expected);
         }
     }
@@ -64,10 +68,19 @@ mod tests {
     fn relative_to_directory_or_descriptor() {
         let proc = Path::new("/proc");
         let own = std::process::id();
-        let cwd = std::env::current_dir().unwrap().to_string_lossy().into_owned();
-        assert_eq!(resolve(proc, own, AT_FDCWD, "x/../y", None), format!("{cwd}/y"));
+        let cwd = std::env::current_dir()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        assert_eq!(
+            resolve(proc, own, AT_FDCWD, "x/../y", None),
+            format!("{cwd}/y")
+        );
         let directory = std::fs::File::open("/usr").unwrap();
-        assert_eq!(resolve(proc, own, directory.as_raw_fd(), "./bin", None), "/usr/bin");
+        assert_eq!(
+            resolve(proc, own, directory.as_raw_fd(), "./bin", None),
+            "/usr/bin"
+        );
         assert_eq!(resolve(proc, own, AT_FDCWD, "/a//b", None), "/a/b");
         assert_eq!(resolve(proc, u32::MAX, AT_FDCWD, "b", Some("/a")), "/a/b");
         assert_eq!(resolve(proc, u32::MAX, AT_FDCWD, "b", None), "b");

@@ -23,7 +23,11 @@ struct State {
 
 impl Policies {
     pub(crate) fn new(first: Arc<Snapshot>) -> Self {
-        Self(Mutex::new(State { current: first, others: VecDeque::new(), installing: false }))
+        Self(Mutex::new(State {
+            current: first,
+            others: VecDeque::new(),
+            installing: false,
+        }))
     }
 
     /// What is in force.
@@ -34,7 +38,10 @@ impl Policies {
     /// What judged a record of this epoch; what is in force where that is no longer known.
     pub(crate) fn of_epoch(&self, epoch: u32) -> Arc<Snapshot> {
         let state = self.lock();
-        let known = state.others.iter().find(|snapshot| snapshot.epoch() == epoch);
+        let known = state
+            .others
+            .iter()
+            .find(|snapshot| snapshot.epoch() == epoch);
         known.unwrap_or(&state.current).clone()
     }
 
@@ -50,7 +57,9 @@ impl Policies {
     pub(crate) fn switch(&self, next: Arc<Snapshot>) {
         let mut state = self.lock();
         state.installing = false;
-        state.others.retain(|snapshot| snapshot.epoch() != next.epoch());
+        state
+            .others
+            .retain(|snapshot| snapshot.epoch() != next.epoch());
         let before = std::mem::replace(&mut state.current, next);
         state.others.push_front(before);
         state.others.truncate(KEEP);
@@ -78,7 +87,11 @@ mod tests {
     use holdfast_policy::{document::Mode, field::Kinds};
 
     fn snapshot(epoch: u32) -> Arc<Snapshot> {
-        let options = Options { epoch, mode: Mode::Observe, reported: Kinds::NONE };
+        let options = Options {
+            epoch,
+            mode: Mode::Observe,
+            reported: Kinds::NONE,
+        };
         Arc::new(compile(&[], &options).unwrap())
     }
 
@@ -87,10 +100,16 @@ mod tests {
         let policies = Policies::new(snapshot(1));
         policies.prepare(snapshot(2));
         assert!(policies.is_unsettled());
-        assert_eq!((policies.current().epoch(), policies.of_epoch(2).epoch()), (1, 2));
+        assert_eq!(
+            (policies.current().epoch(), policies.of_epoch(2).epoch()),
+            (1, 2)
+        );
         policies.switch(snapshot(2));
         assert!(!policies.is_unsettled());
-        assert_eq!((policies.current().epoch(), policies.of_epoch(1).epoch()), (2, 1));
+        assert_eq!(
+            (policies.current().epoch(), policies.of_epoch(1).epoch()),
+            (2, 1)
+        );
         for epoch in 3..20 {
             policies.prepare(snapshot(epoch));
             policies.switch(snapshot(epoch));

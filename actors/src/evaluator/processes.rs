@@ -50,7 +50,11 @@ impl Image {
     fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         // 24 bytes for each argument's own String.
-        let arguments: usize = self.arguments.iter().map(|argument| argument.len() + 24).sum();
+        let arguments: usize = self
+            .arguments
+            .iter()
+            .map(|argument| argument.len() + 24)
+            .sum();
         text(&self.executable) + text(&self.name) + text(&self.working_directory) + arguments
     }
 }
@@ -132,11 +136,19 @@ impl Table {
 
     /// The process with this identity.
     pub(crate) fn get(&self, key: Key) -> Option<&Process> {
-        self.by_pid.get(&key.tgid)?.iter().rev().find(|process| process.is(key))
+        self.by_pid
+            .get(&key.tgid)?
+            .iter()
+            .rev()
+            .find(|process| process.is(key))
     }
 
     fn get_mut(&mut self, key: Key) -> Option<&mut Process> {
-        self.by_pid.get_mut(&key.tgid)?.iter_mut().rev().find(|process| process.is(key))
+        self.by_pid
+            .get_mut(&key.tgid)?
+            .iter_mut()
+            .rev()
+            .find(|process| process.is(key))
     }
 
     /// The process and the program in it that a record is about, with what the record says of it.
@@ -178,11 +190,27 @@ impl Table {
 
     /// A process as it would stand in the table.
     pub(crate) fn describe(&self, found: Found) -> Process {
-        let Found { key, ppid, exec_id, image, credentials, terminal } = found;
-        let parent = (ppid != 0).then_some(Key { tgid: ppid, start: 0 });
-        let parent = parent.and_then(|parent| self.get(parent)).map(|parent| parent.key);
+        let Found {
+            key,
+            ppid,
+            exec_id,
+            image,
+            credentials,
+            terminal,
+        } = found;
+        let parent = (ppid != 0).then_some(Key {
+            tgid: ppid,
+            start: 0,
+        });
+        let parent = parent
+            .and_then(|parent| self.get(parent))
+            .map(|parent| parent.key);
         let entity_id = entity_id(&self.boot_id, key, exec_id.unwrap_or(0));
-        let program = Program { entity_id, exec_id, image: Arc::new(image) };
+        let program = Program {
+            entity_id,
+            exec_id,
+            image: Arc::new(image),
+        };
         Process::new(key, program, parent, credentials, terminal)
     }
 
@@ -195,9 +223,19 @@ impl Table {
         let entity_id = entity_id(&self.boot_id, child, exec_id);
         let image = parent.program.image.clone();
         let exec_id = (child.start != 0).then_some(exec_id);
-        let program = Program { entity_id, exec_id, image };
+        let program = Program {
+            entity_id,
+            exec_id,
+            image,
+        };
         let terminal = parent.terminal.clone();
-        self.add(Process::new(child, program, Some(parent.key), parent.credentials, terminal));
+        self.add(Process::new(
+            child,
+            program,
+            Some(parent.key),
+            parent.credentials,
+            terminal,
+        ));
     }
 
     /// `key` runs `image` from now on.
@@ -209,7 +247,9 @@ impl Table {
         terminal: Option<Arc<str>>,
     ) {
         let entity_id = entity_id(&self.boot_id, key, exec_id);
-        let Some(process) = self.get_mut(key) else { return };
+        let Some(process) = self.get_mut(key) else {
+            return;
+        };
         if key.start != 0 && process.program.exec_id == Some(exec_id) {
             // The same record again, after a failure: the program before it stays the one before.
             process.program.image = Arc::new(image);
@@ -217,7 +257,11 @@ impl Table {
         }
         let before = process.program.image.weight();
         let exec_id = (key.start != 0).then_some(exec_id);
-        let program = Program { entity_id, exec_id, image: Arc::new(image) };
+        let program = Program {
+            entity_id,
+            exec_id,
+            image: Arc::new(image),
+        };
         let after = program.image.weight();
         process.previous = Some(std::mem::replace(&mut process.program, program));
         process.terminal = terminal;
@@ -226,7 +270,9 @@ impl Table {
 
     /// `key` exited at `now`.
     pub(crate) fn exit(&mut self, key: Key, now: u64) {
-        let Some(process) = self.get_mut(key).filter(|process| !process.exited) else { return };
+        let Some(process) = self.get_mut(key).filter(|process| !process.exited) else {
+            return;
+        };
         process.exited = true;
         let key = process.key;
         self.exited.push_back((now, key));
@@ -259,7 +305,9 @@ impl Table {
             let parent = found[next];
             next += 1;
             let children = self.by_pid.values().flatten().filter(|process| {
-                process.parent.is_some_and(|it| it.tgid == parent.tgid && it.is(parent.start))
+                process
+                    .parent
+                    .is_some_and(|it| it.tgid == parent.tgid && it.is(parent.start))
             });
             for child in children {
                 if found.len() <= limit && !found.contains(&child.key) {
@@ -284,10 +332,15 @@ impl Table {
         if let Some(parent) = process.parent.and_then(|parent| self.get_mut(parent)) {
             parent.children += 1;
         }
-        self.by_pid.entry(process.key.tgid).or_default().push(process);
+        self.by_pid
+            .entry(process.key.tgid)
+            .or_default()
+            .push(process);
         while self.count > MAX_PROCESSES || self.weight > MAX_WEIGHT {
             let oldest = self.exited.pop_front().map(|(_, key)| key);
-            let Some(oldest) = oldest.or_else(|| self.arrived.pop_front()) else { break };
+            let Some(oldest) = oldest.or_else(|| self.arrived.pop_front()) else {
+                break;
+            };
             // The kernel still knows it if it lives: it is read from /proc when it is seen again.
             self.remove(oldest);
         }
@@ -295,7 +348,9 @@ impl Table {
 
     /// Removes an exited process, or marks it for removal once it has no more children.
     fn let_go(&mut self, key: Key) {
-        let Some(process) = self.get_mut(key) else { return };
+        let Some(process) = self.get_mut(key) else {
+            return;
+        };
         if process.children > 0 {
             process.expired = true;
         } else {
@@ -308,8 +363,12 @@ impl Table {
         let mut next = Some(key);
         // Each turn removes an entry.
         while let Some(key) = next.take() {
-            let Some(processes) = self.by_pid.get_mut(&key.tgid) else { return };
-            let Some(at) = processes.iter().rposition(|process| process.is(key)) else { return };
+            let Some(processes) = self.by_pid.get_mut(&key.tgid) else {
+                return;
+            };
+            let Some(at) = processes.iter().rposition(|process| process.is(key)) else {
+                return;
+            };
             let gone = processes.remove(at);
             if processes.is_empty() {
                 self.by_pid.remove(&key.tgid);
@@ -364,7 +423,10 @@ impl Process {
 impl Key {
     /// The process that a record is about.
     pub(crate) fn of(header: &Header) -> Self {
-        Self { tgid: header.tgid, start: header.start_boottime }
+        Self {
+            tgid: header.tgid,
+            start: header.start_boottime,
+        }
     }
 
     /// Start times a clock tick apart are the same: no pid is used again within one.

@@ -13,7 +13,10 @@ pub(crate) fn event<'a>(
     report: &[String],
     host: &'a event::Host,
 ) -> Option<Event<'a>> {
-    if !report.iter().any(|pattern| glob::matches(pattern, notice.action)) {
+    if !report
+        .iter()
+        .any(|pattern| glob::matches(pattern, notice.action))
+    {
         return None;
     }
     let pid = std::process::id();
@@ -24,7 +27,11 @@ pub(crate) fn event<'a>(
             kind: "state",
             action: notice.action,
             category: &["host"],
-            types: if notice.action == "sensor.policy" { &["change"] } else { &["info"] },
+            types: if notice.action == "sensor.policy" {
+                &["change"]
+            } else {
+                &["info"]
+            },
             outcome: "success",
             reason: Some(notice.reason.as_str().into()),
             ..Default::default()

@@ -72,14 +72,29 @@ pub(crate) fn record(mut header: Header, fixed: &[u8], strings: &[u8]) -> Vec<u8
     bytes.extend(version.to_ne_bytes());
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(length.to_ne_bytes());
-    for long in
-        [sequence, boottime, start_boottime, cgroup_id, effective_capabilities]
-    {
+    for long in [
+        sequence,
+        boottime,
+        start_boottime,
+        cgroup_id,
+        effective_capabilities,
+    ] {
         bytes.extend(long.to_ne_bytes());
     }
     for word in [
-        exec_id, tgid, tid, ppid, uid, gid, euid, loginuid, mount_namespace, pid_namespace,
-        network_namespace, flags, epoch,
+        exec_id,
+        tgid,
+        tid,
+        ppid,
+        uid,
+        gid,
+        euid,
+        loginuid,
+        mount_namespace,
+        pid_namespace,
+        network_namespace,
+        flags,
+        epoch,
     ] {
         bytes.extend(word.to_ne_bytes());
     }
@@ -107,7 +122,11 @@ pub(crate) fn exec(header: Header, executable: &str, arguments: &[&str]) -> Vec<
     }
     fixed.extend(*b"pts0\0\0\0\0\0\0\0\0\0\0\0\0");
     fixed.extend([0; 4]);
-    record(header, &fixed, format!("{executable}{executable}/{arguments}").as_bytes())
+    record(
+        header,
+        &fixed,
+        format!("{executable}{executable}/{arguments}").as_bytes(),
+    )
 }
 
 /// A whole `process.exit`.

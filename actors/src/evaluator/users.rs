@@ -21,7 +21,12 @@ pub(crate) struct Users {
 
 impl Users {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, names: HashMap::new(), looked: None, changed: None }
+        Self {
+            path,
+            names: HashMap::new(),
+            looked: None,
+            changed: None,
+        }
     }
 
     /// Reads the file again if it is time to and it changed.
@@ -30,7 +35,9 @@ impl Users {
             return;
         }
         self.looked = Some(Instant::now());
-        let changed = fs::metadata(&self.path).and_then(|file| file.modified()).ok();
+        let changed = fs::metadata(&self.path)
+            .and_then(|file| file.modified())
+            .ok();
         if changed == self.changed && changed.is_some() {
             return;
         }

@@ -9,9 +9,13 @@ pub(crate) fn usage() -> Resources {
     let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
     Resources {
         rss_bytes: resident(&text("/proc/self/statm"), rustix::param::page_size() as u64),
-        cpu_ms: cpu(&text("/proc/self/stat"), rustix::param::clock_ticks_per_second()),
+        cpu_ms: cpu(
+            &text("/proc/self/stat"),
+            rustix::param::clock_ticks_per_second(),
+        ),
         // The one that reads the directory is in it.
-        open_files: fs::read_dir("/proc/self/fd").map_or(0, |it| it.count().saturating_sub(1) as u64),
+        open_files: fs::read_dir("/proc/self/fd")
+            .map_or(0, |it| it.count().saturating_sub(1) as u64),
     }
 }
 

@@ -21,20 +21,29 @@ pub(crate) struct Watchdog {
 impl Watchdog {
     /// As `WATCHDOG_USEC` says.
     pub(crate) fn of_environment() -> Self {
-        Self { interval: sd_notify::watchdog_enabled().map(|limit| limit / 2), fed: None }
+        Self {
+            interval: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+            fed: None,
+        }
     }
 
     /// How long until the next look may be put off.
     pub(crate) fn interval(&self) -> Duration {
         // A look costs a few system calls; more than ten a second would be a mistake.
-        self.interval.unwrap_or(Duration::MAX).max(Duration::from_millis(100))
+        self.interval
+            .unwrap_or(Duration::MAX)
+            .max(Duration::from_millis(100))
     }
 
     /// Whether to feed it now; takes it for fed if so.
     pub(crate) fn is_due(&mut self, now: Instant, progresses: bool) -> bool {
-        let Some(interval) = self.interval.filter(|_| progresses) else { return false };
+        let Some(interval) = self.interval.filter(|_| progresses) else {
+            return false;
+        };
         // A little early rather than late: looks come at intervals of their own.
-        let due = self.fed.is_none_or(|fed| now.duration_since(fed) + interval / 4 >= interval);
+        let due = self
+            .fed
+            .is_none_or(|fed| now.duration_since(fed) + interval / 4 >= interval);
         if due {
             self.fed = Some(now);
         }
@@ -76,7 +85,10 @@ mod tests {
     #[test]
     fn it_is_fed_in_time_and_only_on_progress() {
         let start = Instant::now();
-        let mut watchdog = Watchdog { interval: Some(Duration::from_secs(10)), fed: None };
+        let mut watchdog = Watchdog {
+            interval: Some(Duration::from_secs(10)),
+            fed: None,
+        };
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(!watchdog.is_due(at(0), false));
         assert!(watchdog.is_due(at(0), true));
@@ -84,7 +96,10 @@ mod tests {
         assert!(watchdog.is_due(at(8), true));
         assert!(!watchdog.is_due(at(30), false));
         assert!(watchdog.is_due(at(31), true));
-        let mut none = Watchdog { interval: None, fed: None };
+        let mut none = Watchdog {
+            interval: None,
+            fed: None,
+        };
         assert!(!none.is_due(at(0), true));
     }
 }

@@ -12,14 +12,34 @@ use crate::evaluator::processes::scan;
 
 /// Last components of the executables of engines and of what keeps a node in its cluster.
 const ENGINES: [&str; 14] = [
-    "dockerd", "docker-proxy", "containerd", "containerd-shim", "containerd-shim-runc-v1",
-    "containerd-shim-runc-v2", "runc", "crun", "crio", "conmon", "podman", "kubelet", "k3s", "rke2",
+    "dockerd",
+    "docker-proxy",
+    "containerd",
+    "containerd-shim",
+    "containerd-shim-runc-v1",
+    "containerd-shim-runc-v2",
+    "runc",
+    "crun",
+    "crio",
+    "conmon",
+    "podman",
+    "kubelet",
+    "k3s",
+    "rke2",
 ];
 
 /// Directories of the host that only root writes, and that engines are installed in.
 const DIRECTORIES: [&str; 10] = [
-    "/usr/bin/", "/usr/sbin/", "/usr/local/bin/", "/usr/local/sbin/", "/usr/lib/", "/usr/libexec/",
-    "/bin/", "/sbin/", "/opt/", "/var/lib/rancher/",
+    "/usr/bin/",
+    "/usr/sbin/",
+    "/usr/local/bin/",
+    "/usr/local/sbin/",
+    "/usr/lib/",
+    "/usr/libexec/",
+    "/bin/",
+    "/sbin/",
+    "/opt/",
+    "/var/lib/rancher/",
 ];
 
 /// The rules; asks nothing of the system but in [`Guard::spares`].
@@ -34,15 +54,25 @@ pub(crate) struct Guard {
 impl Guard {
     /// `added`: what the user adds, a path or the last component of one. `root`: the host's root.
     pub(crate) fn new(root: PathBuf, added: &[String]) -> Self {
-        let (paths, names) = added.iter().cloned().partition(|it: &String| it.starts_with('/'));
-        Self { own: process::id(), root, names, paths }
+        let (paths, names) = added
+            .iter()
+            .cloned()
+            .partition(|it: &String| it.starts_with('/'));
+        Self {
+            own: process::id(),
+            root,
+            names,
+            paths,
+        }
     }
 
     /// Whether a process with this executable (as the host sees it) is spared. Pure.
     fn lists(&self, executable: &str) -> bool {
         let name = executable.rsplit('/').next().unwrap_or(executable);
         let engine = ENGINES.contains(&name) || self.names.contains(name);
-        let installed = DIRECTORIES.iter().any(|directory| executable.starts_with(directory));
+        let installed = DIRECTORIES
+            .iter()
+            .any(|directory| executable.starts_with(directory));
         self.paths.contains(executable) || engine && installed
     }
 
@@ -74,10 +104,21 @@ mod tests {
     fn engines_are_spared_where_they_are_installed() {
         let added = ["/srv/db/postgres".to_owned(), "sshd".to_owned()];
         let guard = Guard::new("/".into(), &added);
-        for spared in ["/usr/bin/dockerd", "/usr/local/bin/k3s", "/srv/db/postgres", "/usr/sbin/sshd"] {
+        for spared in [
+            "/usr/bin/dockerd",
+            "/usr/local/bin/k3s",
+            "/srv/db/postgres",
+            "/usr/sbin/sshd",
+        ] {
             assert!(guard.lists(spared), "{spared}");
         }
-        for not in ["/tmp/dockerd", "dockerd", "/usr/bin/dockerd2", "/srv/db/other", "/home/x/sshd"] {
+        for not in [
+            "/tmp/dockerd",
+            "dockerd",
+            "/usr/bin/dockerd2",
+            "/srv/db/other",
+            "/home/x/sshd",
+        ] {
             assert!(!guard.lists(not), "{not}");
         }
     }
@@ -94,7 +135,10 @@ mod tests {
 
     #[test]
     fn the_file_itself_counts_not_its_name() {
-        let own = std::env::current_exe().unwrap().to_string_lossy().into_owned();
+        let own = std::env::current_exe()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         let mut child = process::Command::new("sleep").arg("60").spawn().unwrap();
         let executable = fs::read_link(format!("/proc/{}/exe", child.id())).unwrap();
         let executable = executable.to_string_lossy().into_owned();

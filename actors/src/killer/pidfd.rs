@@ -4,9 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use super::guard::Guard;
 use crate::evaluator::processes::{Key, scan};
@@ -51,7 +49,10 @@ pub(super) struct Verified {
 /// Finds the process, and makes sure that it is the one meant and may be killed.
 pub(super) fn verify(proc: &Path, guard: &Guard, target: &Target) -> Result<Verified, Refusal> {
     let tgid = target.key.tgid;
-    let pid = i32::try_from(tgid).ok().and_then(Pid::from_raw).ok_or(Refusal::Gone)?;
+    let pid = i32::try_from(tgid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(Refusal::Gone)?;
     let fd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => Some(fd),
         Err(Errno::NOSYS) => None,
@@ -60,7 +61,9 @@ pub(super) fn verify(proc: &Path, guard: &Guard, target: &Target) -> Result<Veri
     };
     // From here on the descriptor stands for one process: what /proc says now is said of it, or of
     // a later one, which the start time tells apart.
-    let stat = scan::stat(proc, tgid).filter(|stat| !stat.exited).ok_or(Refusal::Gone)?;
+    let stat = scan::stat(proc, tgid)
+        .filter(|stat| !stat.exited)
+        .ok_or(Refusal::Gone)?;
     let same = match target.key.start {
         0 => stat.start <= target.seen,
         start => stat.start.abs_diff(start) <= scan::TICK,
@@ -71,7 +74,14 @@ pub(super) fn verify(proc: &Path, guard: &Guard, target: &Target) -> Result<Veri
     if let Some(reason) = guard.spares(proc, tgid) {
         return Err(Refusal::Spared(reason));
     }
-    Ok(Verified { pid, fd, key: Key { tgid, start: stat.start } })
+    Ok(Verified {
+        pid,
+        fd,
+        key: Key {
+            tgid,
+            start: stat.start,
+        },
+    })
 }
 
 impl Verified {
@@ -81,7 +91,13 @@ impl Verified {
             Some(fd) => pidfd_send_signal(fd, signal),
             None => kill_process(self.pid, signal),
         };
-        sent.map_err(|error| if error == Errno::SRCH { Refusal::Gone } else { Refusal::Kernel(error) })
+        sent.map_err(|error| {
+            if error == Errno::SRCH {
+                Refusal::Gone
+            } else {
+                Refusal::Kernel(error)
+            }
+        })
     }
 }
 
@@ -104,8 +120,17 @@ mod tests {
     fn sleeper() -> (Child, Target) {
         let child = Command::new("sleep").arg("60").spawn().unwrap();
         let start = scan::stat(Path::new(PROC), child.id()).unwrap().start;
-        let key = Key { tgid: child.id(), start };
-        (child, Target { key, seen: crate::clock::boottime() })
+        let key = Key {
+            tgid: child.id(),
+            start,
+        };
+        (
+            child,
+            Target {
+                key,
+                seen: crate::clock::boottime(),
+            },
+        )
     }
 
     fn try_kill(target: Target) -> Result<(), Refusal> {
@@ -115,10 +140,28 @@ mod tests {
     #[test]
     fn the_process_meant_is_killed_and_only_that() {
         let (mut child, target) = sleeper();
-        let another = Key { start: target.key.start + 2 * scan::TICK + 1, ..target.key };
-        assert_eq!(try_kill(Target { key: another, ..target }), Err(Refusal::Another));
-        let unknown = Key { start: 0, ..target.key };
-        assert_eq!(try_kill(Target { key: unknown, seen: 1 }), Err(Refusal::Another));
+        let another = Key {
+            start: target.key.start + 2 * scan::TICK + 1,
+            ..target.key
+        };
+        assert_eq!(
+            try_kill(Target {
+                key: another,
+                ..target
+            }),
+            Err(Refusal::Another)
+        );
+        let unknown = Key {
+            start: 0,
+            ..target.key
+        };
+        assert_eq!(
+            try_kill(Target {
+                key: unknown,
+                seen: 1
+            }),
+            Err(Refusal::Another)
+        );
         assert!(child.try_wait().unwrap().is_none());
         assert_eq!(try_kill(target), Ok(()));
         // A zombie, and then nobody.
@@ -133,15 +176,25 @@ mod tests {
     #[test]
     fn a_process_of_unknown_start_is_killed_if_it_was_there_when_seen() {
         let (mut child, target) = sleeper();
-        let key = Key { start: 0, ..target.key };
+        let key = Key {
+            start: 0,
+            ..target.key
+        };
         assert_eq!(try_kill(Target { key, ..target }), Ok(()));
         assert_eq!(child.wait().unwrap().signal(), Some(9));
     }
 
     #[test]
     fn the_guard_is_asked() {
-        let key = Key { tgid: std::process::id(), start: 0 };
-        let refused = try_kill(Target { key, seen: u64::MAX }).unwrap_err();
+        let key = Key {
+            tgid: std::process::id(),
+            start: 0,
+        };
+        let refused = try_kill(Target {
+            key,
+            seen: u64::MAX,
+        })
+        .unwrap_err();
         assert_eq!(refused, Refusal::Spared("it is the sensor"));
     }
 }

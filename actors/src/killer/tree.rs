@@ -28,8 +28,13 @@ pub(super) fn kill(
     killed: &mut Vec<Key>,
 ) -> usize {
     let mut caught: HashMap<u32, Verified> = HashMap::new();
-    let mut wanted: Vec<Target> =
-        known.iter().map(|key| Target { key: *key, seen: target.seen }).collect();
+    let mut wanted: Vec<Target> = known
+        .iter()
+        .map(|key| Target {
+            key: *key,
+            seen: target.seen,
+        })
+        .collect();
     wanted.push(*target);
     for _ in 0..ROUNDS {
         let before = caught.len();
@@ -50,8 +55,14 @@ pub(super) fn kill(
             if let Some(stat) = scan::stat(proc, tgid)
                 && caught.contains_key(&stat.ppid)
             {
-                let key = Key { tgid, start: stat.start };
-                wanted.push(Target { key, seen: u64::MAX });
+                let key = Key {
+                    tgid,
+                    start: stat.start,
+                };
+                wanted.push(Target {
+                    key,
+                    seen: u64::MAX,
+                });
             }
         }
     }
@@ -84,17 +95,33 @@ mod tests {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let pids: Vec<u32> =
-            (0..2).map(|_| lines.next().unwrap().unwrap().parse().unwrap()).collect();
+        let pids: Vec<u32> = (0..2)
+            .map(|_| lines.next().unwrap().unwrap().parse().unwrap())
+            .collect();
         let start = scan::stat(proc, child.id()).unwrap().start;
-        let target = Target { key: Key { tgid: child.id(), start }, seen: u64::MAX };
+        let target = Target {
+            key: Key {
+                tgid: child.id(),
+                start,
+            },
+            seen: u64::MAX,
+        };
         let mut killed = Vec::new();
-        let descendants = kill(proc, &Guard::new("/".into(), &[]), &target, &[], &mut killed);
+        let descendants = kill(
+            proc,
+            &Guard::new("/".into(), &[]),
+            &target,
+            &[],
+            &mut killed,
+        );
         assert!(descendants >= 2, "{killed:?}");
         assert!(killed.contains(&target.key));
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         let until = Instant::now() + Duration::from_secs(5);
-        while pids.iter().any(|pid| scan::stat(proc, *pid).is_some_and(|stat| !stat.exited)) {
+        while pids
+            .iter()
+            .any(|pid| scan::stat(proc, *pid).is_some_and(|stat| !stat.exited))
+        {
             assert!(Instant::now() < until, "some survive");
             std::thread::sleep(Duration::from_millis(5));
         }

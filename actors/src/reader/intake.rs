@@ -44,7 +44,9 @@ impl Batch {
 
     /// The record at `index`; empty beyond the last.
     pub(crate) fn record(&self, index: usize) -> Bytes {
-        let Some(end) = self.ends.get(index) else { return Bytes::new() };
+        let Some(end) = self.ends.get(index) else {
+            return Bytes::new();
+        };
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         self.bytes.slice(start as usize..*end as usize)
     }
@@ -91,14 +93,21 @@ struct Source {
 
 impl std::fmt::Debug for Intake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Intake").field("lane", &self.lane).finish_non_exhaustive()
+        f.debug_struct("Intake")
+            .field("lane", &self.lane)
+            .finish_non_exhaustive()
     }
 }
 
 impl Intake {
     /// `arrival` is notified of each batch.
     pub(crate) fn new(ring: Box<dyn Ring>, arrival: Arc<Notify>) -> Self {
-        let source = Source { ring, bytes: Vec::new(), ends: Vec::new(), refused: None };
+        let source = Source {
+            ring,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            refused: None,
+        };
         Self {
             lane: Lane::new(LANE_BATCHES, LANE_BYTES, Batch::weight, arrival),
             watermark: AtomicU64::new(0),
@@ -155,7 +164,14 @@ impl Intake {
             self.watermark.store(now, Ordering::Release);
             return (Drained::Empty, newest);
         }
-        (if source.ship(&self.lane) { Drained::More } else { Drained::Blocked }, newest)
+        (
+            if source.ship(&self.lane) {
+                Drained::More
+            } else {
+                Drained::Blocked
+            },
+            newest,
+        )
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Source> {
@@ -167,7 +183,9 @@ impl Intake {
 impl Source {
     /// Takes records until the batch is full; `false`: until the ring was empty.
     fn fill(&mut self, ledger: &Ledger, newest: &mut Option<u64>) -> bool {
-        let Self { ring, bytes, ends, .. } = self;
+        let Self {
+            ring, bytes, ends, ..
+        } = self;
         while ends.len() < BATCH_RECORDS && bytes.len() < BATCH_BYTES {
             let mut take = |record: &[u8]| {
                 let kind = claimed_kind(record);
@@ -190,9 +208,15 @@ impl Source {
     fn ship(&mut self, lane: &Lane<Batch>) -> bool {
         if self.refused.is_none() && !self.ends.is_empty() {
             let bytes = Bytes::from(mem::take(&mut self.bytes));
-            self.refused = Some(Batch { bytes, ends: mem::take(&mut self.ends) });
+            self.refused = Some(Batch {
+                bytes,
+                ends: mem::take(&mut self.ends),
+            });
         }
-        self.refused = self.refused.take().and_then(|batch| lane.offer(batch).err());
+        self.refused = self
+            .refused
+            .take()
+            .and_then(|batch| lane.offer(batch).err());
         self.refused.is_none()
     }
 }
@@ -206,6 +230,9 @@ impl FromIterator<Vec<u8>> for Batch {
             bytes.extend_from_slice(&record);
             ends.push(bytes.len() as u32);
         }
-        Self { bytes: bytes.into(), ends }
+        Self {
+            bytes: bytes.into(),
+            ends,
+        }
     }
 }

@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// For a reload: thousands of map writes, each some microseconds, on a loaded machine.
 const RELOAD: Duration = Duration::from_secs(10);
 /// For a stop: above the sum of the times that the stages of a stop are given.
-const STOP: Duration = Duration::from_secs(30);
+const STOP: Duration = Duration::from_secs(70);
 
 /// The running tree. Cheap to clone; dropping it does not stop the tree.
 #[derive(Clone, Debug)]
@@ -65,7 +65,9 @@ impl Handle {
     /// answer within ten seconds.
     pub async fn reload(&self, snapshot: Snapshot) -> Result<u32, HandleError> {
         let snapshot = Arc::new(snapshot);
-        self.call("reload", RELOAD, |reply| Message::Reload(snapshot, reply)).await?.map_err(HandleError::Install)
+        self.call("reload", RELOAD, |reply| Message::Reload(snapshot, reply))
+            .await?
+            .map_err(HandleError::Install)
     }
 
     /// Follows the events from now on.
@@ -73,7 +75,9 @@ impl Handle {
     /// # Errors
     /// When there are too many followers.
     pub fn tail(&self) -> Result<Tail, HandleError> {
-        self.tails.subscribe().ok_or(HandleError::TooManyTails(crate::sink::tail::MAX_TAILS))
+        self.tails
+            .subscribe()
+            .ok_or(HandleError::TooManyTails(crate::sink::tail::MAX_TAILS))
     }
 
     /// Returns when every hook that is wanted was attached, or it is known why not; and when the
@@ -93,7 +97,7 @@ impl Handle {
     /// Returns how everything stood at the very end.
     ///
     /// # Errors
-    /// When the tree has already been stopped, or does not end within thirty seconds.
+    /// When the tree has already been stopped, or does not end within seventy seconds.
     pub async fn stop(&self) -> Result<Status, HandleError> {
         let status = self.call("stop", STOP, Message::Stop).await?;
         // The root ends right after its answer.
@@ -108,8 +112,14 @@ impl Handle {
     #[cfg(any(test, feature = "fault-injection"))]
     pub async fn panic_actor(&self, name: &str) -> Result<(), HandleError> {
         let named = name.to_owned();
-        let found = self.call("panic", ANSWER, |reply| Message::Panic(named, reply)).await?;
-        if found { Ok(()) } else { Err(HandleError::NoActor(name.to_owned())) }
+        let found = self
+            .call("panic", ANSWER, |reply| Message::Panic(named, reply))
+            .await?;
+        if found {
+            Ok(())
+        } else {
+            Err(HandleError::NoActor(name.to_owned()))
+        }
     }
 
     async fn call<T: Send + 'static>(

@@ -43,7 +43,10 @@ impl Stdout {
     /// When descriptor 1 is not open.
     pub fn own(format: Format) -> io::Result<Self> {
         let to = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-        Ok(Self { format, to: Arc::new(to) })
+        Ok(Self {
+            format,
+            to: Arc::new(to),
+        })
     }
 }
 
@@ -94,7 +97,11 @@ impl Host {
             id: id.unwrap_or_else(|| boot_id.clone()),
             name: line("proc/sys/kernel/hostname")?,
         };
-        Ok(Self { event, boot_id, root: root.to_owned() })
+        Ok(Self {
+            event,
+            boot_id,
+            root: root.to_owned(),
+        })
     }
 
     /// A path in the host's `/proc`.

@@ -66,7 +66,9 @@ impl Shared {
             }
         }
         // One was pushed for each domain.
-        let Ok(intakes) = intakes.try_into() else { return Err(StartError::Rings("all", 0)) };
+        let Ok(intakes) = intakes.try_into() else {
+            return Err(StartError::Rings("all", 0));
+        };
         let proc = settings.host.proc();
         let guard = Guard::new(settings.host.root.clone(), &settings.never_kill);
         Ok(Self {
@@ -105,7 +107,11 @@ impl Shared {
     pub(crate) fn lanes(&self) -> Vec<status::Lane> {
         let lane = |domain: Domain| {
             let lane = &self.intake(domain).lane;
-            status::Lane { domain: domain.name(), depth: lane.depth(), capacity: lane.capacity() }
+            status::Lane {
+                domain: domain.name(),
+                depth: lane.depth(),
+                capacity: lane.capacity(),
+            }
         };
         Domain::ALL.into_iter().map(lane).collect()
     }
@@ -129,7 +135,10 @@ impl<M: ractor::Message> Address<M> {
 
     /// The present incarnation; it may be ending.
     pub(crate) fn get(&self) -> Option<ActorRef<M>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -171,11 +180,17 @@ impl Progress {
 
     /// What the sensor uses, as last measured.
     pub(crate) fn resources(&self) -> status::Resources {
-        *self.resources.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_resources(&self, resources: status::Resources) {
-        *self.resources.lock().unwrap_or_else(PoisonError::into_inner) = resources;
+        *self
+            .resources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = resources;
     }
 }
 

@@ -39,22 +39,53 @@ pub(super) fn declare(
     for outlet in shared.sinks.outlets() {
         let (lent, outlet) = (shared.clone(), outlet.clone());
         let name = outlet.name();
-        let make = move || (Sink { shared: lent.clone(), outlet: outlet.clone() }, ());
+        let make = move || {
+            (
+                Sink {
+                    shared: lent.clone(),
+                    outlet: outlet.clone(),
+                },
+                (),
+            )
+        };
         specs.push(Spec::new(name, Stage::Sinks, make, |_| {}));
     }
     let lent = shared.clone();
-    let make = move || (Killer { shared: lent.clone() }, ());
+    let make = move || {
+        (
+            Killer {
+                shared: lent.clone(),
+            },
+            (),
+        )
+    };
     specs.push(Spec::new("killer", Stage::Killer, make, |_| {}));
 
     let (lent, above) = (shared.clone(), root.clone());
-    let make = move || (Evaluator { shared: lent.clone(), root: above.clone() }, ());
+    let make = move || {
+        (
+            Evaluator {
+                shared: lent.clone(),
+                root: above.clone(),
+            },
+            (),
+        )
+    };
     let lent = shared.clone();
     let announce = move |evaluator| lent.evaluator.announce(evaluator);
     specs.push(Spec::new("evaluator", Stage::Evaluator, make, announce));
 
     for domain in Domain::ALL {
         let lent = shared.clone();
-        let make = move || (Reader { shared: lent.clone(), domain }, ());
+        let make = move || {
+            (
+                Reader {
+                    shared: lent.clone(),
+                    domain,
+                },
+                (),
+            )
+        };
         let name = format!("reader.{}", domain.name());
         specs.push(Spec::new(name, Stage::Readers, make, |_| {}));
     }
@@ -63,12 +94,34 @@ pub(super) fn declare(
         let address = Arc::new(Address::default());
         probes.push(address.clone());
         let (lent, above) = (shared.clone(), root.clone());
-        let make = move || (Probe { shared: lent.clone(), kind, root: above.clone() }, ());
+        let make = move || {
+            (
+                Probe {
+                    shared: lent.clone(),
+                    kind,
+                    root: above.clone(),
+                },
+                (),
+            )
+        };
         let announce = move |probe| address.announce(probe);
-        specs.push(Spec::new(format!("probe.{}", kind.action()), Stage::Probes, make, announce));
+        specs.push(Spec::new(
+            format!("probe.{}", kind.action()),
+            Stage::Probes,
+            make,
+            announce,
+        ));
     }
     let (lent, ready) = (shared.clone(), ready.subscribe());
-    let make = move || (Health { shared: lent.clone(), ready: ready.clone() }, ());
+    let make = move || {
+        (
+            Health {
+                shared: lent.clone(),
+                ready: ready.clone(),
+            },
+            (),
+        )
+    };
     specs.push(Spec::new("health", Stage::Health, make, |_| {}));
     (specs, Probes(probes))
 }

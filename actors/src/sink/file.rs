@@ -33,7 +33,11 @@ impl Rotated {
     }
 
     fn path(&self, number: u32) -> PathBuf {
-        let suffix = if number == 0 { String::new() } else { format!(".{number}") };
+        let suffix = if number == 0 {
+            String::new()
+        } else {
+            format!(".{number}")
+        };
         self.log.directory.join(format!("{NAME}{suffix}"))
     }
 
@@ -106,7 +110,9 @@ impl Write for Rotated {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.open.as_ref().map_or(Ok(()), |open| open.file.sync_data())
+        self.open
+            .as_ref()
+            .map_or(Ok(()), |open| open.file.sync_data())
     }
 
     /// A disk can be emptied, a directory made.
@@ -120,7 +126,11 @@ mod tests {
     use super::*;
 
     fn log(directory: &std::path::Path, max_bytes: u64, keep: u32) -> Rotated {
-        Rotated::new(Log { directory: directory.to_owned(), max_bytes, keep })
+        Rotated::new(Log {
+            directory: directory.to_owned(),
+            max_bytes,
+            keep,
+        })
     }
 
     fn content(directory: &std::path::Path, name: &str) -> String {
@@ -131,7 +141,15 @@ mod tests {
     fn files_are_rotated_at_line_ends_and_their_number_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let mut log = log(directory.path(), 10, 2);
-        for line in ["aaaa\n", "bbbb\n", "cccc\n", "dddd\n", "eeee\n", "ffff\n", "a very long line\n"] {
+        for line in [
+            "aaaa\n",
+            "bbbb\n",
+            "cccc\n",
+            "dddd\n",
+            "eeee\n",
+            "ffff\n",
+            "a very long line\n",
+        ] {
             assert_eq!(log.write(line.as_bytes(), true).unwrap(), line.len());
         }
         let of = |name| content(directory.path(), name);

@@ -30,21 +30,38 @@ fn write(event: &Event<'_>, colour: bool, line: &mut String) -> fmt::Result {
     let time = event.timestamp.get(11..23).unwrap_or(&event.timestamp);
     let alert = event.event.kind == "alert";
     let action = paint(if alert { RED } else { CYAN });
-    write!(line, "{}{time}{reset} {action}{:<16}{reset}", paint(DIM), event.event.action)?;
+    write!(
+        line,
+        "{}{time}{reset} {action}{:<16}{reset}",
+        paint(DIM),
+        event.event.action
+    )?;
     if let Some(outcome) = event.holdfast.outcome {
         let code = if outcome == "allowed" { YELLOW } else { RED };
         write!(line, " {}{outcome}{reset}", paint(code))?;
     }
     if let Some(process) = &event.process {
         let name = process.name.as_deref().unwrap_or("?");
-        write!(line, " {}{}{reset}[{}]", paint(BOLD), Plain(name), process.pid)?;
+        write!(
+            line,
+            " {}{}{reset}[{}]",
+            paint(BOLD),
+            Plain(name),
+            process.pid
+        )?;
         if let Some(user) = &process.user {
             write!(line, " {}", Plain(user.name.as_deref().unwrap_or(&user.id)))?;
         }
     }
     detail(event, line)?;
     if let Some(rule) = &event.rule {
-        write!(line, " {}({}/{}){reset}", paint(YELLOW), Plain(rule.ruleset), Plain(rule.id))?;
+        write!(
+            line,
+            " {}({}/{}){reset}",
+            paint(YELLOW),
+            Plain(rule.ruleset),
+            Plain(rule.id)
+        )?;
     }
     if let Some(message) = &event.message {
         write!(line, " {}", Plain(message))?;
@@ -132,19 +149,37 @@ mod tests {
     }
 
     fn event() -> Event<'static> {
-        let user = User { id: "0".into(), name: Some("root".into()), ..Default::default() };
+        let user = User {
+            id: "0".into(),
+            name: Some("root".into()),
+            ..Default::default()
+        };
         Event {
             timestamp: "2026-11-22T19:00:00.123456789Z".into(),
-            event: EventFields { kind: "alert", action: "file.open", ..Default::default() },
+            event: EventFields {
+                kind: "alert",
+                action: "file.open",
+                ..Default::default()
+            },
             process: Some(Process {
                 pid: 7,
                 name: Some("cat".into()),
                 user: Some(user),
                 ..Default::default()
             }),
-            file: Some(File { path: Some("/etc/shadow".into()), ..Default::default() }),
-            rule: Some(Rule { id: "shadow-read", ruleset: "credentials", ..Default::default() }),
-            holdfast: Holdfast { outcome: Some("blocked"), ..Default::default() },
+            file: Some(File {
+                path: Some("/etc/shadow".into()),
+                ..Default::default()
+            }),
+            rule: Some(Rule {
+                id: "shadow-read",
+                ruleset: "credentials",
+                ..Default::default()
+            }),
+            holdfast: Holdfast {
+                outcome: Some("blocked"),
+                ..Default::default()
+            },
             ..Default::default()
         }
     }
@@ -165,7 +200,10 @@ mod tests {
             ..Default::default()
         });
         let line = line(&event, false);
-        assert!(line.contains("/tmp/\\u{1b}[2J\\n\\u{202e}x\\u{9b}ü"), "{line}");
+        assert!(
+            line.contains("/tmp/\\u{1b}[2J\\n\\u{202e}x\\u{9b}ü"),
+            "{line}"
+        );
         assert_eq!(line.matches('\n').count(), 1);
     }
 

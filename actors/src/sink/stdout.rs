@@ -14,7 +14,10 @@ use super::Write;
 /// A pipe that polls as writable takes this much without blocking (`PIPE_BUF`, pipe(7)).
 const PIECE: usize = 4096;
 /// How long a turn waits for the reader.
-const WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+const WAIT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// A descriptor to write to.
 #[derive(Debug)]
@@ -47,7 +50,10 @@ impl Write for Stdout {
 
     /// The reader has closed the pipe, or the terminal is gone: nobody comes back to them.
     fn is_final(&self, error: &io::Error) -> bool {
-        matches!(Errno::from_io_error(error), Some(Errno::PIPE | Errno::IO | Errno::BADF))
+        matches!(
+            Errno::from_io_error(error),
+            Some(Errno::PIPE | Errno::IO | Errno::BADF)
+        )
     }
 }
 

@@ -54,7 +54,10 @@ impl Tails {
         }
         let (sender, lines) = flume::bounded(TAIL_LINES);
         let lost = Arc::new(AtomicU64::new(0));
-        followers.push(Follower { lines: sender, lost: lost.clone() });
+        followers.push(Follower {
+            lines: sender,
+            lost: lost.clone(),
+        });
         Some(Tail { lines, lost })
     }
 
@@ -77,7 +80,10 @@ impl Tails {
 
     /// Ends every follower once it took what waits for it.
     pub(crate) fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 }
 

@@ -49,7 +49,11 @@ impl History {
     /// The actor failed at `now` (since any fixed instant). `random` is in `0.0..1.0`; it spreads the
     /// restarts of actors that failed together over a quarter of the delay.
     pub(crate) fn failed(&mut self, policy: &Policy, now: Duration, random: f64) -> Decision {
-        while self.0.front().is_some_and(|then| now.saturating_sub(*then) >= policy.window) {
+        while self
+            .0
+            .front()
+            .is_some_and(|then| now.saturating_sub(*then) >= policy.window)
+        {
             self.0.pop_front();
         }
         if self.0.len() >= policy.intensity {
@@ -80,7 +84,9 @@ mod tests {
     #[test]
     fn delays_double_up_to_the_bound_and_then_it_is_parked() {
         let mut history = History::default();
-        let delays: Vec<_> = (0..11).map(|_| history.failed(&POLICY, seconds(1), 0.0)).collect();
+        let delays: Vec<_> = (0..11)
+            .map(|_| history.failed(&POLICY, seconds(1), 0.0))
+            .collect();
         assert_eq!(delays[0], Decision::Restart(Duration::from_millis(50)));
         assert_eq!(delays[1], Decision::Restart(Duration::from_millis(100)));
         assert_eq!(delays[6], Decision::Restart(Duration::from_millis(3200)));

@@ -9,9 +9,15 @@ use super::Key;
 pub(crate) fn entity_id(boot_id: &str, key: Key, exec_id: u32) -> Arc<str> {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let parts = [&key.tgid.to_le_bytes()[..], &key.start.to_le_bytes(), &exec_id.to_le_bytes()];
+    let parts = [
+        &key.tgid.to_le_bytes()[..],
+        &key.start.to_le_bytes(),
+        &exec_id.to_le_bytes(),
+    ];
     let bytes = boot_id.bytes().chain(parts.into_iter().flatten().copied());
-    let hash = bytes.fold(OFFSET, |hash, byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME));
+    let hash = bytes.fold(OFFSET, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(PRIME)
+    });
     format!("{:020x}", hash & ((1 << 80) - 1)).into()
 }
 
@@ -25,8 +31,12 @@ mod tests {
         let one = id("boot", 1, 2, 3);
         assert_eq!(one.len(), 20);
         assert_eq!(one, id("boot", 1, 2, 3));
-        for other in [id("tool", 1, 2, 3), id("boot", 2, 2, 3), id("boot", 1, 3, 3), id("boot", 1, 2, 4)]
-        {
+        for other in [
+            id("tool", 1, 2, 3),
+            id("boot", 2, 2, 3),
+            id("boot", 1, 3, 3),
+            id("boot", 1, 2, 4),
+        ] {
             assert_ne!(one, other);
         }
     }

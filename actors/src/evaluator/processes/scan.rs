@@ -60,10 +60,16 @@ pub(crate) fn parse_ids(text: &str) -> Option<(u32, u32, u32)> {
 
 /// Splits `argv` as the kernel has it: each argument ends in NUL.
 pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<String> {
-    let Some(bytes) = bytes.strip_suffix(b"\0").or((!bytes.is_empty()).then_some(bytes)) else {
+    let Some(bytes) = bytes
+        .strip_suffix(b"\0")
+        .or((!bytes.is_empty()).then_some(bytes))
+    else {
         return Vec::new();
     };
-    bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+    bytes
+        .split(|byte| *byte == 0)
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect()
 }
 
 /// `pts0`, `tty1`, `ttyS0` for the kernel's encoding of a terminal's device (proc_pid_stat(5):
@@ -83,7 +89,11 @@ pub(crate) fn terminal_name(device: u32) -> Option<Arc<str>> {
 /// Reads a file, at most `limit` bytes of it.
 fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(limit).read_to_end(&mut bytes).ok()?;
+    File::open(path)
+        .ok()?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .ok()?;
     Some(bytes)
 }
 
@@ -95,7 +105,11 @@ fn text(path: &Path) -> Option<String> {
 pub(crate) fn link(path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok()?;
     let target = String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned();
-    Some(target.strip_suffix(" (deleted)").map_or(target.clone(), str::to_owned))
+    Some(
+        target
+            .strip_suffix(" (deleted)")
+            .map_or(target.clone(), str::to_owned),
+    )
 }
 
 /// When the process with this pid started.
@@ -124,7 +138,10 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
         working_directory: link(&directory.join("cwd")),
     };
     Some(Found {
-        key: Key { tgid, start: stat.start },
+        key: Key {
+            tgid,
+            start: stat.start,
+        },
         ppid: stat.ppid,
         exec_id: None,
         image,
@@ -152,8 +169,13 @@ mod tests {
         let mut text = "42 (a) b (c)) S 7 42 42 34817 42 4194560".to_owned();
         text.push_str(" 1 2 3 4 5 6 7 8 20 0 1 0 123 999 5");
         let stat = parse_stat(&text, 100).unwrap();
-        let expected =
-            Stat { name: "a) b (c)".into(), exited: false, ppid: 7, terminal: 34817, start: 1_230_000_000 };
+        let expected = Stat {
+            name: "a) b (c)".into(),
+            exited: false,
+            ppid: 7,
+            terminal: 34817,
+            start: 1_230_000_000,
+        };
         assert_eq!(stat, expected);
         for cut in 0..text.len() {
             let _ = parse_stat(&text[..cut], 100);
@@ -177,9 +199,16 @@ mod tests {
     fn this_process_is_found() {
         let own = process(Path::new("/proc"), std::process::id()).unwrap();
         assert_eq!(own.image.arguments, std::env::args().collect::<Vec<_>>());
-        assert_eq!(own.image.executable.unwrap(), std::env::current_exe().unwrap().to_string_lossy());
+        assert_eq!(
+            own.image.executable.unwrap(),
+            std::env::current_exe().unwrap().to_string_lossy()
+        );
         assert!(own.key.start < crate::clock::boottime());
-        assert!(pids(Path::new("/proc"), 100_000).unwrap().contains(&std::process::id()));
+        assert!(
+            pids(Path::new("/proc"), 100_000)
+                .unwrap()
+                .contains(&std::process::id())
+        );
         assert!(process(Path::new("/proc"), u32::MAX).is_none());
     }
 }

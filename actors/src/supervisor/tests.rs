@@ -1,0 +1,132 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ractor::{ActorProcessingErr, SupervisionEvent};
+use tokio::sync::mpsc;
+
+use super::*;
+
+/// Passes on how its children end.
+struct Above;
+
+impl Actor for Above {
+    type Msg = ();
+    type State = mpsc::UnboundedSender<(ActorId, Option<String>)>;
+    type Arguments = Self::State;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<()>,
+        ends: Self::State,
+    ) -> Result<Self::State, ActorProcessingErr> {
+        Ok(ends)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<()>,
+        event: SupervisionEvent,
+        ends: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
+        let end = match event {
+            SupervisionEvent::ActorTerminated(cell, _, _) => (cell.get_id(), None),
+            SupervisionEvent::ActorFailed(cell, error) => (cell.get_id(), Some(error.to_string())),
+            _ => return Ok(()),
+        };
+        ends.send(end)?;
+        Ok(())
+    }
+}
+
+/// Starts only when it may; stops when it is told to.
+struct Below(Arc<AtomicBool>);
+
+impl Actor for Below {
+    type Msg = Pulse;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Pulse>, (): ()) -> Result<(), ActorProcessingErr> {
+        if self.0.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("it may not start".into())
+        }
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Pulse>,
+        message: Pulse,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Pulse::Order(Order::Drain) => myself.stop(None),
+            Pulse::Order(Order::Panic) => panic!("{PANIC}"),
+            Pulse::Work => {}
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_child_is_restarted_parked_tried_again_and_stopped() {
+    let may_start = Arc::new(AtomicBool::new(true));
+    let spec = |name: &str, stage| {
+        let may_start = may_start.clone();
+        Spec::new(name, stage, move || (Below(may_start.clone()), ()), |_| {})
+    };
+    let specs = vec![spec("one", Stage::Readers), spec("two", Stage::Sinks)];
+    let mut supervisor = Supervisor::new(
+        specs,
+        Policy {
+            intensity: 2,
+            ..Policy::DEFAULT
+        },
+    );
+    let (sender, mut ends) = mpsc::unbounded_channel();
+    let (above, _) = Actor::spawn(None, Above, sender).await.unwrap();
+    for index in supervisor.indices() {
+        assert_eq!(
+            supervisor.start(index, above.get_cell()).await,
+            Outcome::Runs
+        );
+    }
+    assert!(supervisor.panic("one") && !supervisor.panic("three"));
+    let (id, error) = ends.recv().await.unwrap();
+    let (index, outcome) = supervisor.ended(id, error).unwrap();
+    assert_eq!((index, supervisor.last_error(0)), (0, PANIC));
+    assert!(matches!(outcome, Outcome::Again(delay) if delay <= Duration::from_millis(50)));
+    assert!(supervisor.ended(id, None).is_none(), "each end counts once");
+    assert!(!supervisor.panic("one"), "it does not run");
+    may_start.store(false, Ordering::Relaxed);
+    assert!(matches!(
+        supervisor.start(0, above.get_cell()).await,
+        Outcome::Again(_)
+    ));
+    assert!(matches!(
+        supervisor.start(0, above.get_cell()).await,
+        Outcome::Parked(_)
+    ));
+    let status = supervisor.status();
+    assert_eq!(
+        (status[0].state, status[1].state),
+        (ActorState::Parked, ActorState::Running)
+    );
+    may_start.store(true, Ordering::Relaxed);
+    assert_eq!(supervisor.start(0, above.get_cell()).await, Outcome::Runs);
+    assert_eq!(supervisor.status()[0].restarts, 1);
+
+    // Stopped stage by stage; one that hangs is ended.
+    assert_eq!(supervisor.stop_next(), Some(Stage::Readers));
+    let (id, error) = ends.recv().await.unwrap();
+    assert_eq!(supervisor.ended(id, error), Some((0, Outcome::Stopped)));
+    assert_eq!(supervisor.stop_next(), Some(Stage::Sinks));
+    assert_eq!(supervisor.kill_stage(Stage::Sinks), ["two"]);
+    assert_eq!(supervisor.stop_next(), None);
+    assert_eq!(
+        supervisor.start(0, above.get_cell()).await,
+        Outcome::Stopped
+    );
+    above.stop_and_wait(None, None).await.unwrap();
+}
