@@ -115,3 +115,6 @@ const _: () = {
     assert!(size_of::<Control>() == 8);
     assert!(size_of::<Counters>() == 48);
 };
+
+/// Scratch slots per CPU: for a task, and for three that preempt each other in the middle of a run.
+pub const SCRATCH_SLOTS: u32 = 4;

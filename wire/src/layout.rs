@@ -28,6 +28,13 @@ macro_rules! layout {
                 Self { $($name: offset_of($structure, $path).unwrap_or(ABSENT),)* }
             }
 
+            /// The offsets, in the order of [`Self::FIELDS`]: the layout's bytes in memory.
+            #[must_use]
+            #[cfg(feature = "std")]
+            pub fn words(&self) -> Vec<u32> {
+                vec![$(self.$name,)*]
+            }
+
             /// The fields that are not known, by name.
             pub fn absent(&self) -> impl Iterator<Item = &'static str> + use<> {
                 [$((stringify!($name), self.$name),)*]
@@ -85,8 +92,7 @@ layout! {
     path_dentry: "path"."dentry";
     dentry_parent: "dentry"."d_parent";
     dentry_inode: "dentry"."d_inode";
-    dentry_name: "dentry"."d_name.name";
-    dentry_length: "dentry"."d_name.len";
+    dentry_name: "dentry"."d_name";
     dentry_super: "dentry"."d_sb";
     super_dev: "super_block"."s_dev";
     super_magic: "super_block"."s_magic";

@@ -93,7 +93,7 @@ pub struct Header {
     pub flags: u32,
     /// Epoch of the policy tables that judged this record.
     pub epoch: u32,
-    /// Index into the hook's terms of the rule that decided in the kernel, or [`NO_RULE`].
+    /// Index over all policies of the rule that decided in the kernel, or [`NO_RULE`].
     pub rule: u16,
     /// CPU that wrote the record.
     pub cpu: u16,

@@ -1,0 +1,335 @@
+//! The only owner of programs, maps and links.
+//!
+//! Opening loads the object and makes the maps. A hook is attached when something asks for it, in
+//! the best tier that works, found by trying: a tier counts only if a trial attachment of it was
+//! seen to fire, since attaching an LSM program succeeds on kernels where it then never runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::{Ebpf, EbpfLoader};
+use holdfast_actors::kernel::{Attempt, HookReport, Kernel, KernelError, Ring};
+use holdfast_policy::snapshot::Tables;
+use holdfast_wire::control::{Counters, SCRATCH_SLOTS, Tier};
+use holdfast_wire::{Domain, Kind};
+
+use crate::preflight::{self, Facts};
+
+mod attach;
+mod fmod_ret;
+mod plan;
+mod pod;
+mod reason;
+mod rings;
+mod sys;
+mod tables;
+
+use attach::{Link, Programs};
+use pod::Plain;
+use reason::chain;
+use tables::PolicyMaps;
+
+/// The kernel programs, built by `tools/build-ebpf`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HOLDFAST_EBPF_OBJECT"));
+
+/// What the loader is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// BTF to use instead of the kernel's own (`kernel.btf`).
+    pub btf: Option<PathBuf>,
+    /// The best tier to try; `None` for the best there is.
+    pub ceiling: Option<Tier>,
+    /// Bytes of each domain's ring, a power of two and a multiple of the page size.
+    pub ring_bytes: [u32; 3],
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { btf: None, ceiling: None, ring_bytes: [4 << 20, 8 << 20, 2 << 20] }
+    }
+}
+
+/// Why the sensor cannot start here.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The maps could not be made: no permission, no ring buffers, no memory.
+    #[error("cannot create the BPF maps: {0}")]
+    Maps(String),
+    /// The object does not have what the agent expects: built from another tree.
+    #[error("the embedded kernel programs do not fit this agent: {0}")]
+    Object(String),
+}
+
+/// The loaded object. Dropping it detaches everything.
+pub struct Loader {
+    facts: Facts,
+    ceiling: Option<Tier>,
+    state: Mutex<State>,
+}
+
+struct State {
+    programs: Programs,
+    policy: PolicyMaps,
+    counters: PerCpuArray<MapData, Plain<Counters>>,
+    never_kill: HashMap<MapData, u32, u32>,
+    sensor: u32,
+    hooks: BTreeMap<Kind, Attached>,
+    /// Whether a tier works, once tried.
+    trials: BTreeMap<Tier, Result<(), String>>,
+}
+
+/// How a hook stands.
+#[derive(Default)]
+struct Attached {
+    way: Option<&'static plan::Way>,
+    links: Vec<Link>,
+    tried: Vec<Attempt>,
+}
+
+/// The readers' ends of the rings.
+pub type Rings = Vec<(Domain, Box<dyn Ring>)>;
+
+impl Loader {
+    /// Loads the object and makes its maps; attaches nothing.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn open(options: &Options) -> Result<(Arc<Self>, Rings), LoadError> {
+        sys::lift_memlock_limit();
+        let types = preflight::read(options.btf.as_deref());
+        let btf = (!types.bytes.is_empty())
+            .then(|| aya::Btf::parse(&types.bytes, aya::Endianness::default()).ok())
+            .flatten();
+        let cpus = aya::util::nr_cpus().map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
+        let layout = types.layout.words();
+        let mut ebpf = EbpfLoader::new()
+            .btf(btf.as_ref())
+            .override_global("LAYOUT", layout.as_slice(), true)
+            .override_global("RING_BYTES", options.ring_bytes.as_slice(), true)
+            .map_max_entries("SCRATCH", SCRATCH_SLOTS * cpus as u32)
+            .map_max_entries("PROCESS_RING", options.ring_bytes[0])
+            .map_max_entries("FILE_RING", options.ring_bytes[1])
+            .map_max_entries("NETWORK_RING", options.ring_bytes[2])
+            .load(OBJECT)
+            .map_err(|error| LoadError::Maps(chain(&error)))?;
+
+        let modify_return = fmod_ret::FmodRet::new(&ebpf);
+        let rings = take_rings(&mut ebpf).map_err(LoadError::Object)?;
+        let object = |error: aya::maps::MapError| LoadError::Object(chain(&error));
+        let missing = |name: &str| LoadError::Object(format!("no map {name}"));
+        let counters = ebpf.take_map("COUNTERS").ok_or_else(|| missing("COUNTERS"))?;
+        let never_kill = ebpf.take_map("NEVER_KILL").ok_or_else(|| missing("NEVER_KILL"))?;
+        let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
+        let sensor = std::process::id();
+        policy.set_sensor(sensor).map_err(LoadError::Maps)?;
+        let loader = Self {
+            facts: types.facts,
+            ceiling: options.ceiling,
+            state: Mutex::new(State {
+                programs: Programs::new(ebpf, modify_return, btf, types.layout),
+                policy,
+                counters: counters.try_into().map_err(object)?,
+                never_kill: never_kill.try_into().map_err(object)?,
+                sensor,
+                hooks: BTreeMap::new(),
+                trials: BTreeMap::new(),
+            }),
+        };
+        Ok((Arc::new(loader), rings))
+    }
+
+    /// What the kernel is and has.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic while it was held leaves links and maps as they are, which is what is wanted.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take_rings(ebpf: &mut Ebpf) -> Result<Rings, String> {
+    let names = [
+        (Domain::Process, "PROCESS_RING"),
+        (Domain::File, "FILE_RING"),
+        (Domain::Network, "NETWORK_RING"),
+    ];
+    let mut rings: Rings = Vec::new();
+    for (domain, name) in names {
+        let map = ebpf.take_map(name).ok_or_else(|| format!("no map {name}"))?;
+        let ring = RingBuf::try_from(map).map_err(|error| chain(&error))?;
+        rings.push((domain, Box::new(rings::KernelRing(ring))));
+    }
+    Ok(rings)
+}
+
+impl State {
+    /// Attaches `kind` in the best way that works, and remembers what was tried.
+    fn attach(&mut self, kind: Kind, ceiling: Option<Tier>) -> Result<Tier, String> {
+        if let Some(way) = self.hooks.get(&kind).and_then(|attached| attached.way) {
+            return Ok(way.tier);
+        }
+        let mut attached = Attached::default();
+        for way in plan::ways(kind) {
+            // A hook whose only tier is below the ceiling is not held back by it.
+            if ceiling.is_some_and(|ceiling| way.tier < ceiling) {
+                continue;
+            }
+            match self.try_way(way) {
+                Ok(links) => {
+                    attached.way = Some(way);
+                    attached.links = links;
+                    break;
+                }
+                Err(error) => attached.tried.push(Attempt { tier: way.tier.name(), error }),
+            }
+        }
+        let result = match attached.way {
+            Some(way) => Ok(way.tier),
+            None => Err(attached.tried.last().map(|last| last.error.clone()).unwrap_or_default()),
+        };
+        self.hooks.insert(kind, attached);
+        result
+    }
+
+    fn try_way(&mut self, way: &'static plan::Way) -> Result<Vec<Link>, String> {
+        self.programs.check(way)?;
+        self.trial(way.tier)?;
+        self.programs.attach(way)
+    }
+
+    /// Whether programs of `tier` fire: attaches the open hook in it, opens a file, and looks whether
+    /// that was counted.
+    fn trial(&mut self, tier: Tier) -> Result<(), String> {
+        // Raw tracepoints either attach and fire, or do not attach.
+        if tier == Tier::Tracepoint {
+            return Ok(());
+        }
+        if let Some(known) = self.trials.get(&tier) {
+            return known.clone();
+        }
+        let result = self.run_trial(tier);
+        self.trials.insert(tier, result.clone());
+        result
+    }
+
+    fn run_trial(&mut self, tier: Tier) -> Result<(), String> {
+        let way = plan::ways(Kind::FileOpen)
+            .iter()
+            .find(|way| way.tier == tier)
+            .ok_or("there is no such tier")?;
+        let before = self.counters(Kind::FileOpen)?;
+        let links = self.programs.attach(way)?;
+        self.policy.set_sensor(0)?;
+        let opened = std::fs::File::open("/proc/self/status").map(drop);
+        let after = self.counters(Kind::FileOpen);
+        self.policy.set_sensor(self.sensor)?;
+        drop(links);
+        opened.map_err(|error| format!("cannot open /proc/self/status: {error}"))?;
+        if after?.seen > before.seen {
+            return Ok(());
+        }
+        Err(match tier {
+            Tier::Lsm => "attaches but never runs: `bpf` is not among the active LSMs; boot with \
+                          it in lsm="
+                .to_owned(),
+            _ => "attaches but never runs".to_owned(),
+        })
+    }
+
+    fn counters(&self, kind: Kind) -> Result<Counters, String> {
+        let index = kind.index() as u32;
+        let values = self.counters.get(&index, 0).map_err(|error| chain(&error))?;
+        let mut sum = Counters::default();
+        for Plain(cpu) in values.iter() {
+            sum.seen += cpu.seen;
+            sum.filtered += cpu.filtered;
+            sum.submitted += cpu.submitted;
+            sum.ring_full += cpu.ring_full;
+            sum.truncated += cpu.truncated;
+            sum.missed += cpu.missed;
+        }
+        Ok(sum)
+    }
+}
+
+fn kernel_error(attempted: impl Into<String>) -> impl FnOnce(String) -> KernelError {
+    let attempted = attempted.into();
+    move |reason| KernelError { attempted, reason }
+}
+
+impl Kernel for Loader {
+    fn attach(&self, kind: Kind) -> Result<Tier, KernelError> {
+        let mut state = self.state();
+        state.attach(kind, self.ceiling).map_err(kernel_error(format!("attach {}", kind.action())))
+    }
+
+    fn detach(&self, kind: Kind) {
+        if let Some(attached) = self.state().hooks.get_mut(&kind) {
+            *attached = Attached::default();
+        }
+    }
+
+    fn report(&self, kind: Kind) -> HookReport {
+        let state = self.state();
+        let empty = Attached::default();
+        let attached = state.hooks.get(&kind).unwrap_or(&empty);
+        let reason = match (attached.way, attached.tried.last()) {
+            (Some(way), Some(last)) if way.blind_to.is_empty() => {
+                format!("not {}: {}", last.tier, last.error)
+            }
+            (Some(way), Some(last)) => {
+                format!("not {}: {}; does not see {}", last.tier, last.error, way.blind_to)
+            }
+            (Some(way), None) if !way.blind_to.is_empty() => {
+                format!("does not see {}", way.blind_to)
+            }
+            (Some(_), None) => String::new(),
+            (None, Some(last)) => format!("{}: {}", last.tier, last.error),
+            (None, None) => "nothing asks for its events".to_owned(),
+        };
+        HookReport {
+            action: kind.action(),
+            tier: attached.way.map(|way| way.tier.name()),
+            reason,
+            tried: attached.tried.clone(),
+        }
+    }
+
+    fn counters(&self, kind: Kind) -> Result<(Counters, u64), KernelError> {
+        let state = self.state();
+        let counters = state.counters(kind).map_err(kernel_error("read the kernel's counters"))?;
+        let links = state.hooks.get(&kind).map(|attached| attached.links.as_slice());
+        Ok((counters, state.programs.recursion_misses(links.unwrap_or_default())))
+    }
+
+    fn install(&self, tables: &Tables) -> Result<(), KernelError> {
+        self.state().policy.install(tables).map_err(kernel_error("write the policy tables"))
+    }
+
+    fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError> {
+        let mut state = self.state();
+        let error = |error: aya::maps::MapError| {
+            kernel_error("write the never-kill list")(chain(&error))
+        };
+        let old: Vec<u32> = state.never_kill.keys().filter_map(Result::ok).collect();
+        for tgid in tgids {
+            state.never_kill.insert(tgid, 1, 0).map_err(error)?;
+        }
+        for tgid in old.iter().filter(|tgid| !tgids.contains(tgid)) {
+            state.never_kill.remove(tgid).map_err(error)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader").field("kernel", &self.facts.kernel).finish_non_exhaustive()
+    }
+}
+

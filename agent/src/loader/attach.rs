@@ -1,0 +1,159 @@
+//! Loading and attaching one program at one place.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use aya::programs::{FEntry, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint};
+use aya::{Btf, Ebpf};
+use holdfast_wire::layout::{ABSENT, Layout};
+
+use super::fmod_ret::{self, FmodRet};
+use super::plan::{Part, Place, Way};
+use super::{reason, sys};
+
+const NO_BTF: &str = "needs the kernel's BTF, which is not there";
+
+/// What keeps a program attached; dropping it detaches.
+pub struct Link {
+    program: &'static str,
+    _attached: Box<dyn Any + Send>,
+}
+
+/// All programs of the object. One is loaded when it is first attached, and stays loaded.
+pub struct Programs {
+    ebpf: Ebpf,
+    modify_return: Result<FmodRet, String>,
+    loaded_modify_return: BTreeMap<&'static str, fmod_ret::Program>,
+    btf: Option<Btf>,
+    layout: Layout,
+}
+
+impl Programs {
+    /// Programs whose maps are made.
+    pub fn new(
+        ebpf: Ebpf,
+        modify_return: Result<FmodRet, String>,
+        btf: Option<Btf>,
+        layout: Layout,
+    ) -> Self {
+        Self { ebpf, modify_return, loaded_modify_return: BTreeMap::new(), btf, layout }
+    }
+
+    /// Whether the kernel's struct offsets that `way` needs are known.
+    pub fn check(&self, way: &Way) -> Result<(), String> {
+        let words = self.layout.words();
+        let known = |field: &str| {
+            let mut fields = Layout::FIELDS.iter().zip(&words);
+            fields.any(|((name, ..), offset)| *name == field && *offset != ABSENT)
+        };
+        match way.needs.iter().find(|field| !known(field)) {
+            Some(_) if self.btf.is_none() => Err(NO_BTF.to_owned()),
+            Some(field) => Err(format!("the kernel's BTF has no {field}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Attaches all parts of `way`, or none.
+    pub fn attach(&mut self, way: &'static Way) -> Result<Vec<Link>, String> {
+        way.parts.iter().map(|part| self.attach_part(part)).collect()
+    }
+
+    /// Runs of these links' programs that the kernel skipped.
+    pub fn recursion_misses(&self, links: &[Link]) -> u64 {
+        let misses = |link: &Link| match self.loaded_modify_return.get(link.program) {
+            Some(program) => program.recursion_misses(),
+            None => self
+                .ebpf
+                .program(link.program)
+                .and_then(|program| sys::recursion_misses(program.fd().ok()?).ok())
+                .unwrap_or(0),
+        };
+        links.iter().map(misses).sum()
+    }
+
+    fn attach_part(&mut self, part: &'static Part) -> Result<Link, String> {
+        let attached: Box<dyn Any + Send> = match part.place {
+            Place::FmodRet(function) => Box::new(self.attach_modify_return(part.program, function)?),
+            place => self.attach_with_aya(part.program, place)?,
+        };
+        Ok(Link { program: part.program, _attached: attached })
+    }
+
+    fn attach_modify_return(&mut self, name: &'static str, function: &str) -> Result<OwnedFd, String> {
+        if !self.loaded_modify_return.contains_key(name) {
+            let object = self.modify_return.as_ref().map_err(Clone::clone)?;
+            let btf = self.btf.as_ref().ok_or(NO_BTF)?;
+            self.loaded_modify_return.insert(name, object.load(name, function, btf)?);
+        }
+        self.loaded_modify_return.get(name).map_or_else(
+            || Err(format!("program {name} is not loaded")),
+            fmod_ret::Program::attach,
+        )
+    }
+
+    fn attach_with_aya(&mut self, name: &str, place: Place) -> Result<Box<dyn Any + Send>, String> {
+        let Self { ebpf, btf, .. } = self;
+        let btf = || btf.as_ref().ok_or_else(|| NO_BTF.to_owned());
+        let program =
+            ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))?;
+        let said = |error: ProgramError| reason::of(&error);
+        Ok(match place {
+            Place::Lsm(hook) => {
+                let program: &mut Lsm = typed(program)?;
+                once(program.load(hook, btf()?))?;
+                let id = program.attach().map_err(said)?;
+                Box::new(program.take_link(id).map_err(said)?)
+            }
+            Place::Fentry(function) => {
+                let program: &mut FEntry = typed(program)?;
+                once(program.load(function, btf()?))?;
+                let id = program.attach().map_err(said)?;
+                Box::new(program.take_link(id).map_err(said)?)
+            }
+            Place::Kprobe(function) => {
+                let program: &mut KProbe = typed(program)?;
+                once(program.load())?;
+                let id = program.attach(function, 0).map_err(said)?;
+                Box::new(program.take_link(id).map_err(said)?)
+            }
+            Place::RawTracepoint(tracepoint) => {
+                let program: &mut RawTracePoint = typed(program)?;
+                once(program.load())?;
+                let id = program.attach(tracepoint).map_err(said)?;
+                Box::new(program.take_link(id).map_err(said)?)
+            }
+            Place::Syscalls(names) => {
+                let program: &mut TracePoint = typed(program)?;
+                once(program.load())?;
+                let mut links = Vec::new();
+                for (index, name) in names.iter().enumerate() {
+                    match program.attach("syscalls", name) {
+                        Ok(id) => links.push(program.take_link(id).map_err(said)?),
+                        Err(error) if index == 0 => return Err(said(error)),
+                        // An architecture without this call.
+                        Err(_) => {}
+                    }
+                }
+                Box::new(links)
+            }
+            Place::FmodRet(_) => return Err("modify-return is not aya's".to_owned()),
+        })
+    }
+}
+
+/// A program as its type. Failing means that agent and object come from different trees.
+fn typed<'a, T>(program: &'a mut Program) -> Result<&'a mut T, String>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    program.try_into().map_err(|error| reason::of(&error))
+}
+
+/// A program is loaded once; later attachments use what is loaded.
+fn once(result: Result<(), ProgramError>) -> Result<(), String> {
+    match result {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(reason::of(&error)),
+    }
+}

@@ -1,0 +1,20 @@
+//! Which shared types may be copied to and from maps byte by byte.
+#![allow(unsafe_code)] // `aya::Pod` is a promise about a type's bytes.
+
+use holdfast_policy::table::{HookTable, PortKey};
+use holdfast_wire::control::{Control, Counters};
+
+/// A shared type as a map's key or value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct Plain<T>(pub T);
+
+// SAFETY: each is `repr(C)`, of integers only, without padding (sizes are asserted where they are
+// defined), so every byte of it is written and every pattern of bytes is a value.
+unsafe impl aya::Pod for Plain<Control> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Counters> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<HookTable> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<PortKey> {}

@@ -1,0 +1,100 @@
+//! The `bpf(2)` calls that aya has no name for.
+#![allow(unsafe_code)] // system calls on structs from the kernel's headers
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
+
+/// A verifier log longer than this is cut by the kernel; its end, which says why, is what is kept.
+const LOG_BYTES: usize = 1 << 20;
+/// `BPF_OBJ_NAME_LEN` of `include/uapi/linux/bpf.h`, without the NUL.
+const NAME_BYTES: usize = 15;
+
+fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i64> {
+    // SAFETY: the attributes are a whole `bpf_attr`; what they point to outlives the call, see the
+    // callers.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_long,
+            std::ptr::from_mut(attributes),
+            size_of::<bpf_attr>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn owned(result: i64) -> OwnedFd {
+    // SAFETY: a non-negative result of the two commands below is a new descriptor.
+    unsafe { OwnedFd::from_raw_fd(result as i32) }
+}
+
+/// Loads a program that is attached to a kernel function by BTF id.
+///
+/// # Errors
+/// What the kernel says, and the verifier's log.
+pub fn load_tracing(
+    name: &str,
+    instructions: &[bpf_insn],
+    attach_type: bpf_attach_type,
+    btf_id: u32,
+) -> Result<OwnedFd, (io::Error, String)> {
+    let license = c"Dual MIT/GPL";
+    let mut log = vec![0u8; LOG_BYTES];
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    // SAFETY: the member of the union that this command reads.
+    let load = unsafe { &mut attributes.__bindgen_anon_3 };
+    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+    load.expected_attach_type = attach_type as u32;
+    load.insns = instructions.as_ptr() as u64;
+    load.insn_cnt = instructions.len() as u32;
+    load.license = license.as_ptr() as u64;
+    load.log_level = 1;
+    load.log_buf = log.as_mut_ptr() as u64;
+    load.log_size = log.len() as u32;
+    load.attach_btf_id = btf_id;
+    for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(NAME_BYTES)) {
+        *to = from.cast_signed();
+    }
+    bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned).map_err(|error| {
+        let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+        (error, String::from_utf8_lossy(&log[..end]).into_owned())
+    })
+}
+
+/// Attaches a loaded tracing program; the descriptor is its link, and closing it detaches.
+///
+/// # Errors
+/// What the kernel says.
+pub fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    attributes.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attributes).map(owned)
+}
+
+/// Runs of a program that the kernel skipped since the program was already running on that CPU
+/// (`bpf_prog_info.recursion_misses`, from 5.12; 0 before).
+///
+/// # Errors
+/// What the kernel says.
+pub fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
+    // SAFETY: all zeros is a valid `bpf_prog_info` and `bpf_attr`.
+    let (mut info, mut attributes): (bpf_prog_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
+    attributes.info.bpf_fd = program.as_fd().as_raw_fd() as u32;
+    attributes.info.info = std::ptr::from_mut(&mut info) as u64;
+    attributes.info.info_len = size_of::<bpf_prog_info>() as u32;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    Ok(info.recursion_misses)
+}
+
+/// Lifts the limit on locked memory, which kernels before 5.11 charge maps to. Failing is no error:
+/// later kernels do not ask.
+pub fn lift_memlock_limit() {
+    let limit = rustix::process::Rlimit { current: None, maximum: None };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, limit);
+}
+

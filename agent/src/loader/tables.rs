@@ -1,0 +1,163 @@
+//! Writing the policy tables: the half that is not in force is filled, then the halves are switched.
+
+use std::time::Duration;
+
+use aya::Ebpf;
+use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, HashMap, LpmTrie, MapData};
+use holdfast_policy::snapshot::Tables;
+use holdfast_policy::table::{
+    CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, PortKey, Tag, Vector,
+    executable_vector_index,
+};
+use holdfast_wire::Kind;
+use holdfast_wire::control::Control;
+
+use super::pod::Plain;
+use super::reason::chain;
+
+type PathTrie<V> = LpmTrie<MapData, [u8; KEY_PATH_BYTES + 4], V>;
+type PathTrieKey = Key<[u8; KEY_PATH_BYTES + 4]>;
+type AddressTrieKey = Key<[u8; 20]>;
+
+/// The policy maps.
+pub struct PolicyMaps {
+    control: Array<MapData, Plain<Control>>,
+    hooks: Array<MapData, Plain<HookTable>>,
+    paths: PathTrie<Vector>,
+    classes: PathTrie<u32>,
+    executable_vectors: Array<MapData, Vector>,
+    addresses: LpmTrie<MapData, [u8; 20], Vector>,
+    ports: HashMap<MapData, Plain<PortKey>, Vector>,
+    /// What each half holds, to be removed before it is filled again.
+    entered: [Entered; GENERATIONS],
+    state: Control,
+}
+
+#[derive(Default)]
+struct Entered {
+    paths: Vec<PathTrieKey>,
+    classes: Vec<PathTrieKey>,
+    addresses: Vec<AddressTrieKey>,
+    ports: Vec<PortKey>,
+}
+
+/// A program that read the old half may still be running when the halves are switched, and it may be
+/// preempted; a half is not written again before this time has passed.
+const GRACE: Duration = Duration::from_millis(50);
+
+impl PolicyMaps {
+    /// Takes the maps out of `ebpf`.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
+        macro_rules! take {
+            ($name:literal) => {
+                ebpf.take_map($name)
+                    .ok_or_else(|| format!("the object has no map {}", $name))?
+                    .try_into()
+                    .map_err(|error: aya::maps::MapError| chain(&error))?
+            };
+        }
+        Ok(Self {
+            control: take!("CONTROL"),
+            hooks: take!("HOOKS"),
+            paths: take!("PATHS"),
+            classes: take!("CLASSES_BY_PATH"),
+            executable_vectors: take!("EXECUTABLE_VECTORS"),
+            addresses: take!("ADDRESSES"),
+            ports: take!("PORTS"),
+            entered: Default::default(),
+            state: Control::default(),
+        })
+    }
+
+    /// Tells the programs which process is the sensor; 0 for none.
+    pub fn set_sensor(&mut self, tgid: u32) -> Result<(), String> {
+        self.state.sensor_tgid = tgid;
+        self.publish()
+    }
+
+    fn publish(&mut self) -> Result<(), String> {
+        self.control.set(0, Plain(self.state), 0).map_err(|error| chain(&error))
+    }
+
+    /// Puts `tables` into force.
+    pub fn install(&mut self, tables: &Tables) -> Result<(), String> {
+        let generation = (self.state.generation + 1) % GENERATIONS as u32;
+        std::thread::sleep(GRACE);
+        self.clear(generation)?;
+        self.fill(generation, tables)?;
+        self.state.generation = generation;
+        self.publish()
+    }
+
+    fn clear(&mut self, generation: u32) -> Result<(), String> {
+        let entered = std::mem::take(&mut self.entered[generation as usize]);
+        for key in &entered.paths {
+            self.paths.remove(key).map_err(|error| chain(&error))?;
+        }
+        for key in &entered.classes {
+            self.classes.remove(key).map_err(|error| chain(&error))?;
+        }
+        for key in &entered.addresses {
+            self.addresses.remove(key).map_err(|error| chain(&error))?;
+        }
+        for key in &entered.ports {
+            self.ports.remove(&Plain(*key)).map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, generation: u32, tables: &Tables) -> Result<(), String> {
+        let entered = &mut self.entered[generation as usize];
+        for entry in &tables.paths {
+            let key = entry.key(generation);
+            let key = Key::new(key.bits, joined(key.tag, &key.path));
+            self.paths.insert(&key, entry.vector, 0).map_err(|error| chain(&error))?;
+            entered.paths.push(key);
+        }
+        for entry in &tables.classes {
+            let key = entry.key(generation);
+            let key = Key::new(key.bits, joined(key.tag, &key.path));
+            self.classes.insert(&key, entry.class, 0).map_err(|error| chain(&error))?;
+            entered.classes.push(key);
+        }
+        for entry in &tables.addresses {
+            let key = entry.key(generation);
+            let key = Key::new(key.bits, joined(key.tag, &key.address));
+            self.addresses.insert(&key, entry.vector, 0).map_err(|error| chain(&error))?;
+            entered.addresses.push(key);
+        }
+        for entry in &tables.ports {
+            let key = entry.key(generation);
+            self.ports.insert(Plain(key), entry.vector, 0).map_err(|error| chain(&error))?;
+            entered.ports.push(key);
+        }
+        // A class that is not listed for a kind keeps no term.
+        for kind in Kind::ALL {
+            for class in 0..CLASSES as u32 {
+                let index = executable_vector_index(generation, *kind as u32, class);
+                self.executable_vectors
+                    .set(index, Vector::default(), 0)
+                    .map_err(|error| chain(&error))?;
+            }
+        }
+        for entry in &tables.executable_vectors {
+            self.executable_vectors
+                .set(entry.index(generation), entry.vector, 0)
+                .map_err(|error| chain(&error))?;
+        }
+        for (kind, table) in &tables.hooks {
+            let index = generation * HOOKS as u32 + *kind as u32;
+            self.hooks.set(index, Plain(**table), 0).map_err(|error| chain(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The data of a trie key: the tag, then the value.
+fn joined<const VALUE: usize, const DATA: usize>(tag: Tag, value: &[u8; VALUE]) -> [u8; DATA] {
+    let mut data = [0; DATA];
+    data[..4].copy_from_slice(&[tag.generation, tag.hook, tag.dimension, tag.reserved]);
+    data[4..4 + VALUE].copy_from_slice(value);
+    data
+}

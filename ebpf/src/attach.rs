@@ -1,0 +1,79 @@
+//! One body, several ways to attach it: where its arguments come from, and the programs of a hook.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext};
+
+/// Where a hook's body finds the arguments of the hooked function.
+pub trait Arguments {
+    /// The `n`th argument, from 0, as the 64 bits it was passed in.
+    fn argument(&self, n: usize) -> u64;
+}
+
+/// Trampoline programs get an array of u64 (`struct bpf_tramp_run_ctx`'s arguments).
+#[inline(always)]
+fn from_array(context: &impl EbpfContext, n: usize) -> u64 {
+    // SAFETY: the verifier checks `n` against the prototype of the hooked function.
+    unsafe { context.as_ptr().cast::<u64>().add(n).read() }
+}
+
+impl Arguments for LsmContext {
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        from_array(self, n)
+    }
+}
+
+impl Arguments for FEntryContext {
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        from_array(self, n)
+    }
+}
+
+impl Arguments for ProbeContext {
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        self.arg(n).unwrap_or(0)
+    }
+}
+
+/// The programs of one security hook: `hook!(names of the programs, "LSM hook", "function", body)`.
+///
+/// `fmod_ret` programs stand in an fentry section, since aya knows no other for them; the loader
+/// loads them as what they are. A BPF program that refuses ends the chain of those on the same hook
+/// (`invoke_bpf_mod_ret` of the kernel's trampolines), so a previous verdict need not be looked at.
+#[macro_export]
+macro_rules! hook {
+    ($lsm:ident $fmod_ret:ident $fentry:ident $kprobe:ident, $hook:literal, $function:literal, $body:path) => {
+        $crate::hook!(@refuse $lsm $fmod_ret, $hook, $function, $body);
+        $crate::hook!(@watch $fentry $kprobe, $function, $body);
+    };
+    (@refuse $lsm:ident $fmod_ret:ident, $hook:literal, $function:literal, $body:path) => {
+        #[doc = concat!("`lsm`: `", $hook, "`")]
+        #[::aya_ebpf::macros::lsm(hook = $hook)]
+        pub fn $lsm(context: ::aya_ebpf::programs::LsmContext) -> i32 {
+            $body(&context, ::holdfast_wire::control::Tier::Lsm)
+        }
+
+        #[doc = concat!("`fmod_ret`: `", $function, "`")]
+        #[::aya_ebpf::macros::fentry(function = $function)]
+        pub fn $fmod_ret(context: ::aya_ebpf::programs::FEntryContext) -> i32 {
+            $body(&context, ::holdfast_wire::control::Tier::FmodRet)
+        }
+    };
+    (@watch $fentry:ident $kprobe:ident, $function:literal, $body:path) => {
+        #[doc = concat!("`fentry`: `", $function, "`")]
+        #[::aya_ebpf::macros::fentry(function = $function)]
+        pub fn $fentry(context: ::aya_ebpf::programs::FEntryContext) -> i32 {
+            $body(&context, ::holdfast_wire::control::Tier::Fentry);
+            0
+        }
+
+        #[doc = concat!("`kprobe`: `", $function, "`")]
+        #[::aya_ebpf::macros::kprobe(function = $function)]
+        pub fn $kprobe(context: ::aya_ebpf::programs::ProbeContext) -> u32 {
+            $body(&context, ::holdfast_wire::control::Tier::Kprobe);
+            0
+        }
+    };
+}

@@ -1,0 +1,112 @@
+//! Every map, its size and why. Sizes that a setting or the machine decides are set by the loader.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use holdfast_policy::table::{
+    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
+    KEY_PATH_BYTES, PATH_ENTRIES, PORT_ENTRIES, PortKey, Vector,
+};
+use holdfast_wire::control::{Control, Counters as KindCounters};
+use holdfast_wire::kind::KINDS;
+use holdfast_wire::layout::Layout;
+
+use crate::scratch::Slot;
+
+/// Offsets of the running kernel's struct fields. Written by the loader before verification; the
+/// verifier sees constants, and what an absent field guards is dead code.
+#[unsafe(no_mangle)]
+pub static LAYOUT: Layout = Layout::UNKNOWN;
+
+/// Bytes of the process, file and network ring; the loader sizes the rings and tells here.
+#[unsafe(no_mangle)]
+pub static RING_BYTES: [u32; 3] = [4 << 20, 8 << 20, 2 << 20];
+
+/// Reads one of the two above.
+#[inline(always)]
+pub fn constant(field: *const u32) -> u32 {
+    // SAFETY: a field of a static; volatile since the loader changes it before loading.
+    unsafe { field.read_volatile() }
+}
+
+/// What the agent tells the running programs.
+#[map]
+pub static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// Per-CPU counters by kind.
+#[map]
+pub static COUNTERS: PerCpuArray<KindCounters> = PerCpuArray::with_max_entries(KINDS as u32, 0);
+
+/// Working memory: `scratch::SLOTS` per CPU; the loader multiplies by the number of possible CPUs.
+#[map]
+pub static SCRATCH: Array<Slot> = Array::with_max_entries(crate::scratch::SLOTS, 0);
+
+/// 4 MiB: some 8,000 execs between two looks of the reader.
+#[map]
+pub static PROCESS_RING: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// 8 MiB: some 30,000 opens between two looks of the reader.
+#[map]
+pub static FILE_RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// 2 MiB: some 13,000 connects between two looks of the reader.
+#[map]
+pub static NETWORK_RING: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
+
+/// Per generation and kind, what is asked of it.
+#[map]
+pub static HOOKS: Array<HookTable> =
+    Array::with_max_entries((GENERATIONS * HOOK_SLOTS) as u32, 0);
+
+/// Paths → terms (`table::PathKey` → `Vector`). Entries are allocated as they are entered; the bound
+/// is what a policy set may use in both generations.
+#[map]
+pub static PATHS: LpmTrie<[u8; KEY_PATH_BYTES + 4], Vector> =
+    LpmTrie::with_max_entries((GENERATIONS * PATH_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+
+/// Paths of executables → class (`table::PathKey` → number below `table::CLASSES`).
+#[map]
+pub static CLASSES_BY_PATH: LpmTrie<[u8; KEY_PATH_BYTES + 4], u32> =
+    LpmTrie::with_max_entries((GENERATIONS * CLASS_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+
+/// Terms by generation, hook and class: see `table::executable_vector_index`.
+#[map]
+pub static EXECUTABLE_VECTORS: Array<Vector> =
+    Array::with_max_entries((GENERATIONS * HOOK_SLOTS * CLASSES) as u32, 0);
+
+/// Addresses → terms (`table::AddressKey` → `Vector`).
+#[map]
+pub static ADDRESSES: LpmTrie<[u8; 20], Vector> =
+    LpmTrie::with_max_entries((GENERATIONS * ADDRESS_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+
+/// Ports → terms.
+#[map]
+pub static PORTS: HashMap<PortKey, Vector> = HashMap::with_max_entries((GENERATIONS * PORT_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+
+/// The class of the executable of processes that met a rule about executables. A cache: what is
+/// evicted or stale is worked out again from `mm->exe_file`.
+#[map]
+pub static CLASS_CACHE: LruHashMap<u32, CachedClass> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Processes that are never sent SIGKILL, by tgid: pid 1, the sensor, container engines, what the
+/// user adds.
+#[map]
+pub static NEVER_KILL: HashMap<u32, u32> = HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
+
+/// Tries must not be preallocated (`trie_alloc`), and hashes that are mostly empty need not be.
+const BPF_F_NO_PREALLOC: u32 = 1;
+
+/// Value of [`CLASS_CACHE`]; valid only for this image of this process under this policy.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CachedClass {
+    /// `task->group_leader->start_boottime`.
+    pub start_boottime: u64,
+    /// `task->self_exec_id`.
+    pub exec_id: u32,
+    /// Epoch of the policy tables.
+    pub epoch: u32,
+    /// The class.
+    pub class: u32,
+    /// Zero.
+    pub reserved: u32,
+}

@@ -1,0 +1,268 @@
+//! Life and death of processes, and signals between them.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
+use aya_ebpf::macros::{raw_tracepoint, tracepoint};
+use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
+use holdfast_policy::table::Dimension;
+use holdfast_wire::Kind;
+use holdfast_wire::control::Tier;
+use holdfast_wire::layout::ABSENT;
+use holdfast_wire::record::process::{Exec, Exit, Fork, Signal, TERMINAL_BYTES};
+use holdfast_wire::record::{ARGUMENT_BYTES, flags};
+
+use crate::attach::Arguments;
+use crate::bound::mask;
+use crate::path::Path;
+use crate::run::Run;
+use crate::scratch::Use;
+use crate::task::{embedded, pointer, process_start, read};
+use crate::{hook, offset};
+
+// int security_bprm_check(struct linux_binprm *bprm)
+hook!(@refuse process_exec_lsm process_exec_fmod, "bprm_check_security", "security_bprm_check", check_exec);
+// int security_task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)
+hook!(process_signal_lsm process_signal_fmod process_signal_fentry process_signal_kprobe, "task_kill", "security_task_kill", signal);
+
+#[inline(always)]
+fn raw_argument(context: &RawTracePointContext, n: usize) -> u64 {
+    // SAFETY: the verifier checks `n` against the most arguments that a raw tracepoint has.
+    unsafe { context.as_ptr().cast::<u64>().add(n).read() }
+}
+
+/// Refuses an exec before it happens. What is not refused is recorded, and judged again with all its
+/// facts, at `sched_process_exec`. For a script it runs for the script and for its interpreter.
+#[inline(always)]
+fn check_exec(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let Some(run) = Run::begin(Kind::ProcessExec, tier) else { return 0 };
+    if run.candidates.none() {
+        run.abandon();
+        return 0;
+    }
+    let bprm = arguments.argument(0);
+    exec(run, bprm, true)
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: the new
+/// program is in place and has not run yet.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn process_exec(context: RawTracePointContext) -> i32 {
+    if let Some(run) = Run::begin(Kind::ProcessExec, Tier::Tracepoint) {
+        exec(run, raw_argument(&context, 2), false);
+    }
+    0
+}
+
+#[inline(always)]
+fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
+    let file = pointer(bprm, offset!(bprm_file));
+    let path = Path::of_file(run.claimed.path(Use::Path), file);
+    run.narrow_by_path(Dimension::Path, &path);
+    // What rules call `process.executable` is the new program here.
+    let decided = run.decide_as_narrowed();
+    if only_if_refused {
+        if !decided.prevents() {
+            run.abandon();
+            return 0;
+        }
+    } else if !run.is_wanted(decided) {
+        run.filter();
+        return 0;
+    }
+    run.finish(decided, |record, run| {
+        let fixed = record.fixed::<Exec>();
+        let executable_length = record.path(&path);
+
+        let filename = pointer(bprm, offset!(bprm_filename));
+        // SAFETY: the record has room for a string of this size behind any offset.
+        let read_bytes = unsafe {
+            bpf_probe_read_kernel_str(record.tail().cast(), FILENAME_BYTES, filename as *const _)
+        };
+        // Without its NUL.
+        let filename_length =
+            if read_bytes > 0 { mask::<FILENAME_MASK>(read_bytes as u64 - 1) } else { 0 };
+        record.advance(filename_length);
+
+        let mut working_directory_length = 0;
+        let mut arguments_length = 0;
+        if !only_if_refused {
+            let pwd = embedded(pointer(run.task, offset!(task_fs)), offset!(fs_pwd));
+            let directory = Path::of(run.claimed.path(Use::WorkingDirectory), pwd);
+            working_directory_length = record.path(&directory);
+
+            let mm = pointer(run.task, offset!(task_mm));
+            let start = pointer(mm, offset!(mm_arg_start));
+            let end = pointer(mm, offset!(mm_arg_end));
+            let mut length = end.saturating_sub(start);
+            if length > ARGUMENT_BYTES as u64 - 1 {
+                length = ARGUMENT_BYTES as u64 - 1;
+                record.set_flags(flags::ARGUMENTS_TRUNCATED);
+            }
+            let length = mask::<ARGUMENT_MASK>(length);
+            // SAFETY: the record has room for a string of this size behind any offset.
+            let failed = unsafe {
+                bpf_probe_read_user(record.tail().cast(), length as u32, start as *const _)
+            };
+            if failed == 0 {
+                arguments_length = length;
+                record.advance(length);
+            } else {
+                record.set_flags(flags::PART_UNREADABLE);
+            }
+        }
+
+        let inode = pointer(file, offset!(file_inode));
+        let superblock = pointer(inode, offset!(inode_super));
+        let tty = pointer(pointer(run.task, offset!(task_signal)), offset!(signal_tty));
+        let mode: u16 = read(inode, offset!(inode_mode));
+        // SAFETY: the fixed part of this record's buffer.
+        unsafe {
+            fixed.write(Exec {
+                inode: read(inode, offset!(inode_number)),
+                device: read(superblock, offset!(super_dev)),
+                links: read(inode, offset!(inode_links)),
+                mode: u32::from(mode),
+                executable_length,
+                filename_length: filename_length as u16,
+                working_directory_length,
+                arguments_length: arguments_length as u16,
+                terminal: read::<[u8; TERMINAL_BYTES]>(tty, offset!(tty_name)),
+                reserved: [0; 4],
+            });
+        }
+    })
+}
+
+/// Bytes of `bprm->filename` carried, NUL included. It is `process.executable` in another spelling,
+/// except for scripts; half of `PATH_MAX` lets all strings of an exec fit a record.
+const FILENAME_BYTES: u32 = 2048;
+const FILENAME_MASK: i32 = FILENAME_BYTES as i32 - 1;
+const ARGUMENT_MASK: i32 = ARGUMENT_BYTES as i32 - 1;
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, for processes only.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork(context: RawTracePointContext) -> i32 {
+    let child = raw_argument(&context, 1);
+    let tgid: u32 = read(child, offset!(task_tgid));
+    if tgid != read::<u32>(child, offset!(task_pid)) {
+        return 0;
+    }
+    let Some(mut run) = Run::begin(Kind::ProcessFork, Tier::Tracepoint) else { return 0 };
+    let decided = run.decide();
+    if !run.is_wanted(decided) {
+        run.filter();
+        return 0;
+    }
+    run.finish(decided, |record, _| {
+        let fixed = record.fixed::<Fork>();
+        // SAFETY: the fixed part of this record's buffer.
+        unsafe {
+            fixed.write(Fork {
+                child_start_boottime: read(child, offset!(task_start_boottime)),
+                child_exec_id: read(child, offset!(task_self_exec_id)),
+                child_tgid: tgid,
+            });
+        }
+    });
+    0
+}
+
+/// `sched_process_exit(struct task_struct *p)`, for the last thread of a process. Without offsets the
+/// thread group leader stands for it.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit(_context: RawTracePointContext) -> i32 {
+    let task = crate::task::current();
+    let signal = pointer(task, offset!(task_signal));
+    let is_last = if offset!(signal_live) == ABSENT {
+        let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
+        pid_tgid as u32 == (pid_tgid >> 32) as u32
+    } else {
+        // `do_exit` has counted this thread off before the tracepoint.
+        read::<u32>(signal, offset!(signal_live)) == 0
+    };
+    if !is_last {
+        return 0;
+    }
+    let Some(mut run) = Run::begin(Kind::ProcessExit, Tier::Tracepoint) else { return 0 };
+    let decided = run.decide();
+    if !run.is_wanted(decided) {
+        run.filter();
+        return 0;
+    }
+    run.finish(decided, |record, run| {
+        // What wait(2) reports: the group's code if one was set, else the leader's.
+        let leader = pointer(run.task, offset!(task_group_leader));
+        let group: i32 = read(signal, offset!(signal_group_exit_code));
+        let status = if offset!(task_exit_code) == ABSENT {
+            -1
+        } else if group != 0 {
+            group
+        } else {
+            read(leader, offset!(task_exit_code))
+        };
+        // SAFETY: the fixed part of this record's buffer.
+        unsafe { record.fixed::<Exit>().write(Exit { status, reserved: 0 }) };
+    });
+    0
+}
+
+#[inline(always)]
+fn signal(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let number = arguments.argument(2) as u32;
+    // Signal 0 only asks whether the process is there.
+    if number == 0 {
+        return 0;
+    }
+    let Some(run) = Run::begin(Kind::ProcessSignal, tier) else { return 0 };
+    let target = arguments.argument(0);
+    let fixed = Signal {
+        target_start_boottime: process_start(target),
+        target_tgid: read(target, offset!(task_tgid)),
+        signal: number,
+    };
+    judge_signal(run, fixed, 0)
+}
+
+#[inline(always)]
+fn judge_signal(mut run: Run, signal: Signal, record_flags: u32) -> i32 {
+    let decided = run.decide();
+    if !run.is_wanted(decided) {
+        run.filter();
+        return 0;
+    }
+    run.finish(decided, |record, _| {
+        record.set_flags(record_flags);
+        // SAFETY: the fixed part of this record's buffer.
+        unsafe { record.fixed::<Signal>().write(signal) };
+    })
+}
+
+/// The tracepoint tier: the target is the caller's argument, in the caller's pid namespace.
+#[inline(always)]
+fn signal_argument(context: &TracePointContext, target: usize, number: usize) -> u32 {
+    let number = crate::file::syscall_field(context, number) as u32;
+    if number == 0 {
+        return 0;
+    }
+    if let Some(run) = Run::begin(Kind::ProcessSignal, Tier::Tracepoint) {
+        let fixed = Signal {
+            target_start_boottime: 0,
+            target_tgid: crate::file::syscall_field(context, target) as i32,
+            signal: number,
+        };
+        judge_signal(run, fixed, flags::PATH_IS_ARGUMENT);
+    }
+    0
+}
+
+/// `sys_enter_kill(pid, sig)` and `sys_enter_tkill(pid, sig)`
+#[tracepoint]
+pub fn process_kill_enter(context: TracePointContext) -> u32 {
+    signal_argument(&context, 0, 1)
+}
+
+/// `sys_enter_tgkill(tgid, pid, sig)`
+#[tracepoint]
+pub fn process_tgkill_enter(context: TracePointContext) -> u32 {
+    signal_argument(&context, 0, 2)
+}

@@ -1,0 +1,187 @@
+//! One run of a program: from "is this the sensor itself" to the verdict that is returned.
+
+use aya_ebpf::helpers::generated::bpf_send_signal;
+use holdfast_policy::decision::Candidates;
+use holdfast_policy::table::{Dimension, HOOKS as HOOK_SLOTS, HookTable, hook_flags};
+use holdfast_wire::Kind;
+use holdfast_wire::control::{Tier, Verdict};
+use holdfast_wire::record::{NO_RULE, flags};
+
+use crate::counter::{Count, count};
+use crate::decide;
+use crate::emit::Emitter;
+use crate::maps::{CONTROL, HOOKS, NEVER_KILL};
+use crate::path::Path;
+use crate::scratch::{self, Claimed, Decided};
+use crate::task;
+
+const EPERM: i32 = 1;
+const SIGKILL: u32 = 9;
+
+/// A run that goes on: not the sensor's own, and with memory to work in.
+pub struct Run {
+    /// What is happening.
+    pub kind: Kind,
+    /// How the program is attached.
+    pub tier: Tier,
+    /// The half of the tables that is in force.
+    pub generation: u32,
+    /// What is asked of this hook.
+    pub hook: &'static HookTable,
+    /// This run's memory.
+    pub claimed: Claimed,
+    /// The current task.
+    pub task: u64,
+    /// The terms that may still match.
+    pub candidates: Candidates,
+    /// Flags of the record.
+    pub flags: u32,
+}
+
+impl Run {
+    /// Begins a run; `None` when there is nothing to do. Counts nothing but a missed run.
+    #[inline(always)]
+    pub fn begin(kind: Kind, tier: Tier) -> Option<Self> {
+        let control = CONTROL.get(0)?;
+        if control.sensor_tgid == task::current_tgid() {
+            return None;
+        }
+        let generation = control.generation & 1;
+        let hook = HOOKS.get(generation * HOOK_SLOTS as u32 + kind as u32)?;
+        let Some(claimed) = scratch::claim() else {
+            count(kind, Count::Missed);
+            return None;
+        };
+        Some(Self {
+            kind,
+            tier,
+            generation,
+            hook,
+            claimed,
+            task: task::current(),
+            candidates: Candidates::all(hook),
+            flags: 0,
+        })
+    }
+
+    /// Whether any term that may still match has a condition on `dimension`.
+    #[inline(always)]
+    pub fn asks(&self, dimension: Dimension) -> bool {
+        self.hook.dimensions >> dimension as u32 & 1 == 1
+    }
+
+    /// Whether the record is wanted whatever the rules say.
+    #[inline(always)]
+    pub fn is_reported(&self) -> bool {
+        self.hook.flags & hook_flags::REPORT != 0
+    }
+
+    /// Narrows the candidates by a path.
+    #[inline(always)]
+    pub fn narrow_by_path(&mut self, dimension: Dimension, path: &Path) {
+        if self.asks(dimension) {
+            decide::by_path(self, dimension, path);
+        }
+    }
+
+    /// Narrows the candidates by the executable of the current process, and decides. The last step,
+    /// since the executable costs most.
+    #[inline(always)]
+    pub fn decide(&mut self) -> Decided {
+        if self.asks(Dimension::Executable) && !self.candidates.none() {
+            decide::by_executable(self);
+        }
+        self.decide_as_narrowed()
+    }
+
+    /// Decides by what the candidates were narrowed by so far.
+    ///
+    /// The decision goes through the slot's memory: as a value in registers it would be a path of
+    /// its own through the rest of the program for each verdict and word of the terms, some twenty
+    /// times the verifier's work.
+    #[inline(always)]
+    pub fn decide_as_narrowed(&self) -> Decided {
+        let mut decided = Decided { verdict: 0, rule: NO_RULE, undecided: 0 };
+        if !self.candidates.none() {
+            let decision = holdfast_policy::decision::decide(self.hook, &self.candidates);
+            decided.verdict = decision.verdict as u32;
+            decided.rule = decision.rule;
+            decided.undecided = u16::from(decision.undecided);
+        }
+        // SAFETY: a field of this run's slot.
+        unsafe {
+            let place = &raw mut (*self.claimed.slot).decision;
+            place.write_volatile(decided);
+            place.read_volatile()
+        }
+    }
+
+    /// Whether user space is to see it.
+    #[inline(always)]
+    pub fn is_wanted(&self, decided: Decided) -> bool {
+        self.is_reported() || decided.undecided != 0 || decided.verdict > Verdict::Allow as u32
+    }
+
+    /// Ends a run that is not wanted: counted as filtered.
+    #[inline(always)]
+    pub fn filter(self) {
+        count(self.kind, Count::Seen);
+        count(self.kind, Count::Filtered);
+        scratch::release(self.claimed);
+    }
+
+    /// Ends a run that has nothing to say and was not looked at: the same operation is counted by
+    /// another program.
+    #[inline(always)]
+    pub fn abandon(self) {
+        scratch::release(self.claimed);
+    }
+
+    /// Acts on the verdict and begins the record; `fill` appends what the kind has. Returns what an
+    /// attachment that can refuse returns to the kernel.
+    #[inline(always)]
+    pub fn finish(mut self, decided: Decided, fill: impl FnOnce(&mut Emitter, &Self)) -> i32 {
+        count(self.kind, Count::Seen);
+        let mut result = 0;
+        let mut signal = false;
+        if decided.prevents() {
+            if self.tier.refuses() {
+                result = -EPERM;
+                self.flags |= flags::REFUSED;
+            }
+            if !self.tier.refuses() || decided.verdict > Verdict::Deny as u32 {
+                // SAFETY: a lookup by value.
+                if unsafe { NEVER_KILL.get(task::current_tgid()) }.is_some() {
+                    self.flags |= flags::SPARED;
+                } else {
+                    self.flags |= flags::SIGNALLED;
+                    signal = true;
+                }
+            }
+        }
+        if decided.undecided != 0 {
+            self.flags |= flags::UNDECIDED;
+        }
+        if self.is_reported() {
+            self.flags |= flags::REPORTED;
+        }
+        let mut emitter = Emitter::begin(&self, decided);
+        fill(&mut emitter, &self);
+        emitter.submit(&self, decided);
+        scratch::release(self.claimed);
+        if signal {
+            // SAFETY: no preconditions. On failure the record says what was attempted; the agent's
+            // killer takes over when the process is still there.
+            unsafe { bpf_send_signal(SIGKILL) };
+        }
+        result
+    }
+}
+
+impl Decided {
+    /// See `Verdict::prevents`: verdicts are numbered from the weakest to the strongest.
+    #[inline(always)]
+    pub fn prevents(self) -> bool {
+        self.verdict >= Verdict::Deny as u32
+    }
+}
