@@ -12,6 +12,7 @@ use crate::failure::Failure;
 
 mod log;
 mod pretty;
+mod reader;
 
 pub(super) fn events(arguments: &Events) -> Result<(), Failure> {
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose();
@@ -27,13 +28,17 @@ pub(super) fn events(arguments: &Events) -> Result<(), Failure> {
     let Some(since) = &arguments.since else {
         return block_on(async { follow(client.follow("/v1/events").await?, &mut printer).await });
     };
+    if !log::exists(&config.log.dir) {
+        let log = format!("there is no event log in {}", config.log.dir.display());
+        return Err(if client.is_running() {
+            Failure::No(format!("{log}: name the sensor's with --set log.dir=DIR"))
+        } else {
+            Failure::NotRunning(format!(
+                "{log}, and the sensor is not running: start it with `holdfast run`"
+            ))
+        });
+    }
     if !arguments.follow {
-        if !log::exists(&config.log.dir) && !client.is_running() {
-            return Err(Failure::NotRunning(format!(
-                "the sensor is not running, and there is no event log in {}: start it with `holdfast run`",
-                config.log.dir.display()
-            )));
-        }
         return recorded(&config.log.dir, since, None, &mut printer);
     }
     block_on(async {
@@ -73,7 +78,13 @@ fn recorded(
 }
 
 async fn follow(mut stream: Stream, printer: &mut Printer) -> Result<(), Failure> {
-    while let Some(line) = stream.line().await? {
+    let mut gone = std::pin::pin!(reader::gone());
+    loop {
+        let line = tokio::select! {
+            line = stream.line() => line?,
+            () = &mut gone => return Err(Failure::OutputClosed),
+        };
+        let Some(line) = line else { return Ok(()) };
         let line = String::from_utf8_lossy(&line);
         let Ok(event) = serde_json::from_str::<Value>(&line) else {
             continue;
@@ -84,7 +95,6 @@ async fn follow(mut stream: Stream, printer: &mut Printer) -> Result<(), Failure
             printer.print(&line, &event)?;
         }
     }
-    Ok(())
 }
 
 fn id(event: &Value) -> &str {

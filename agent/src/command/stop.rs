@@ -7,7 +7,7 @@ use crate::cli::Settings;
 use crate::failure::Failure;
 
 /// Longer than the sensor gives itself to drain.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(80);
 const POLL: Duration = Duration::from_millis(50);
 
 pub(super) fn stop(arguments: &Settings) -> Result<(), Failure> {
