@@ -110,13 +110,33 @@ fn find(table: &mut Table, header: &Header, proc: &Path) -> (Process, Program) {
             credentials: Credentials::of(header).or(found.credentials),
             ..found
         },
-        None => unknown(header),
+        None => {
+            if let Some(parent) = forked_by(table, header) {
+                table.fork(&parent, key, header.exec_id);
+            }
+            unknown(header)
+        }
     };
+    if let Some(found) = table.attribute(header) {
+        return found;
+    }
     table.insert(found.clone());
     // It was just inserted, and no insertion evicts the newest.
     table
         .attribute(header)
         .unwrap_or_else(|| transient(table, found))
+}
+
+/// The parent of a process that is gone and whose fork was not reported, if it still runs the program
+/// that the child was forked with: a fork copies the exec id. An orphan's new parent proves nothing.
+fn forked_by(table: &Table, header: &Header) -> Option<Process> {
+    let known = header.start_boottime != 0 && header.ppid > 1;
+    let key = Key {
+        tgid: header.ppid,
+        start: 0,
+    };
+    let parent = table.get(key).filter(|_| known)?;
+    (parent.program.exec_id == Some(header.exec_id)).then(|| parent.clone())
 }
 
 /// What the header alone tells.
@@ -179,4 +199,83 @@ fn comm(header: &Header) -> Option<String> {
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluator::testing;
+    use holdfast_wire::Kind;
+    use holdfast_wire::decode::decode;
+
+    fn attributed(table: &mut Table, record: &[u8]) -> (Process, Program) {
+        attribute(table, &decode(record).unwrap(), Path::new("/nonexistent"))
+    }
+
+    #[test]
+    fn a_child_whose_fork_was_not_seen_runs_its_parents_program() {
+        let mut table = Table::new("boot".into());
+        let shell = testing::header(Kind::ProcessExec, 50);
+        attributed(
+            &mut table,
+            &testing::exec(shell, "/bin/sh", &["sh", "-c", "x"]),
+        );
+        let child = Header {
+            ppid: 50,
+            ..testing::header(Kind::FileOpen, 51)
+        };
+        let (process, program) = attributed(&mut table, &testing::file(child, "/x", ""));
+        assert_eq!(program.image.executable.as_deref(), Some("/bin/sh"));
+        assert_eq!(process.parent.map(|parent| parent.tgid), Some(50));
+        // One that has executed another program since: only its name is known.
+        let other = Header {
+            ppid: 50,
+            exec_id: 9,
+            ..testing::header(Kind::FileOpen, 52)
+        };
+        let (_, program) = attributed(&mut table, &testing::file(other, "/x", ""));
+        assert_eq!(program.image.executable, None);
+        assert_eq!(program.image.name.as_deref(), Some("test"));
+    }
+
+    #[test]
+    fn a_refused_exec_shows_what_was_wanted_and_changes_nothing() {
+        let mut table = Table::new("boot".into());
+        let shell = testing::header(Kind::ProcessExec, 50);
+        let (_, before) = attributed(&mut table, &testing::exec(shell, "/bin/sh", &["sh"]));
+        let refused = Header {
+            flags: flags::REFUSED,
+            ..shell
+        };
+        let (_, wanted) = attributed(&mut table, &testing::exec(refused, "/tmp/evil", &[]));
+        assert_eq!(wanted.image.executable.as_deref(), Some("/tmp/evil"));
+        assert_eq!(wanted.entity_id, before.entity_id);
+        let exit = testing::exit(testing::header(Kind::ProcessExit, 50), 0);
+        let (_, after) = attributed(&mut table, &exit);
+        assert_eq!(after.image.executable.as_deref(), Some("/bin/sh"));
+    }
+
+    #[test]
+    fn without_task_fields_the_newest_of_the_pid_is_meant() {
+        let mut table = Table::new("boot".into());
+        let bare = |kind| Header {
+            start_boottime: 0,
+            exec_id: 0,
+            flags: flags::NO_TASK_FIELDS,
+            ..testing::header(kind, 50)
+        };
+        attributed(
+            &mut table,
+            &testing::exec(bare(Kind::ProcessExec), "/bin/a", &["a"]),
+        );
+        attributed(
+            &mut table,
+            &testing::exec(bare(Kind::ProcessExec), "/bin/b", &["b"]),
+        );
+        let open = testing::file(bare(Kind::FileOpen), "/x", "");
+        let (process, program) = attributed(&mut table, &open);
+        assert_eq!(program.image.arguments, ["b"]);
+        assert_eq!((process.key.start, process.credentials), (0, None));
+        assert_eq!(table.len(), 1);
+    }
 }

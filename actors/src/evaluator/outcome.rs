@@ -67,13 +67,14 @@ pub(crate) fn rule<'s>(
         kill: None,
     };
     let spared = is(flags::SPARED);
-    // One that exited cannot be killed; a refused operation needs no kill but where a rule asks for
-    // it; and the kernel has asked the never-kill list already.
+    // One that exited cannot be killed, a refused operation needs no kill but where a rule asks for
+    // it, and the kernel has asked the never-kill list already. What the kernel programs signalled is
+    // signalled again: they cannot know that theirs arrived, and one too many does no harm.
     let due = match verdict {
         _ if kind == Kind::ProcessExit || spared => None,
         Verdict::KillTree => Some(Scope::Tree),
-        Verdict::Kill if !is(flags::SIGNALLED) => Some(Scope::Process),
-        Verdict::Deny if !acted => Some(Scope::Process),
+        Verdict::Kill => Some(Scope::Process),
+        Verdict::Deny if !refused => Some(Scope::Process),
         _ => None,
     };
     if killed.is_none() {
@@ -172,16 +173,17 @@ mod tests {
         let both = (Deny, Deny);
         let of = |kind, kernel, user| outcome(kind, kernel, user, None);
         let open = Kind::FileOpen;
+        let again = Some(Scope::Process);
         assert_eq!(
             of(open, (Deny, flags::REFUSED), both),
             (Some("blocked"), None)
         );
         assert_eq!(
             of(open, (Deny, flags::SIGNALLED), both),
-            (Some("killed"), None)
+            (Some("killed"), again)
         );
         let delete = of(Kind::FileDelete, (Deny, flags::SIGNALLED), both);
-        assert_eq!(delete, (Some("killed_after"), None));
+        assert_eq!(delete, (Some("killed_after"), again));
         assert_eq!(
             of(open, (Kill, flags::SPARED), (Kill, Kill)),
             (Some("allowed"), None)
