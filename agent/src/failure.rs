@@ -22,8 +22,9 @@ pub(crate) enum Failure {
     /// The sensor cannot start here; the text says what is missing.
     #[error("{0}")]
     CannotStart(String),
-    /// Files with errors, one a line: the answer is no.
-    #[error("{}", .0.join("\n"))]
+    /// Files with errors, or tests that failed: the answer is no. The first is shown, and how many
+    /// more there are.
+    #[error("{}", first_of(.0))]
     Refused(Vec<String>),
     /// Something that should not go wrong did.
     #[error("{0:#}")]
@@ -46,13 +47,21 @@ impl Failure {
         }
     }
 
-    /// What to say on stderr: one line, or one for each error in a file.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    /// The line for stderr; `None` when there is nothing to say.
+    pub(crate) fn line(&self) -> Option<String> {
         match self {
-            Self::OutputClosed => Vec::new(),
-            Self::Refused(lines) => lines.iter().map(|line| one_line(line)).collect(),
-            other => vec![one_line(&other.to_string())],
+            Self::OutputClosed => None,
+            other => Some(one_line(&other.to_string())),
         }
+    }
+}
+
+fn first_of(errors: &[String]) -> String {
+    let first = errors.first().map_or("refused", String::as_str);
+    match errors.len().saturating_sub(1) {
+        0 => first.to_owned(),
+        1 => format!("{first} (and 1 more error)"),
+        more => format!("{first} (and {more} more errors)"),
     }
 }
 
@@ -94,12 +103,22 @@ mod tests {
     #[test]
     fn a_message_is_one_line() {
         assert_eq!(one_line("a\n\n  b\n"), "a; b");
-        assert_eq!(Failure::Usage("a\nb".into()).lines(), ["a; b"]);
+        assert_eq!(Failure::Usage("a\nb".into()).line().unwrap(), "a; b");
+    }
+
+    #[test]
+    fn of_many_errors_the_first_is_shown() {
+        let line = |errors: &[&str]| {
+            let errors = errors.iter().map(|error| (*error).to_owned());
+            Failure::Refused(errors.collect()).line().unwrap()
+        };
+        assert_eq!(line(&["a"]), "a");
+        assert_eq!(line(&["a", "b", "c"]), "a (and 2 more errors)");
     }
 
     #[test]
     fn a_closed_pipe_is_fine() {
         let failure = Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
-        assert_eq!((failure.exit_code(), failure.lines().len()), (0, 0));
+        assert_eq!((failure.exit_code(), failure.line()), (0, None));
     }
 }

@@ -35,9 +35,7 @@ fn main() -> ExitCode {
     match command::execute(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            for line in failure.lines() {
-                eprintln!("holdfast: {line}");
-            }
+            say(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
@@ -57,8 +55,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     let said = text.split("Usage:").next().unwrap_or_default();
     let said = failure::one_line(said.trim_start_matches("error: "));
     let failure = Failure::Usage(format!("{said}; see `holdfast --help`"));
-    for line in failure.lines() {
+    say(&failure);
+    ExitCode::from(failure.exit_code())
+}
+
+fn say(failure: &Failure) {
+    if let Some(line) = failure.line() {
         eprintln!("holdfast: {line}");
     }
-    ExitCode::from(failure.exit_code())
 }

@@ -251,6 +251,8 @@ fn policies_are_checked_explained_and_tested() {
         &["bad.json:2:", "file.pth", "file.path"],
     );
     place.refused(&["policy", "explain", &bad], 1, &["file.pth"]);
+    let worse = place.file("worse.json", &POLICY.replace("\"when\"", "\"whenn\""));
+    place.refused(&["policy", "check", &worse], 1, &["worse.json:2:", "whenn"]);
     place.refused(
         &["policy", "check", "/nonexistent.json"],
         1,

@@ -66,6 +66,9 @@ fn check(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
             let name = file["file"].as_str().unwrap_or_default();
             output::text(&format!("{name}: {} rules\n", file["rules"]))?;
         }
+        for error in &errors {
+            output::text(&format!("{error}\n"))?;
+        }
     }
     if errors.is_empty() {
         Ok(())

@@ -162,8 +162,8 @@ fn refused(status: StatusCode, answer: &Value) -> Result<(), Failure> {
                 .filter_map(Value::as_str)
                 .map(str::to_owned)
                 .collect();
-            match lines.last_mut() {
-                Some(last) => last.push_str(&format!("; {}", text())),
+            match lines.first_mut() {
+                Some(first) => first.push_str(&format!("; {}", text())),
                 None => lines.push(text()),
             }
             Err(Failure::Refused(lines))

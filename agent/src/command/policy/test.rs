@@ -32,6 +32,9 @@ pub(super) fn test(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
     if show.json {
         output::json(&json!({"ok": failures.is_empty(), "files": suites}))?;
     } else {
+        for failure in &failures {
+            output::text(&format!("{failure}\n"))?;
+        }
         output::text(&format!(
             "{} files, {passed} tests passed, {} failed\n",
             files.len(),
