@@ -37,24 +37,28 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HOLDFAST_EBPF_OBJECT"))
 
 /// What the loader is told.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// BTF to use instead of the kernel's own (`kernel.btf`).
-    pub btf: Option<PathBuf>,
+    pub(crate) btf: Option<PathBuf>,
     /// The best tier to try; `None` for the best there is.
-    pub ceiling: Option<Tier>,
+    pub(crate) ceiling: Option<Tier>,
     /// Bytes of each domain's ring, a power of two and a multiple of the page size.
-    pub ring_bytes: [u32; 3],
+    pub(crate) ring_bytes: [u32; 3],
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { btf: None, ceiling: None, ring_bytes: [4 << 20, 8 << 20, 2 << 20] }
+        Self {
+            btf: None,
+            ceiling: None,
+            ring_bytes: [4 << 20, 8 << 20, 2 << 20],
+        }
     }
 }
 
 /// Why the sensor cannot start here.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The maps could not be made: no permission, no ring buffers, no memory.
     #[error("cannot create the BPF maps: {0}")]
     Maps(String),
@@ -64,7 +68,7 @@ pub enum LoadError {
 }
 
 /// The loaded object. Dropping it detaches everything.
-pub struct Loader {
+pub(crate) struct Loader {
     facts: Facts,
     ceiling: Option<Tier>,
     state: Mutex<State>,
@@ -90,20 +94,22 @@ struct Attached {
 }
 
 /// The readers' ends of the rings.
-pub type Rings = Vec<(Domain, Box<dyn Ring>)>;
+pub(crate) type Rings = Vec<(Domain, Box<dyn Ring>)>;
 
 impl Loader {
     /// Loads the object and makes its maps; attaches nothing.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn open(options: &Options) -> Result<(Arc<Self>, Rings), LoadError> {
+    pub(crate) fn open(options: &Options) -> Result<(Arc<Self>, Rings), LoadError> {
         sys::lift_memlock_limit();
+        sys::mount_tracefs();
         let types = preflight::read(options.btf.as_deref());
         let btf = (!types.bytes.is_empty())
             .then(|| aya::Btf::parse(&types.bytes, aya::Endianness::default()).ok())
             .flatten();
-        let cpus = aya::util::nr_cpus().map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
         let layout = types.layout.words();
         let mut ebpf = EbpfLoader::new()
             .btf(btf.as_ref())
@@ -120,8 +126,12 @@ impl Loader {
         let rings = take_rings(&mut ebpf).map_err(LoadError::Object)?;
         let object = |error: aya::maps::MapError| LoadError::Object(chain(&error));
         let missing = |name: &str| LoadError::Object(format!("no map {name}"));
-        let counters = ebpf.take_map("COUNTERS").ok_or_else(|| missing("COUNTERS"))?;
-        let never_kill = ebpf.take_map("NEVER_KILL").ok_or_else(|| missing("NEVER_KILL"))?;
+        let counters = ebpf
+            .take_map("COUNTERS")
+            .ok_or_else(|| missing("COUNTERS"))?;
+        let never_kill = ebpf
+            .take_map("NEVER_KILL")
+            .ok_or_else(|| missing("NEVER_KILL"))?;
         let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
         let sensor = std::process::id();
         policy.set_sensor(sensor).map_err(LoadError::Maps)?;
@@ -142,7 +152,7 @@ impl Loader {
     }
 
     /// What the kernel is and has.
-    pub fn facts(&self) -> &Facts {
+    pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
 
@@ -160,7 +170,9 @@ fn take_rings(ebpf: &mut Ebpf) -> Result<Rings, String> {
     ];
     let mut rings: Rings = Vec::new();
     for (domain, name) in names {
-        let map = ebpf.take_map(name).ok_or_else(|| format!("no map {name}"))?;
+        let map = ebpf
+            .take_map(name)
+            .ok_or_else(|| format!("no map {name}"))?;
         let ring = RingBuf::try_from(map).map_err(|error| chain(&error))?;
         rings.push((domain, Box::new(rings::KernelRing(ring))));
     }
@@ -185,12 +197,19 @@ impl State {
                     attached.links = links;
                     break;
                 }
-                Err(error) => attached.tried.push(Attempt { tier: way.tier.name(), error }),
+                Err(error) => attached.tried.push(Attempt {
+                    tier: way.tier.name(),
+                    error,
+                }),
             }
         }
         let result = match attached.way {
             Some(way) => Ok(way.tier),
-            None => Err(attached.tried.last().map(|last| last.error.clone()).unwrap_or_default()),
+            None => Err(attached
+                .tried
+                .last()
+                .map(|last| last.error.clone())
+                .unwrap_or_default()),
         };
         self.hooks.insert(kind, attached);
         result
@@ -243,7 +262,10 @@ impl State {
 
     fn counters(&self, kind: Kind) -> Result<Counters, String> {
         let index = kind.index() as u32;
-        let values = self.counters.get(&index, 0).map_err(|error| chain(&error))?;
+        let values = self
+            .counters
+            .get(&index, 0)
+            .map_err(|error| chain(&error))?;
         let mut sum = Counters::default();
         for Plain(cpu) in values.iter() {
             sum.seen += cpu.seen;
@@ -265,7 +287,9 @@ fn kernel_error(attempted: impl Into<String>) -> impl FnOnce(String) -> KernelEr
 impl Kernel for Loader {
     fn attach(&self, kind: Kind) -> Result<Tier, KernelError> {
         let mut state = self.state();
-        state.attach(kind, self.ceiling).map_err(kernel_error(format!("attach {}", kind.action())))
+        state
+            .attach(kind, self.ceiling)
+            .map_err(kernel_error(format!("attach {}", kind.action())))
     }
 
     fn detach(&self, kind: Kind) {
@@ -283,7 +307,10 @@ impl Kernel for Loader {
                 format!("not {}: {}", last.tier, last.error)
             }
             (Some(way), Some(last)) => {
-                format!("not {}: {}; does not see {}", last.tier, last.error, way.blind_to)
+                format!(
+                    "not {}: {}; does not see {}",
+                    last.tier, last.error, way.blind_to
+                )
             }
             (Some(way), None) if !way.blind_to.is_empty() => {
                 format!("does not see {}", way.blind_to)
@@ -302,20 +329,30 @@ impl Kernel for Loader {
 
     fn counters(&self, kind: Kind) -> Result<(Counters, u64), KernelError> {
         let state = self.state();
-        let counters = state.counters(kind).map_err(kernel_error("read the kernel's counters"))?;
-        let links = state.hooks.get(&kind).map(|attached| attached.links.as_slice());
-        Ok((counters, state.programs.recursion_misses(links.unwrap_or_default())))
+        let counters = state
+            .counters(kind)
+            .map_err(kernel_error("read the kernel's counters"))?;
+        let links = state
+            .hooks
+            .get(&kind)
+            .map(|attached| attached.links.as_slice());
+        Ok((
+            counters,
+            state.programs.recursion_misses(links.unwrap_or_default()),
+        ))
     }
 
     fn install(&self, tables: &Tables) -> Result<(), KernelError> {
-        self.state().policy.install(tables).map_err(kernel_error("write the policy tables"))
+        self.state()
+            .policy
+            .install(tables)
+            .map_err(kernel_error("write the policy tables"))
     }
 
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError> {
         let mut state = self.state();
-        let error = |error: aya::maps::MapError| {
-            kernel_error("write the never-kill list")(chain(&error))
-        };
+        let error =
+            |error: aya::maps::MapError| kernel_error("write the never-kill list")(chain(&error));
         let old: Vec<u32> = state.never_kill.keys().filter_map(Result::ok).collect();
         for tgid in tgids {
             state.never_kill.insert(tgid, 1, 0).map_err(error)?;
@@ -329,7 +366,8 @@ impl Kernel for Loader {
 
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loader").field("kernel", &self.facts.kernel).finish_non_exhaustive()
+        f.debug_struct("Loader")
+            .field("kernel", &self.facts.kernel)
+            .finish_non_exhaustive()
     }
 }
-

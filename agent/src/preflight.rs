@@ -7,42 +7,42 @@ use std::path::{Path, PathBuf};
 use holdfast_wire::layout::Layout;
 use serde::Serialize;
 
-pub mod btf;
+pub(crate) mod btf;
 
 /// Where the kernel shows its own BTF.
-pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Facts for `doctor` and the log.
 #[derive(Clone, Debug, Serialize)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// `uname -r`
-    pub kernel: String,
+    pub(crate) kernel: String,
     /// `uname -m`
-    pub machine: String,
+    pub(crate) machine: String,
     /// The file that BTF is read from; absent when there is none.
-    pub btf: Option<PathBuf>,
+    pub(crate) btf: Option<PathBuf>,
     /// Why BTF cannot be used; empty when it can.
-    pub btf_error: String,
+    pub(crate) btf_error: String,
     /// Fields of kernel structs that were not found, by name.
-    pub absent_fields: Vec<&'static str>,
+    pub(crate) absent_fields: Vec<&'static str>,
     /// The active LSMs; absent when securityfs does not say.
-    pub lsm: Option<Vec<String>>,
+    pub(crate) lsm: Option<Vec<String>>,
     /// Whether tracefs is mounted, which syscall tracepoints and kprobes need.
-    pub tracefs: bool,
+    pub(crate) tracefs: bool,
 }
 
 /// The kernel's BTF and what was found in it.
-pub struct KernelTypes {
+pub(crate) struct KernelTypes {
     /// For `doctor`.
-    pub facts: Facts,
+    pub(crate) facts: Facts,
     /// Offsets of the fields that programs read.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The file's bytes; empty when there is none.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Reads what can be read. `btf` is the file of the setting `kernel.btf`, used instead of the kernel's.
-pub fn read(btf: Option<&Path>) -> KernelTypes {
+pub(crate) fn read(btf: Option<&Path>) -> KernelTypes {
     let path = btf.unwrap_or(Path::new(KERNEL_BTF));
     let parsed = fs::read(path)
         .map_err(|error| format!("{}: {error}", path.display()))
@@ -51,7 +51,11 @@ pub fn read(btf: Option<&Path>) -> KernelTypes {
             Err(error) => Err(format!("{}: {error}", path.display())),
         });
     let (layout, bytes, btf_error) = match parsed {
-        Ok((btf, bytes)) => (Layout::resolve(|name, path| btf.offset_of(name, path)), bytes, String::new()),
+        Ok((btf, bytes)) => (
+            Layout::resolve(|name, path| btf.offset_of(name, path)),
+            bytes,
+            String::new(),
+        ),
         Err(error) => (Layout::UNKNOWN, Vec::new(), error),
     };
     let name = rustix::system::uname();
@@ -64,9 +68,16 @@ pub fn read(btf: Option<&Path>) -> KernelTypes {
         lsm: fs::read_to_string("/sys/kernel/security/lsm")
             .ok()
             .map(|list| list.trim().split(',').map(str::to_owned).collect()),
-        tracefs: ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
-            .iter()
-            .any(|path| Path::new(path).is_dir()),
+        tracefs: [
+            "/sys/kernel/tracing/events",
+            "/sys/kernel/debug/tracing/events",
+        ]
+        .iter()
+        .any(|path| Path::new(path).is_dir()),
     };
-    KernelTypes { facts, layout, bytes }
+    KernelTypes {
+        facts,
+        layout,
+        bytes,
+    }
 }

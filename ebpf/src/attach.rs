@@ -3,17 +3,19 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext};
 
+use crate::task::read;
+
 /// Where a hook's body finds the arguments of the hooked function.
 pub trait Arguments {
     /// The `n`th argument, from 0, as the 64 bits it was passed in.
     fn argument(&self, n: usize) -> u64;
 }
 
-/// Trampoline programs get an array of u64 (`struct bpf_tramp_run_ctx`'s arguments).
+/// Trampoline programs get an array of u64. It is read through a helper, for what the verifier sees
+/// as a pointer to a kernel struct cannot be passed to a function that takes numbers.
 #[inline(always)]
 fn from_array(context: &impl EbpfContext, n: usize) -> u64 {
-    // SAFETY: the verifier checks `n` against the prototype of the hooked function.
-    unsafe { context.as_ptr().cast::<u64>().add(n).read() }
+    read(context.as_ptr() as u64, 8 * n as u32)
 }
 
 impl Arguments for LsmContext {

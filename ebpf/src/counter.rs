@@ -26,10 +26,19 @@ pub enum Count {
 /// Adds one. Atomically: from 5.12 on a program can be preempted by another on the same CPU.
 #[inline(always)]
 pub fn count(kind: Kind, what: Count) {
-    let Some(counters) = COUNTERS.get_ptr_mut(kind as u32) else { return };
+    let Some(counters) = COUNTERS.get_ptr_mut(kind as u32) else {
+        return;
+    };
     // SAFETY: a map value of this type; the fields are aligned u64 that are only ever added to.
     unsafe {
-        let Counters { seen, filtered, submitted, ring_full, truncated, missed } = &mut *counters;
+        let Counters {
+            seen,
+            filtered,
+            submitted,
+            ring_full,
+            truncated,
+            missed,
+        } = &mut *counters;
         let counter = match what {
             Count::Seen => seen,
             Count::Filtered => filtered,
@@ -49,5 +58,7 @@ pub fn count(kind: Kind, what: Count) {
 #[inline(always)]
 pub unsafe fn add(target: *mut u64, value: u64) {
     // SAFETY: by the caller.
-    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) target, in(reg) value, options(nostack)) };
+    unsafe {
+        asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) target, in(reg) value, options(nostack))
+    };
 }

@@ -64,16 +64,27 @@ fn executable_class(run: &Run) -> Option<u32> {
         return Some(cached.class);
     }
     let mm = pointer(run.task, offset!(task_mm));
-    let path = Path::of_file(run.claimed.path(Use::Executable), pointer(mm, offset!(mm_exe_file)));
+    let path = Path::of_file(
+        run.claimed.path(Use::Executable),
+        pointer(mm, offset!(mm_exe_file)),
+    );
     if !path.is_certain() {
         return None;
     }
     let key = path.key(Tag::executable_class(run.generation));
     // SAFETY: as in `by_path`.
-    let class = CLASSES_BY_PATH.get(unsafe { &*key.cast::<PathTrieKey>() }).copied().unwrap_or(0);
+    let class = CLASSES_BY_PATH
+        .get(unsafe { &*key.cast::<PathTrieKey>() })
+        .copied()
+        .unwrap_or(0);
     let class = class & (CLASSES as u32 - 1);
-    let cached =
-        CachedClass { start_boottime, exec_id, epoch: run.hook.epoch, class, reserved: 0 };
+    let cached = CachedClass {
+        start_boottime,
+        exec_id,
+        epoch: run.hook.epoch,
+        class,
+        reserved: 0,
+    };
     let _ = CLASS_CACHE.insert(tgid, cached, 0);
     Some(class)
 }
@@ -104,7 +115,12 @@ pub fn by_port(run: &mut Run, port: u16) {
     }
     let tag = Tag::new(run.generation, run.kind, Dimension::Port);
     // SAFETY: values of this map are replaced as a whole.
-    match unsafe { PORTS.get(PortKey { tag, port: u32::from(port) }) } {
+    match unsafe {
+        PORTS.get(PortKey {
+            tag,
+            port: u32::from(port),
+        })
+    } {
         Some(vector) => run.candidates.keep(vector),
         None => run.candidates.unlisted(run.hook, Dimension::Port),
     }

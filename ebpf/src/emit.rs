@@ -25,8 +25,8 @@ const BPF_RB_AVAIL_DATA: u64 = 0;
 /// A record under construction.
 pub struct Emitter {
     record: *mut u8,
-    /// Bytes used so far.
-    length: u64,
+    /// Bytes used so far, in memory for the reason given at `Path::set`.
+    length: *mut u64,
 }
 
 impl Emitter {
@@ -49,18 +49,24 @@ impl Emitter {
             (*header).cpu = run.claimed.cpu as u16;
             (*header).tier = run.tier as u8;
             (*header).verdict = decided.verdict as u8;
-            (*header).reserved = [0; 6];
+            (*header).reserved = 0;
+            (*header).reserved_word = 0;
             fill_header(header, run.task);
-            Self { record, length: HEADER_BYTES as u64 }
+            let length = &raw mut (*run.claimed.slot).length;
+            length.write_volatile(HEADER_BYTES as u64);
+            Self { record, length }
         }
     }
 
     /// The fixed part of the kind, right behind the header; to be written whole, at once.
     #[inline(always)]
     pub fn fixed<T>(&mut self) -> *mut T {
-        self.length = (HEADER_BYTES + size_of::<T>()) as u64;
         // SAFETY: a constant offset in the record buffer, a multiple of 8.
-        unsafe { self.record.add(HEADER_BYTES).cast() }
+        unsafe {
+            self.length
+                .write_volatile((HEADER_BYTES + size_of::<T>()) as u64);
+            self.record.add(HEADER_BYTES).cast()
+        }
     }
 
     /// Sets flags in the header.
@@ -70,17 +76,24 @@ impl Emitter {
         unsafe { (*self.record.cast::<Header>()).flags |= bits };
     }
 
+    #[inline(always)]
+    fn length(&self) -> u64 {
+        // SAFETY: a field of the run's slot.
+        mask::<OFFSET_MASK>(unsafe { self.length.read_volatile() })
+    }
+
     /// Where the next string begins.
     #[inline(always)]
     pub fn tail(&self) -> *mut u8 {
         // SAFETY: the offset is bounded by the mask.
-        unsafe { self.record.add(mask::<OFFSET_MASK>(self.length) as usize) }
+        unsafe { self.record.add(self.length() as usize) }
     }
 
     /// The string at [`Self::tail`] has `length` bytes.
     #[inline(always)]
     pub fn advance(&mut self, length: u64) {
-        self.length += length;
+        // SAFETY: a field of the run's slot.
+        unsafe { self.length.write_volatile(self.length() + length) };
     }
 
     /// Appends a path; its length.
@@ -105,7 +118,7 @@ impl Emitter {
         let waiting = query(ring);
         let matters = decided.undecided != 0 || decided.verdict > Verdict::Audit as u32;
         let headroom = u64::from(size / 8);
-        let length = mask::<OFFSET_MASK>(self.length);
+        let length = self.length();
         // SAFETY: the header is in place.
         let cut = unsafe {
             let header = self.record.cast::<Header>();
@@ -121,8 +134,11 @@ impl Emitter {
             matters && run.hook.flags & hook_flags::USER_MAY_PREVENT != 0 || decided.prevents();
         // Waking costs more than the record: only when something depends on it or an eighth is
         // full; else the reader comes by itself (its timer is 100 ms).
-        let wake =
-            if urgent || waiting > headroom { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+        let wake = if urgent || waiting > headroom {
+            BPF_RB_FORCE_WAKEUP
+        } else {
+            BPF_RB_NO_WAKEUP
+        };
         // SAFETY: the record buffer holds at least OFFSET_MASK bytes.
         let failed = unsafe {
             bpf_ringbuf_output(
@@ -147,5 +163,10 @@ impl Emitter {
 #[inline(always)]
 fn query(ring: &RingBuf) -> u64 {
     // SAFETY: a map.
-    unsafe { bpf_ringbuf_query(core::ptr::from_ref(ring).cast_mut().cast(), BPF_RB_AVAIL_DATA) }
+    unsafe {
+        bpf_ringbuf_query(
+            core::ptr::from_ref(ring).cast_mut().cast(),
+            BPF_RB_AVAIL_DATA,
+        )
+    }
 }

@@ -34,27 +34,57 @@ fn open(arguments: &impl Arguments, tier: Tier) -> i32 {
 
 #[inline(always)]
 fn create(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileCreate, tier) else { return 0 };
-    let path = in_directory(run.claimed.path(Use::Path), arguments.argument(0), arguments.argument(1));
+    let Some(run) = Run::begin(Kind::FileCreate, tier) else {
+        return 0;
+    };
+    let path = in_directory(
+        run.claimed.path(Use::Path),
+        arguments.argument(0),
+        arguments.argument(1),
+    );
     let mode = arguments.argument(2) as u16;
-    judge(run, path, &Facts { mode: u32::from(mode), ..Facts::NONE })
+    judge(
+        run,
+        path,
+        &Facts {
+            mode: u32::from(mode),
+            ..Facts::NONE
+        },
+    )
 }
 
 #[inline(always)]
 fn delete(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileDelete, tier) else { return 0 };
+    let Some(run) = Run::begin(Kind::FileDelete, tier) else {
+        return 0;
+    };
     let dentry = arguments.argument(1);
     let path = in_directory(run.claimed.path(Use::Path), arguments.argument(0), dentry);
-    judge(run, path, &Facts::of_inode(pointer(dentry, offset!(dentry_inode))))
+    judge(
+        run,
+        path,
+        &Facts::of_inode(pointer(dentry, offset!(dentry_inode))),
+    )
 }
 
 #[inline(always)]
 fn rename(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileRename, tier) else { return 0 };
+    let Some(run) = Run::begin(Kind::FileRename, tier) else {
+        return 0;
+    };
     let dentry = arguments.argument(1);
     let path = in_directory(run.claimed.path(Use::Path), arguments.argument(0), dentry);
-    let target = in_directory(run.claimed.path(Use::Target), arguments.argument(2), arguments.argument(3));
-    judge_rename(run, path, target, &Facts::of_inode(pointer(dentry, offset!(dentry_inode))))
+    let target = in_directory(
+        run.claimed.path(Use::Target),
+        arguments.argument(2),
+        arguments.argument(3),
+    );
+    judge_rename(
+        run,
+        path,
+        target,
+        &Facts::of_inode(pointer(dentry, offset!(dentry_inode))),
+    )
 }
 
 /// The path of an entry of a directory: the entry's own names, on the directory's mount.
@@ -70,7 +100,14 @@ fn opened(mut run: Run, file: u64) -> i32 {
     decide::by_access(&mut run, open_flags);
     let path = Path::of_file(run.claimed.path(Use::Path), file);
     let facts = Facts::of_inode(pointer(file, offset!(file_inode)));
-    judge(run, path, &Facts { open_flags, ..facts })
+    judge(
+        run,
+        path,
+        &Facts {
+            open_flags,
+            ..facts
+        },
+    )
 }
 
 /// What is known of the file besides its path.
@@ -94,7 +131,10 @@ impl Facts {
     /// An inode, whose fields are read when a record is written.
     #[inline(always)]
     fn of_inode(inode: u64) -> Self {
-        Self { inode, ..Self::NONE }
+        Self {
+            inode,
+            ..Self::NONE
+        }
     }
 }
 
@@ -119,26 +159,30 @@ fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
         run.filter();
         return 0;
     }
-    run.finish(decided, |record, _| {
-        let fixed = record.fixed::<File>();
-        let path_length = record.path(&path);
-        let target_length = record.path(&target);
-        let superblock = pointer(facts.inode, offset!(inode_super));
-        let mode: u16 = read(facts.inode, offset!(inode_mode));
-        // SAFETY: the fixed part of this record's buffer.
-        unsafe {
-            fixed.write(File {
-                inode: read(facts.inode, offset!(inode_number)),
-                device: read(superblock, offset!(super_dev)),
-                mode: facts.mode | u32::from(mode),
-                open_flags: facts.open_flags,
-                directory: facts.directory,
-                target_directory: facts.target_directory,
-                path_length,
-                target_length,
-            });
-        }
-    })
+    run.finish(
+        decided,
+        #[inline(always)]
+        |record, _| {
+            let fixed = record.fixed::<File>();
+            let path_length = record.path(&path);
+            let target_length = record.path(&target);
+            let superblock = pointer(facts.inode, offset!(inode_super));
+            let mode: u16 = read(facts.inode, offset!(inode_mode));
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe {
+                fixed.write(File {
+                    inode: read(facts.inode, offset!(inode_number)),
+                    device: read(superblock, offset!(super_dev)),
+                    mode: facts.mode | u32::from(mode),
+                    open_flags: facts.open_flags,
+                    directory: facts.directory,
+                    target_directory: facts.target_directory,
+                    path_length,
+                    target_length,
+                });
+            }
+        },
+    )
 }
 
 // The tracepoint tier. What was opened is looked at when the call returns: the path is then the
@@ -152,7 +196,14 @@ const SYSCALL_FIELDS: usize = 16;
 #[inline(always)]
 pub fn syscall_field(context: &TracePointContext, n: usize) -> u64 {
     // SAFETY: the verifier checks the offset against the size of the tracepoint's arguments.
-    unsafe { context.as_ptr().cast::<u8>().add(SYSCALL_FIELDS + 8 * n).cast::<u64>().read() }
+    unsafe {
+        context
+            .as_ptr()
+            .cast::<u8>()
+            .add(SYSCALL_FIELDS + 8 * n)
+            .cast::<u64>()
+            .read()
+    }
 }
 
 /// The file behind a descriptor of the current task; 0 when there is none.
@@ -163,7 +214,10 @@ pub fn file_of_descriptor(task: u64, descriptor: u64) -> u64 {
     if descriptor >= u64::from(size) {
         return 0;
     }
-    pointer(pointer(table, offset!(fdtable_fd)).wrapping_add(8 * descriptor), 0)
+    pointer(
+        pointer(table, offset!(fdtable_fd)).wrapping_add(8 * descriptor),
+        0,
+    )
 }
 
 /// `sys_exit_{open,openat,openat2,creat}`
@@ -202,7 +256,14 @@ pub fn file_create_exit(context: TracePointContext) -> u32 {
 fn by_argument(kind: Kind, path: u64, directory: i32) -> u32 {
     if let Some(run) = Run::begin(kind, Tier::Tracepoint) {
         let path = Path::argument(run.claimed.path(Use::Path), path);
-        judge(run, path, &Facts { directory, ..Facts::NONE });
+        judge(
+            run,
+            path,
+            &Facts {
+                directory,
+                ..Facts::NONE
+            },
+        );
     }
     0
 }
@@ -211,7 +272,11 @@ fn by_argument(kind: Kind, path: u64, directory: i32) -> u32 {
 #[inline(always)]
 fn rename_by_arguments(old: (u64, i32), new: (u64, i32)) -> u32 {
     if let Some(run) = Run::begin(Kind::FileRename, Tier::Tracepoint) {
-        let facts = Facts { directory: old.1, target_directory: new.1, ..Facts::NONE };
+        let facts = Facts {
+            directory: old.1,
+            target_directory: new.1,
+            ..Facts::NONE
+        };
         let path = Path::argument(run.claimed.path(Use::Path), old.0);
         let target = Path::argument(run.claimed.path(Use::Target), new.0);
         judge_rename(run, path, target, &facts);
@@ -263,7 +328,13 @@ pub fn file_rename_enter(context: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn file_renameat_enter(context: TracePointContext) -> u32 {
     rename_by_arguments(
-        (syscall_field(&context, 1), syscall_field(&context, 0) as i32),
-        (syscall_field(&context, 3), syscall_field(&context, 2) as i32),
+        (
+            syscall_field(&context, 1),
+            syscall_field(&context, 0) as i32,
+        ),
+        (
+            syscall_field(&context, 3),
+            syscall_field(&context, 2) as i32,
+        ),
     )
 }

@@ -54,8 +54,7 @@ pub static NETWORK_RING: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
 
 /// Per generation and kind, what is asked of it.
 #[map]
-pub static HOOKS: Array<HookTable> =
-    Array::with_max_entries((GENERATIONS * HOOK_SLOTS) as u32, 0);
+pub static HOOKS: Array<HookTable> = Array::with_max_entries((GENERATIONS * HOOK_SLOTS) as u32, 0);
 
 /// Paths → terms (`table::PathKey` → `Vector`). Entries are allocated as they are entered; the bound
 /// is what a policy set may use in both generations.
@@ -80,7 +79,8 @@ pub static ADDRESSES: LpmTrie<[u8; 20], Vector> =
 
 /// Ports → terms.
 #[map]
-pub static PORTS: HashMap<PortKey, Vector> = HashMap::with_max_entries((GENERATIONS * PORT_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+pub static PORTS: HashMap<PortKey, Vector> =
+    HashMap::with_max_entries((GENERATIONS * PORT_ENTRIES) as u32, BPF_F_NO_PREALLOC);
 
 /// The class of the executable of processes that met a rule about executables. A cache: what is
 /// evicted or stale is worked out again from `mm->exe_file`.

@@ -1,6 +1,6 @@
 //! Sockets: connect.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use holdfast_wire::Kind;
@@ -19,21 +19,14 @@ hook!(network_connect_lsm network_connect_fmod network_connect_fentry network_co
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// The longest prefix of a socket address that is read: `struct sockaddr_in6` up to its address.
-const ADDRESS_BYTES: usize = 24;
+/// The longest prefix of a socket address that is read: `struct sockaddr_in6` up to its address. As
+/// words, since bytes would be cleared by a call.
+type RawAddress = [u64; 3];
 
 #[inline(always)]
 fn connect(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let mut raw = [0u8; ADDRESS_BYTES];
-    let address = arguments.argument(1);
     // `move_addr_to_kernel` has copied it into a buffer of 128 bytes, so all of it can be read.
-    // SAFETY: the helper checks the address and writes exactly this array.
-    let failed = unsafe {
-        bpf_probe_read_kernel(raw.as_mut_ptr().cast(), ADDRESS_BYTES as u32, address as *const _)
-    };
-    if failed != 0 {
-        return 0;
-    }
+    let raw: RawAddress = read(arguments.argument(1), 0);
     judge(&raw, arguments.argument(2), arguments.argument(0), tier)
 }
 
@@ -41,13 +34,18 @@ fn connect(arguments: &impl Arguments, tier: Tier) -> i32 {
 /// change after it was read.
 #[tracepoint]
 pub fn network_connect_enter(context: TracePointContext) -> u32 {
-    let mut raw = [0u8; ADDRESS_BYTES];
+    let mut raw: RawAddress = [0; 3];
     let length = syscall_field(&context, 2);
     // An IPv4 address is 16 bytes long, and what is behind it need not be readable.
-    let bytes = if length < ADDRESS_BYTES as u64 { 16 } else { ADDRESS_BYTES as u32 };
+    let bytes = if length < size_of::<RawAddress>() as u64 {
+        16
+    } else {
+        size_of::<RawAddress>()
+    };
     // SAFETY: the helper checks the address and writes at most this array.
     let failed = unsafe {
-        bpf_probe_read_user(raw.as_mut_ptr().cast(), bytes, syscall_field(&context, 1) as *const _)
+        let from = syscall_field(&context, 1) as *const _;
+        bpf_probe_read_user(raw.as_mut_ptr().cast(), bytes as u32, from)
     };
     if failed == 0 {
         let file = file_of_descriptor(crate::task::current(), syscall_field(&context, 0));
@@ -58,28 +56,23 @@ pub fn network_connect_enter(context: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn judge(raw: &[u8; ADDRESS_BYTES], length: u64, socket: u64, tier: Tier) -> i32 {
-    let family = u16::from_ne_bytes([raw[0], raw[1]]);
-    let port = u16::from_be_bytes([raw[2], raw[3]]);
-    let mut address = [0u8; 16];
-    if family == AF_INET && length >= 16 {
-        address[10] = 0xff;
-        address[11] = 0xff;
-        address[12] = raw[4];
-        address[13] = raw[5];
-        address[14] = raw[6];
-        address[15] = raw[7];
-    } else if family == AF_INET6 && length >= ADDRESS_BYTES as u64 {
+fn judge(raw: &RawAddress, length: u64, socket: u64, tier: Tier) -> i32 {
+    let family = raw[0] as u16;
+    let port = u16::from_be((raw[0] >> 16) as u16);
+    let words = if family == AF_INET && length >= 16 {
+        // `::ffff:0:0/96`, then the address, which stands behind the port.
+        [0, u64::from(0xffff_u32.to_be()) | raw[0] >> 32 << 32]
+    } else if family == AF_INET6 && length >= size_of::<RawAddress>() as u64 {
         // Behind the port stand four bytes of flow information.
-        let mut i = 0;
-        while i < 16 {
-            address[i] = raw[8 + i];
-            i += 1;
-        }
+        [raw[1], raw[2]]
     } else {
         return 0;
-    }
-    let Some(mut run) = Run::begin(Kind::NetworkConnect, tier) else { return 0 };
+    };
+    // SAFETY: both are 16 bytes without padding.
+    let address: [u8; 16] = unsafe { core::mem::transmute(words) };
+    let Some(mut run) = Run::begin(Kind::NetworkConnect, tier) else {
+        return 0;
+    };
     decide::by_address(&mut run, address);
     decide::by_port(&mut run, port);
     let decided = run.decide();
@@ -87,19 +80,27 @@ fn judge(raw: &[u8; ADDRESS_BYTES], length: u64, socket: u64, tier: Tier) -> i32
         run.filter();
         return 0;
     }
-    run.finish(decided, |record, _| {
-        let sock = pointer(socket, offset!(socket_sk));
-        let socket_type: u16 = read(socket, offset!(socket_type));
-        let protocol: u16 = if sock == 0 { u16::MAX } else { read(sock, offset!(sock_protocol)) };
-        // SAFETY: the fixed part of this record's buffer.
-        unsafe {
-            record.fixed::<Connect>().write(Connect {
-                address,
-                port,
-                family,
-                protocol,
-                socket_type,
-            });
-        }
-    })
+    run.finish(
+        decided,
+        #[inline(always)]
+        |record, _| {
+            let sock = pointer(socket, offset!(socket_sk));
+            let socket_type: u16 = read(socket, offset!(socket_type));
+            let protocol: u16 = if sock == 0 {
+                u16::MAX
+            } else {
+                read(sock, offset!(sock_protocol))
+            };
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe {
+                record.fixed::<Connect>().write(Connect {
+                    address,
+                    port,
+                    family,
+                    protocol,
+                    socket_type,
+                });
+            }
+        },
+    )
 }

@@ -27,6 +27,9 @@ const KEY_HEAD: usize = 8;
 /// A path that ends at a fixed place, with room for a lookup key before and behind it.
 #[repr(C, align(8))]
 pub struct PathBuffer {
+    /// Where the path begins, and whether it is cut: what `walk_path` found.
+    start: u64,
+    truncated: u64,
     bytes: [u8; KEY_HEAD + PATH_BYTES + KEY_PATH_BYTES + 4],
 }
 
@@ -34,37 +37,65 @@ pub struct PathBuffer {
 #[derive(Clone, Copy)]
 pub struct Path {
     place: Place,
-    /// Where it begins; at [`END`] when there is none.
-    start: u64,
-    /// 1 when the walk did not come to the root, else 0. A number, so that nothing branches on it.
-    truncated: u64,
     /// As the caller gave it, not as the kernel resolved it.
-    pub is_argument: bool,
+    is_argument: bool,
 }
 
 impl Path {
     /// No path.
     #[inline(always)]
     pub fn none(place: Place) -> Self {
-        Self { place, start: END, truncated: 0, is_argument: false }
+        let none = Self {
+            place,
+            is_argument: false,
+        };
+        none.set(END, 0);
+        none
     }
 
     /// The path of `dentry` on the mount `vfsmount` (a `struct path`'s two members).
     #[inline(always)]
     pub fn walk(place: Place, vfsmount: u64, dentry: u64) -> Self {
-        let walked = walk_path(place.index, place.what as u32, vfsmount, dentry);
+        walk_path(place.index, place.what as u32, vfsmount, dentry);
         Self {
             place,
-            start: walked & POSITION_MASK as u64,
-            truncated: walked / PATH_BYTES as u64,
             is_argument: false,
         }
+    }
+
+    // What was found stands in memory, and is loaded where it is needed: a number that is used as a
+    // length is traced back by the verifier, and before 6.4 a trace that comes to a call of another
+    // function makes every number in the program matter, so that no two of its states are alike.
+    #[inline(always)]
+    fn set(&self, start: u64, truncated: u64) {
+        // SAFETY: fields of a map value.
+        unsafe {
+            (&raw mut (*self.place.buffer).start).write_volatile(start);
+            (&raw mut (*self.place.buffer).truncated).write_volatile(truncated);
+        }
+    }
+
+    #[inline(always)]
+    fn start(&self) -> u64 {
+        // SAFETY: a field of a map value.
+        mask::<POSITION_MASK>(unsafe { (&raw const (*self.place.buffer).start).read_volatile() })
+    }
+
+    /// 1 when the walk did not come to the root, else 0.
+    #[inline(always)]
+    fn truncated(&self) -> u64 {
+        // SAFETY: a field of a map value.
+        unsafe { (&raw const (*self.place.buffer).truncated).read_volatile() & 1 }
     }
 
     /// The path of a `struct path` in the kernel.
     #[inline(always)]
     pub fn of(place: Place, path: u64) -> Self {
-        Self::walk(place, pointer(path, offset!(path_mnt)), pointer(path, offset!(path_dentry)))
+        Self::walk(
+            place,
+            pointer(path, offset!(path_mnt)),
+            pointer(path, offset!(path_dentry)),
+        )
     }
 
     /// The path of a `struct file`.
@@ -76,43 +107,61 @@ impl Path {
     /// A path that is an argument of the current system call.
     #[inline(always)]
     pub fn argument(place: Place, user: u64) -> Self {
-        let none = Self { is_argument: true, ..Self::none(place) };
+        let path = Self {
+            place,
+            is_argument: true,
+        };
         // SAFETY: the helper writes at most PATH_BYTES to a buffer that has them.
         let read = unsafe {
             bpf_probe_read_user_str(
-                (&raw mut (*place.buffer).bytes).cast::<u8>().add(KEY_HEAD).cast(),
+                (&raw mut (*place.buffer).bytes)
+                    .cast::<u8>()
+                    .add(KEY_HEAD)
+                    .cast(),
                 PATH_BYTES as u32,
                 user as *const _,
             )
         };
         // It stands at the start of the buffer, not at the end; `start` is where it would begin if it
         // stood at the end, so that the length is the same arithmetic.
-        if read <= 1 { none } else { Self { start: END - (read as u64 - 1), ..none } }
+        path.set(
+            if read <= 1 {
+                END
+            } else {
+                END - (read as u64 - 1)
+            },
+            0,
+        );
+        path
     }
 
     /// Bytes of the path.
     #[inline(always)]
     pub fn length(&self) -> u64 {
-        END - mask::<POSITION_MASK>(self.start)
+        END - self.start()
     }
 
     /// Whether the whole path is known and is what the kernel resolved.
     #[inline(always)]
     pub fn is_certain(&self) -> bool {
-        self.truncated == 0 && !self.is_argument && self.start != END
+        !self.is_argument && self.truncated() == 0 && self.start() != END
     }
 
     /// What the record's header is to say of it.
     #[inline(always)]
     pub fn flags(&self) -> u32 {
-        let argument = if self.is_argument { flags::PATH_IS_ARGUMENT } else { 0 };
-        self.truncated as u32 * flags::PATH_TRUNCATED | argument
+        let argument = if self.is_argument {
+            flags::PATH_IS_ARGUMENT
+        } else {
+            0
+        };
+        self.truncated() as u32 * flags::PATH_TRUNCATED | argument
     }
 
     /// Where the first byte stands in the kernel's memory.
     #[inline(always)]
     fn address(&self) -> u64 {
-        let start = if self.is_argument { 0 } else { mask::<POSITION_MASK>(self.start) };
+        let start = if self.is_argument { 0 } else { self.start() };
         self.place.buffer as u64 + KEY_HEAD as u64 + start
     }
 
@@ -129,12 +178,14 @@ impl Path {
     /// `holdfast_policy::table::PathKey`. Only for a path that [`Self::is_certain`].
     #[inline(always)]
     pub fn key(&self, tag: Tag) -> *const u8 {
-        let start = mask::<POSITION_MASK>(self.start);
+        let start = self.start();
         let bytes = (END - start + 1).min(KEY_PATH_BYTES as u64);
         let bits = 32 + 8 * bytes as u32;
         // SAFETY: `start` is below PATH_BYTES, and the buffer goes on for a whole key behind that.
         unsafe {
-            let key = (&raw mut (*self.place.buffer).bytes).cast::<u8>().add(start as usize);
+            let key = (&raw mut (*self.place.buffer).bytes)
+                .cast::<u8>()
+                .add(start as usize);
             key.cast::<u32>().write_unaligned(bits);
             key.add(4).cast::<Tag>().write_unaligned(tag);
             key
@@ -142,23 +193,43 @@ impl Path {
     }
 }
 
-/// Where the path begins, plus `PATH_BYTES` when it is cut.
+/// Walks, and writes to the buffer where the path begins and whether it is cut.
 ///
 /// A global function, which the verifier looks at once and by itself, not again at every call; such
 /// a function takes no pointers to map values on 5.10, so it finds the buffer by numbers.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_path(index: u32, what: u32, vfsmount: u64, dentry: u64) -> u64 {
-    const CUT: u64 = PATH_BYTES as u64;
-    let Some(slot) = SCRATCH.get_ptr_mut(index) else { return END };
+    let Some(slot) = SCRATCH.get_ptr_mut(index) else {
+        return 0;
+    };
     // SAFETY: a field of a map value; the index is bounded to the four that there are.
     let buffer = unsafe {
-        (&raw mut (*slot).paths).cast::<PathBuffer>().add(mask::<3>(u64::from(what)) as usize)
+        (&raw mut (*slot).paths)
+            .cast::<PathBuffer>()
+            .add(mask::<3>(u64::from(what)) as usize)
     };
-    let (mut vfsmount, mut dentry) = (vfsmount, dentry);
+    let walked = walk(buffer, vfsmount, dentry);
+    // SAFETY: fields of a map value.
+    unsafe {
+        (*buffer).start = walked & POSITION_MASK as u64;
+        (*buffer).truncated = walked / PATH_BYTES as u64;
+    }
+    0
+}
+
+/// Where the path begins, plus `PATH_BYTES` when it is cut.
+#[inline(always)]
+fn walk(buffer: *mut PathBuffer, mut vfsmount: u64, mut dentry: u64) -> u64 {
+    const CUT: u64 = PATH_BYTES as u64;
     let mut start = END;
     // SAFETY: the fixed last byte of a path in a map value.
-    unsafe { (&raw mut (*buffer).bytes).cast::<u8>().add(KEY_HEAD + END as usize).write(0) };
+    unsafe {
+        (&raw mut (*buffer).bytes)
+            .cast::<u8>()
+            .add(KEY_HEAD + END as usize)
+            .write(0)
+    };
     if dentry == 0 || vfsmount == 0 {
         return END;
     }
@@ -191,7 +262,9 @@ pub extern "C" fn walk_path(index: u32, what: u32, vfsmount: u64, dentry: u64) -
             let at = mask::<POSITION_MASK>(start - length);
             // SAFETY: `at` is below PATH_BYTES and the buffer has 256 bytes behind that.
             unsafe {
-                let to = (&raw mut (*buffer).bytes).cast::<u8>().add(KEY_HEAD + at as usize);
+                let to = (&raw mut (*buffer).bytes)
+                    .cast::<u8>()
+                    .add(KEY_HEAD + at as usize);
                 // The byte behind the name is already written, and the read ends before it.
                 if bpf_probe_read_kernel(to.cast(), length as u32, name as *const _) != 0 {
                     return start | CUT;
@@ -200,7 +273,9 @@ pub extern "C" fn walk_path(index: u32, what: u32, vfsmount: u64, dentry: u64) -
             let slash = mask::<POSITION_MASK>(at - 1);
             // SAFETY: as above.
             unsafe {
-                let to = (&raw mut (*buffer).bytes).cast::<u8>().add(KEY_HEAD + slash as usize);
+                let to = (&raw mut (*buffer).bytes)
+                    .cast::<u8>()
+                    .add(KEY_HEAD + slash as usize);
                 to.write(b'/');
             }
             start = slash;
@@ -221,6 +296,11 @@ fn finish(buffer: *mut PathBuffer, start: u64) -> u64 {
     }
     let at = END - 1;
     // SAFETY: a fixed place in a map value.
-    unsafe { (&raw mut (*buffer).bytes).cast::<u8>().add(KEY_HEAD + at as usize).write(b'/') };
+    unsafe {
+        (&raw mut (*buffer).bytes)
+            .cast::<u8>()
+            .add(KEY_HEAD + at as usize)
+            .write(b'/')
+    };
     at
 }

@@ -34,7 +34,9 @@ fn raw_argument(context: &RawTracePointContext, n: usize) -> u64 {
 /// facts, at `sched_process_exec`. For a script it runs for the script and for its interpreter.
 #[inline(always)]
 fn check_exec(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::ProcessExec, tier) else { return 0 };
+    let Some(run) = Run::begin(Kind::ProcessExec, tier) else {
+        return 0;
+    };
     if run.candidates.none() {
         run.abandon();
         return 0;
@@ -69,68 +71,79 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
         run.filter();
         return 0;
     }
-    run.finish(decided, |record, run| {
-        let fixed = record.fixed::<Exec>();
-        let executable_length = record.path(&path);
+    run.finish(
+        decided,
+        #[inline(always)]
+        |record, run| {
+            let fixed = record.fixed::<Exec>();
+            let executable_length = record.path(&path);
 
-        let filename = pointer(bprm, offset!(bprm_filename));
-        // SAFETY: the record has room for a string of this size behind any offset.
-        let read_bytes = unsafe {
-            bpf_probe_read_kernel_str(record.tail().cast(), FILENAME_BYTES, filename as *const _)
-        };
-        // Without its NUL.
-        let filename_length =
-            if read_bytes > 0 { mask::<FILENAME_MASK>(read_bytes as u64 - 1) } else { 0 };
-        record.advance(filename_length);
-
-        let mut working_directory_length = 0;
-        let mut arguments_length = 0;
-        if !only_if_refused {
-            let pwd = embedded(pointer(run.task, offset!(task_fs)), offset!(fs_pwd));
-            let directory = Path::of(run.claimed.path(Use::WorkingDirectory), pwd);
-            working_directory_length = record.path(&directory);
-
-            let mm = pointer(run.task, offset!(task_mm));
-            let start = pointer(mm, offset!(mm_arg_start));
-            let end = pointer(mm, offset!(mm_arg_end));
-            let mut length = end.saturating_sub(start);
-            if length > ARGUMENT_BYTES as u64 - 1 {
-                length = ARGUMENT_BYTES as u64 - 1;
-                record.set_flags(flags::ARGUMENTS_TRUNCATED);
-            }
-            let length = mask::<ARGUMENT_MASK>(length);
+            let filename = pointer(bprm, offset!(bprm_filename));
             // SAFETY: the record has room for a string of this size behind any offset.
-            let failed = unsafe {
-                bpf_probe_read_user(record.tail().cast(), length as u32, start as *const _)
+            let read_bytes = unsafe {
+                bpf_probe_read_kernel_str(
+                    record.tail().cast(),
+                    FILENAME_BYTES,
+                    filename as *const _,
+                )
             };
-            if failed == 0 {
-                arguments_length = length;
-                record.advance(length);
+            // Without its NUL.
+            let filename_length = if read_bytes > 0 {
+                mask::<FILENAME_MASK>(read_bytes as u64 - 1)
             } else {
-                record.set_flags(flags::PART_UNREADABLE);
-            }
-        }
+                0
+            };
+            record.advance(filename_length);
 
-        let inode = pointer(file, offset!(file_inode));
-        let superblock = pointer(inode, offset!(inode_super));
-        let tty = pointer(pointer(run.task, offset!(task_signal)), offset!(signal_tty));
-        let mode: u16 = read(inode, offset!(inode_mode));
-        // SAFETY: the fixed part of this record's buffer.
-        unsafe {
-            fixed.write(Exec {
-                inode: read(inode, offset!(inode_number)),
-                device: read(superblock, offset!(super_dev)),
-                links: read(inode, offset!(inode_links)),
-                mode: u32::from(mode),
-                executable_length,
-                filename_length: filename_length as u16,
-                working_directory_length,
-                arguments_length: arguments_length as u16,
-                terminal: read::<[u8; TERMINAL_BYTES]>(tty, offset!(tty_name)),
-                reserved: [0; 4],
-            });
-        }
-    })
+            let mut working_directory_length = 0;
+            let mut arguments_length = 0;
+            if !only_if_refused {
+                let pwd = embedded(pointer(run.task, offset!(task_fs)), offset!(fs_pwd));
+                let directory = Path::of(run.claimed.path(Use::WorkingDirectory), pwd);
+                working_directory_length = record.path(&directory);
+
+                let mm = pointer(run.task, offset!(task_mm));
+                let start = pointer(mm, offset!(mm_arg_start));
+                let end = pointer(mm, offset!(mm_arg_end));
+                let mut length = end.saturating_sub(start);
+                if length > ARGUMENT_BYTES as u64 - 1 {
+                    length = ARGUMENT_BYTES as u64 - 1;
+                    record.set_flags(flags::ARGUMENTS_TRUNCATED);
+                }
+                let length = mask::<ARGUMENT_MASK>(length);
+                // SAFETY: the record has room for a string of this size behind any offset.
+                let failed = unsafe {
+                    bpf_probe_read_user(record.tail().cast(), length as u32, start as *const _)
+                };
+                if failed == 0 {
+                    arguments_length = length;
+                    record.advance(length);
+                } else {
+                    record.set_flags(flags::PART_UNREADABLE);
+                }
+            }
+
+            let inode = pointer(file, offset!(file_inode));
+            let superblock = pointer(inode, offset!(inode_super));
+            let tty = pointer(pointer(run.task, offset!(task_signal)), offset!(signal_tty));
+            let mode: u16 = read(inode, offset!(inode_mode));
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe {
+                fixed.write(Exec {
+                    inode: read(inode, offset!(inode_number)),
+                    device: read(superblock, offset!(super_dev)),
+                    links: read(inode, offset!(inode_links)),
+                    mode: u32::from(mode),
+                    executable_length,
+                    filename_length: filename_length as u16,
+                    working_directory_length,
+                    arguments_length: arguments_length as u16,
+                    terminal: read::<[u8; TERMINAL_BYTES]>(tty, offset!(tty_name)),
+                    reserved: [0; 4],
+                });
+            }
+        },
+    )
 }
 
 /// Bytes of `bprm->filename` carried, NUL included. It is `process.executable` in another spelling,
@@ -147,23 +160,29 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
     if tgid != read::<u32>(child, offset!(task_pid)) {
         return 0;
     }
-    let Some(mut run) = Run::begin(Kind::ProcessFork, Tier::Tracepoint) else { return 0 };
+    let Some(mut run) = Run::begin(Kind::ProcessFork, Tier::Tracepoint) else {
+        return 0;
+    };
     let decided = run.decide();
     if !run.is_wanted(decided) {
         run.filter();
         return 0;
     }
-    run.finish(decided, |record, _| {
-        let fixed = record.fixed::<Fork>();
-        // SAFETY: the fixed part of this record's buffer.
-        unsafe {
-            fixed.write(Fork {
-                child_start_boottime: read(child, offset!(task_start_boottime)),
-                child_exec_id: read(child, offset!(task_self_exec_id)),
-                child_tgid: tgid,
-            });
-        }
-    });
+    run.finish(
+        decided,
+        #[inline(always)]
+        |record, _| {
+            let fixed = record.fixed::<Fork>();
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe {
+                fixed.write(Fork {
+                    child_start_boottime: read(child, offset!(task_start_boottime)),
+                    child_exec_id: read(child, offset!(task_self_exec_id)),
+                    child_tgid: tgid,
+                });
+            }
+        },
+    );
     0
 }
 
@@ -183,26 +202,37 @@ pub fn process_exit(_context: RawTracePointContext) -> i32 {
     if !is_last {
         return 0;
     }
-    let Some(mut run) = Run::begin(Kind::ProcessExit, Tier::Tracepoint) else { return 0 };
+    let Some(mut run) = Run::begin(Kind::ProcessExit, Tier::Tracepoint) else {
+        return 0;
+    };
     let decided = run.decide();
     if !run.is_wanted(decided) {
         run.filter();
         return 0;
     }
-    run.finish(decided, |record, run| {
-        // What wait(2) reports: the group's code if one was set, else the leader's.
-        let leader = pointer(run.task, offset!(task_group_leader));
-        let group: i32 = read(signal, offset!(signal_group_exit_code));
-        let status = if offset!(task_exit_code) == ABSENT {
-            -1
-        } else if group != 0 {
-            group
-        } else {
-            read(leader, offset!(task_exit_code))
-        };
-        // SAFETY: the fixed part of this record's buffer.
-        unsafe { record.fixed::<Exit>().write(Exit { status, reserved: 0 }) };
-    });
+    run.finish(
+        decided,
+        #[inline(always)]
+        |record, run| {
+            // What wait(2) reports: the group's code if one was set, else the leader's.
+            let leader = pointer(run.task, offset!(task_group_leader));
+            let group: i32 = read(signal, offset!(signal_group_exit_code));
+            let status = if offset!(task_exit_code) == ABSENT {
+                -1
+            } else if group != 0 {
+                group
+            } else {
+                read(leader, offset!(task_exit_code))
+            };
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe {
+                record.fixed::<Exit>().write(Exit {
+                    status,
+                    reserved: 0,
+                })
+            };
+        },
+    );
     0
 }
 
@@ -213,7 +243,9 @@ fn signal(arguments: &impl Arguments, tier: Tier) -> i32 {
     if number == 0 {
         return 0;
     }
-    let Some(run) = Run::begin(Kind::ProcessSignal, tier) else { return 0 };
+    let Some(run) = Run::begin(Kind::ProcessSignal, tier) else {
+        return 0;
+    };
     let target = arguments.argument(0);
     let fixed = Signal {
         target_start_boottime: process_start(target),
@@ -230,11 +262,15 @@ fn judge_signal(mut run: Run, signal: Signal, record_flags: u32) -> i32 {
         run.filter();
         return 0;
     }
-    run.finish(decided, |record, _| {
-        record.set_flags(record_flags);
-        // SAFETY: the fixed part of this record's buffer.
-        unsafe { record.fixed::<Signal>().write(signal) };
-    })
+    run.finish(
+        decided,
+        #[inline(always)]
+        |record, _| {
+            record.set_flags(record_flags);
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe { record.fixed::<Signal>().write(signal) };
+        },
+    )
 }
 
 /// The tracepoint tier: the target is the caller's argument, in the caller's pid namespace.

@@ -101,7 +101,11 @@ impl Run {
     /// times the verifier's work.
     #[inline(always)]
     pub fn decide_as_narrowed(&self) -> Decided {
-        let mut decided = Decided { verdict: 0, rule: NO_RULE, undecided: 0 };
+        let mut decided = Decided {
+            verdict: 0,
+            rule: NO_RULE,
+            undecided: 0,
+        };
         if !self.candidates.none() {
             let decision = holdfast_policy::decision::decide(self.hook, &self.candidates);
             decided.verdict = decision.verdict as u32;
@@ -119,7 +123,10 @@ impl Run {
     /// Whether user space is to see it.
     #[inline(always)]
     pub fn is_wanted(&self, decided: Decided) -> bool {
-        self.is_reported() || decided.undecided != 0 || decided.verdict > Verdict::Allow as u32
+        const WHATEVER: u32 = hook_flags::REPORT | hook_flags::TRACK;
+        self.hook.flags & WHATEVER != 0
+            || decided.undecided != 0
+            || decided.verdict > Verdict::Allow as u32
     }
 
     /// Ends a run that is not wanted: counted as filtered.

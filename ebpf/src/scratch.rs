@@ -25,6 +25,8 @@ pub struct Slot {
     pub claims: u64,
     /// Records written from this slot.
     pub records: u64,
+    /// Bytes of the record so far; see `emit::Emitter`.
+    pub length: u64,
     /// What was decided; see `run::Run::settle`.
     pub decision: Decided,
     /// Paths, by [`Use`].
@@ -76,7 +78,11 @@ impl Claimed {
     pub fn path(&self, what: Use) -> Place {
         // SAFETY: a field of the slot.
         let buffer = unsafe { &raw mut (*self.slot).paths[what as usize] };
-        Place { buffer, index: self.cpu * SLOTS + self.number, what }
+        Place {
+            buffer,
+            index: self.cpu * SLOTS + self.number,
+            what,
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! Reading kernel objects through the layout, and the fields of a task that a record's header has.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
-use aya_ebpf::helpers::{
-    bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-    bpf_get_current_task, bpf_get_current_uid_gid, generated::bpf_ktime_get_boot_ns,
-};
 use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_comm, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+};
+use aya_ebpf::helpers::{
+    bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task,
+    bpf_get_current_uid_gid,
+};
 use holdfast_wire::layout::ABSENT;
-use holdfast_wire::record::{Header, flags};
+use holdfast_wire::record::{COMM_BYTES, Header, flags};
 
 /// The offset of a field of the running kernel: `offset!(task_mm)`.
 #[macro_export]
@@ -23,19 +26,17 @@ macro_rules! offset {
 /// here would be one more path through the rest of the program for the verifier.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
-    // SAFETY: T is an integer or an array of integers at every call, for which zeros are a value.
-    let mut value: T = unsafe { MaybeUninit::zeroed().assume_init() };
-    if offset != ABSENT {
-        // SAFETY: the helper checks the address and writes `size_of::<T>()` bytes.
-        unsafe {
-            bpf_probe_read_kernel(
-                (&raw mut value).cast(),
-                size_of::<T>() as u32,
-                base.wrapping_add(u64::from(offset)) as *const _,
-            )
-        };
+    let mut value = MaybeUninit::<T>::uninit();
+    if offset == ABSENT {
+        // SAFETY: T is an integer or an array of integers at every call, for which zeros are a value.
+        return unsafe { MaybeUninit::zeroed().assume_init() };
     }
-    value
+    // SAFETY: the helper checks the address, and writes `size_of::<T>()` bytes in any case.
+    unsafe {
+        let from = base.wrapping_add(u64::from(offset)) as *const _;
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from);
+        value.assume_init()
+    }
 }
 
 /// A field that is a pointer.
@@ -47,7 +48,11 @@ pub fn pointer(base: u64, offset: u32) -> u64 {
 /// The address of an embedded field; 0 where the kernel does not have it.
 #[inline(always)]
 pub fn embedded(base: u64, offset: u32) -> u64 {
-    if offset == ABSENT { 0 } else { base.wrapping_add(u64::from(offset)) }
+    if offset == ABSENT {
+        0
+    } else {
+        base.wrapping_add(u64::from(offset))
+    }
 }
 
 /// The current task.
@@ -106,7 +111,7 @@ pub fn fill_header(header: *mut Header, task: u64) {
         (*header).mount_namespace = read(mount_namespace, offset!(mnt_namespace_inum));
         (*header).pid_namespace = active_pid_namespace(task);
         (*header).network_namespace = read(network_namespace, offset!(net_inum));
-        (*header).comm = bpf_get_current_comm().unwrap_or([0; 16]);
+        bpf_get_current_comm((&raw mut (*header).comm).cast(), COMM_BYTES as u32);
         if offset!(task_group_leader) == ABSENT {
             (*header).flags |= flags::NO_TASK_FIELDS;
         }

@@ -158,6 +158,9 @@ pub mod hook_flags {
     pub const REPORT: u32 = 1 << 0;
     /// User space may have to kill on a record of this hook: wake it at once for such a record.
     pub const USER_MAY_PREVENT: u32 = 1 << 1;
+    /// Every record is submitted, whether or not it is to become an event: the agent keeps the table
+    /// of processes by it.
+    pub const TRACK: u32 = 1 << 2;
 }
 
 /// Everything about one hook in one generation that is not a lookup by value. The `HOOKS` array

@@ -100,8 +100,9 @@ unsafe impl Plain for record::file::File {}
 unsafe impl Plain for record::network::Connect {}
 
 fn read_part<'a, T: Plain>(bytes: &mut &'a [u8]) -> Result<T, Corrupt> {
-    let (part, rest): (&'a [u8], &'a [u8]) =
-        bytes.split_at_checked(size_of::<T>()).ok_or(Corrupt::Short)?;
+    let (part, rest): (&'a [u8], &'a [u8]) = bytes
+        .split_at_checked(size_of::<T>())
+        .ok_or(Corrupt::Short)?;
     *bytes = rest;
     // SAFETY: `part` is exactly `size_of::<T>()` readable bytes; T is `Plain`, so any bytes are a
     // value; the read does not assume alignment.
@@ -109,7 +110,9 @@ fn read_part<'a, T: Plain>(bytes: &mut &'a [u8]) -> Result<T, Corrupt> {
 }
 
 fn read_string<'a>(bytes: &mut &'a [u8], length: u16) -> Result<&'a [u8], Corrupt> {
-    let (string, rest) = bytes.split_at_checked(usize::from(length)).ok_or(Corrupt::Strings)?;
+    let (string, rest) = bytes
+        .split_at_checked(usize::from(length))
+        .ok_or(Corrupt::Strings)?;
     *bytes = rest;
     Ok(string)
 }
@@ -152,13 +155,19 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         }
         Kind::NetworkConnect => Body::Connect(read_part(&mut bytes)?),
     };
-    if bytes.is_empty() { Ok(Record { header, kind, body }) } else { Err(Corrupt::Strings) }
+    if bytes.is_empty() {
+        Ok(Record { header, kind, body })
+    } else {
+        Err(Corrupt::Strings)
+    }
 }
 
 /// The kind that a record claims, even where the rest does not decode: whom to count a loss for.
 #[must_use]
 pub fn claimed_kind(bytes: &[u8]) -> Option<Kind> {
-    let number = bytes.get(core::mem::offset_of!(Header, kind)..)?.first_chunk::<2>()?;
+    let number = bytes
+        .get(core::mem::offset_of!(Header, kind)..)?
+        .first_chunk::<2>()?;
     Kind::from_number(u16::from_ne_bytes(*number))
 }
 
@@ -194,15 +203,27 @@ mod tests {
         let exit = Kind::ProcessExit as u16;
         let defect = |bytes: &[u8]| decode(bytes).unwrap_err();
         assert_eq!(defect(&[]), Corrupt::Short);
-        assert_eq!(defect(&exit_record(9, exit, EXIT_BYTES, 0)), Corrupt::Version(9));
-        assert_eq!(defect(&exit_record(ABI_VERSION, 63, EXIT_BYTES, 0)), Corrupt::Kind(63));
-        assert_eq!(defect(&exit_record(ABI_VERSION, exit, 7, 0)), Corrupt::Length);
+        assert_eq!(
+            defect(&exit_record(9, exit, EXIT_BYTES, 0)),
+            Corrupt::Version(9)
+        );
+        assert_eq!(
+            defect(&exit_record(ABI_VERSION, 63, EXIT_BYTES, 0)),
+            Corrupt::Kind(63)
+        );
+        assert_eq!(
+            defect(&exit_record(ABI_VERSION, exit, 7, 0)),
+            Corrupt::Length
+        );
         assert_eq!(
             defect(&exit_record(ABI_VERSION, exit, EXIT_BYTES + 3, 3)),
             Corrupt::Strings
         );
         let file = Kind::FileOpen as u16;
-        assert_eq!(defect(&exit_record(ABI_VERSION, file, EXIT_BYTES, 0)), Corrupt::Short);
+        assert_eq!(
+            defect(&exit_record(ABI_VERSION, file, EXIT_BYTES, 0)),
+            Corrupt::Short
+        );
     }
 
     proptest! {

@@ -104,7 +104,9 @@ pub struct Header {
     /// Number of the [`crate::control::Verdict`] taken in the kernel.
     pub verdict: u8,
     /// Explicit padding, zero.
-    pub reserved: [u8; 6],
+    pub reserved: u16,
+    /// Explicit padding, zero.
+    pub reserved_word: u32,
 }
 
 /// Bytes of a [`Header`].

@@ -32,7 +32,8 @@ pub(crate) fn header(kind: Kind, tgid: u32) -> Header {
         comm: *b"test\0\0\0\0\0\0\0\0\0\0\0\0",
         tier: 4,
         verdict: 0,
-        reserved: [0; 6],
+        reserved: 0,
+        reserved_word: 0,
     }
 }
 
@@ -67,6 +68,7 @@ pub(crate) fn record(mut header: Header, fixed: &[u8], strings: &[u8]) -> Vec<u8
         tier,
         verdict,
         reserved,
+        reserved_word,
     } = header;
     let mut bytes = Vec::new();
     bytes.extend(version.to_ne_bytes());
@@ -102,7 +104,8 @@ pub(crate) fn record(mut header: Header, fixed: &[u8], strings: &[u8]) -> Vec<u8
     bytes.extend(cpu.to_ne_bytes());
     bytes.extend(comm);
     bytes.extend([tier, verdict]);
-    bytes.extend(reserved);
+    bytes.extend(reserved.to_ne_bytes());
+    bytes.extend(reserved_word.to_ne_bytes());
     assert_eq!(bytes.len(), HEADER_BYTES);
     bytes.extend(fixed);
     bytes.extend(strings);

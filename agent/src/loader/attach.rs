@@ -15,13 +15,13 @@ use super::{reason, sys};
 const NO_BTF: &str = "needs the kernel's BTF, which is not there";
 
 /// What keeps a program attached; dropping it detaches.
-pub struct Link {
+pub(crate) struct Link {
     program: &'static str,
     _attached: Box<dyn Any + Send>,
 }
 
 /// All programs of the object. One is loaded when it is first attached, and stays loaded.
-pub struct Programs {
+pub(crate) struct Programs {
     ebpf: Ebpf,
     modify_return: Result<FmodRet, String>,
     loaded_modify_return: BTreeMap<&'static str, fmod_ret::Program>,
@@ -31,17 +31,23 @@ pub struct Programs {
 
 impl Programs {
     /// Programs whose maps are made.
-    pub fn new(
+    pub(crate) fn new(
         ebpf: Ebpf,
         modify_return: Result<FmodRet, String>,
         btf: Option<Btf>,
         layout: Layout,
     ) -> Self {
-        Self { ebpf, modify_return, loaded_modify_return: BTreeMap::new(), btf, layout }
+        Self {
+            ebpf,
+            modify_return,
+            loaded_modify_return: BTreeMap::new(),
+            btf,
+            layout,
+        }
     }
 
     /// Whether the kernel's struct offsets that `way` needs are known.
-    pub fn check(&self, way: &Way) -> Result<(), String> {
+    pub(crate) fn check(&self, way: &Way) -> Result<(), String> {
         let words = self.layout.words();
         let known = |field: &str| {
             let mut fields = Layout::FIELDS.iter().zip(&words);
@@ -55,12 +61,15 @@ impl Programs {
     }
 
     /// Attaches all parts of `way`, or none.
-    pub fn attach(&mut self, way: &'static Way) -> Result<Vec<Link>, String> {
-        way.parts.iter().map(|part| self.attach_part(part)).collect()
+    pub(crate) fn attach(&mut self, way: &'static Way) -> Result<Vec<Link>, String> {
+        way.parts
+            .iter()
+            .map(|part| self.attach_part(part))
+            .collect()
     }
 
     /// Runs of these links' programs that the kernel skipped.
-    pub fn recursion_misses(&self, links: &[Link]) -> u64 {
+    pub(crate) fn recursion_misses(&self, links: &[Link]) -> u64 {
         let misses = |link: &Link| match self.loaded_modify_return.get(link.program) {
             Some(program) => program.recursion_misses(),
             None => self
@@ -74,42 +83,69 @@ impl Programs {
 
     fn attach_part(&mut self, part: &'static Part) -> Result<Link, String> {
         let attached: Box<dyn Any + Send> = match part.place {
-            Place::FmodRet(function) => Box::new(self.attach_modify_return(part.program, function)?),
+            Place::FmodRet(function) => {
+                Box::new(self.attach_modify_return(part.program, function)?)
+            }
             place => self.attach_with_aya(part.program, place)?,
         };
-        Ok(Link { program: part.program, _attached: attached })
+        Ok(Link {
+            program: part.program,
+            _attached: attached,
+        })
     }
 
-    fn attach_modify_return(&mut self, name: &'static str, function: &str) -> Result<OwnedFd, String> {
-        if !self.loaded_modify_return.contains_key(name) {
-            let object = self.modify_return.as_ref().map_err(Clone::clone)?;
-            let btf = self.btf.as_ref().ok_or(NO_BTF)?;
-            self.loaded_modify_return.insert(name, object.load(name, function, btf)?);
+    fn attach_modify_return(
+        &mut self,
+        name: &'static str,
+        function: &str,
+    ) -> Result<OwnedFd, String> {
+        if let Some(program) = self.loaded_modify_return.get(name) {
+            match program.attach() {
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+                result => return result.map_err(|error| error.to_string()),
+            }
         }
-        self.loaded_modify_return.get(name).map_or_else(
-            || Err(format!("program {name} is not loaded")),
-            fmod_ret::Program::attach,
-        )
+        let object = self.modify_return.as_ref().map_err(Clone::clone)?;
+        let btf = self.btf.as_ref().ok_or(NO_BTF)?;
+        let program = object.load(name, function, btf)?;
+        let link = program.attach().map_err(|error| error.to_string());
+        self.loaded_modify_return.insert(name, program);
+        link
     }
 
     fn attach_with_aya(&mut self, name: &str, place: Place) -> Result<Box<dyn Any + Send>, String> {
         let Self { ebpf, btf, .. } = self;
         let btf = || btf.as_ref().ok_or_else(|| NO_BTF.to_owned());
-        let program =
-            ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))?;
+        let program = ebpf
+            .program_mut(name)
+            .ok_or_else(|| format!("the object has no program {name}"))?;
         let said = |error: ProgramError| reason::of(&error);
         Ok(match place {
             Place::Lsm(hook) => {
                 let program: &mut Lsm = typed(program)?;
                 once(program.load(hook, btf()?))?;
-                let id = program.attach().map_err(said)?;
-                Box::new(program.take_link(id).map_err(said)?)
+                let id = match program.attach() {
+                    Err(error) if attached_before(&error) => {
+                        program.unload().map_err(said)?;
+                        program.load(hook, btf()?).map_err(said)?;
+                        program.attach()
+                    }
+                    result => result,
+                };
+                Box::new(program.take_link(id.map_err(said)?).map_err(said)?)
             }
             Place::Fentry(function) => {
                 let program: &mut FEntry = typed(program)?;
                 once(program.load(function, btf()?))?;
-                let id = program.attach().map_err(said)?;
-                Box::new(program.take_link(id).map_err(said)?)
+                let id = match program.attach() {
+                    Err(error) if attached_before(&error) => {
+                        program.unload().map_err(said)?;
+                        program.load(function, btf()?).map_err(said)?;
+                        program.attach()
+                    }
+                    result => result,
+                };
+                Box::new(program.take_link(id.map_err(said)?).map_err(said)?)
             }
             Place::Kprobe(function) => {
                 let program: &mut KProbe = typed(program)?;
@@ -156,4 +192,10 @@ fn once(result: Result<(), ProgramError>) -> Result<(), String> {
         Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
         Err(error) => Err(reason::of(&error)),
     }
+}
+
+/// Before 5.13 a program on a trampoline can be attached once: `bpf_tracing_prog_attach` gives ENOENT
+/// when it is attached again after it was detached. It is then to be loaded anew.
+fn attached_before(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::ENOENT))
 }

@@ -2,6 +2,7 @@
 //! against the maps that aya made, and loaded with the attach type that they need.
 
 use std::collections::HashSet;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::Ebpf;
@@ -12,33 +13,45 @@ use aya_obj::generated::bpf_attach_type::BPF_MODIFY_RETURN;
 use super::{OBJECT, reason, sys};
 
 /// The relocated object.
-pub struct FmodRet {
+pub(crate) struct FmodRet {
     object: aya_obj::Object,
 }
 
 /// A loaded program.
-pub struct Program(OwnedFd);
+pub(crate) struct Program(OwnedFd);
 
 impl FmodRet {
     /// Parses the object and relocates it against the maps of `ebpf`.
-    pub fn new(ebpf: &Ebpf) -> Result<Self, String> {
+    pub(crate) fn new(ebpf: &Ebpf) -> Result<Self, String> {
         let mut object = aya_obj::Object::parse(OBJECT).map_err(|error| error.to_string())?;
-        let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        let text: HashSet<usize> = object
+            .functions
+            .keys()
+            .map(|(section, _)| *section)
+            .collect();
         let definitions = object.maps.clone();
         let maps: Vec<_> = definitions
             .iter()
             .filter_map(|(name, map)| Some((name.as_str(), descriptor(ebpf, name)?, map)))
             .collect();
-        object.relocate_maps(maps.into_iter(), &text).map_err(|error| error.to_string())?;
-        object.relocate_calls(&text).map_err(|error| error.to_string())?;
+        object
+            .relocate_maps(maps.into_iter(), &text)
+            .map_err(|error| error.to_string())?;
+        object
+            .relocate_calls(&text)
+            .map_err(|error| error.to_string())?;
         Ok(Self { object })
     }
 
     /// Loads a program for a kernel function.
-    pub fn load(&self, name: &str, function: &str, btf: &Btf) -> Result<Program, String> {
+    pub(crate) fn load(&self, name: &str, function: &str, btf: &Btf) -> Result<Program, String> {
         let missing = || format!("the object has no program {name}");
         let program = self.object.programs.get(name).ok_or_else(missing)?;
-        let code = self.object.functions.get(&program.function_key()).ok_or_else(missing)?;
+        let code = self
+            .object
+            .functions
+            .get(&program.function_key())
+            .ok_or_else(missing)?;
         let id = btf
             .id_by_type_name_kind(function, BtfKind::Func)
             .map_err(|_| format!("the kernel has no function {function} that can be traced"))?;
@@ -50,12 +63,12 @@ impl FmodRet {
 
 impl Program {
     /// Attaches it; dropping the link detaches.
-    pub fn attach(&self) -> Result<OwnedFd, String> {
-        sys::attach_tracing(self.0.as_fd()).map_err(|error| error.to_string())
+    pub(crate) fn attach(&self) -> io::Result<OwnedFd> {
+        sys::attach_tracing(self.0.as_fd())
     }
 
     /// See [`sys::recursion_misses`].
-    pub fn recursion_misses(&self) -> u64 {
+    pub(crate) fn recursion_misses(&self) -> u64 {
         sys::recursion_misses(&self.0).unwrap_or(0)
     }
 }

@@ -5,16 +5,16 @@ use holdfast_wire::control::Tier;
 
 /// One program and where it is attached.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// Name of the program in the object.
-    pub program: &'static str,
+    pub(crate) program: &'static str,
     /// Where.
-    pub place: Place,
+    pub(crate) place: Place,
 }
 
 /// A place in the kernel.
 #[derive(Clone, Copy, Debug)]
-pub enum Place {
+pub(crate) enum Place {
     /// A BPF LSM hook.
     Lsm(&'static str),
     /// Modify-return on a function.
@@ -32,15 +32,15 @@ pub enum Place {
 
 /// A way to attach a hook.
 #[derive(Clone, Copy, Debug)]
-pub struct Way {
+pub(crate) struct Way {
     /// Its tier.
-    pub tier: Tier,
+    pub(crate) tier: Tier,
     /// All of these, or the way is not to be had.
-    pub parts: &'static [Part],
+    pub(crate) parts: &'static [Part],
     /// Fields of the layout without which it sees nothing.
-    pub needs: &'static [&'static str],
+    pub(crate) needs: &'static [&'static str],
     /// What it cannot see, for `doctor`; empty when nothing.
-    pub blind_to: &'static str,
+    pub(crate) blind_to: &'static str,
 }
 
 const fn part(program: &'static str, place: Place) -> Part {
@@ -48,28 +48,62 @@ const fn part(program: &'static str, place: Place) -> Part {
 }
 
 const fn way(tier: Tier, parts: &'static [Part]) -> Way {
-    Way { tier, parts, needs: &["file_path", "path_dentry", "dentry_parent", "mount_mnt"], blind_to: "" }
+    Way {
+        tier,
+        parts,
+        needs: &["file_path", "path_dentry", "dentry_parent", "mount_mnt"],
+        blind_to: "",
+    }
 }
 
 /// The four ways to attach to a security function.
 macro_rules! security {
     ($prefix:literal, $hook:literal, $function:literal) => {
         [
-            way(Tier::Lsm, &[part(concat!($prefix, "_lsm"), Place::Lsm($hook))]),
-            way(Tier::FmodRet, &[part(concat!($prefix, "_fmod"), Place::FmodRet($function))]),
-            way(Tier::Fentry, &[part(concat!($prefix, "_fentry"), Place::Fentry($function))]),
-            way(Tier::Kprobe, &[part(concat!($prefix, "_kprobe"), Place::Kprobe($function))]),
+            way(
+                Tier::Lsm,
+                &[part(concat!($prefix, "_lsm"), Place::Lsm($hook))],
+            ),
+            way(
+                Tier::FmodRet,
+                &[part(concat!($prefix, "_fmod"), Place::FmodRet($function))],
+            ),
+            way(
+                Tier::Fentry,
+                &[part(concat!($prefix, "_fentry"), Place::Fentry($function))],
+            ),
+            way(
+                Tier::Kprobe,
+                &[part(concat!($prefix, "_kprobe"), Place::Kprobe($function))],
+            ),
         ]
     };
 }
 
 const EXEC: Part = part("process_exec", Place::RawTracepoint("sched_process_exec"));
-const OPENS: &[&str] = &["sys_exit_openat", "sys_exit_open", "sys_exit_openat2", "sys_exit_creat"];
+const OPENS: &[&str] = &[
+    "sys_exit_openat",
+    "sys_exit_open",
+    "sys_exit_openat2",
+    "sys_exit_creat",
+];
 const ARGUMENTS: &str = "io_uring, and paths are the caller's arguments, not resolved";
 
 static PROCESS_EXEC: [Way; 4] = [
-    way(Tier::Lsm, &[EXEC, part("process_exec_lsm", Place::Lsm("bprm_check_security"))]),
-    way(Tier::FmodRet, &[EXEC, part("process_exec_fmod", Place::FmodRet("security_bprm_check"))]),
+    way(
+        Tier::Lsm,
+        &[
+            EXEC,
+            part("process_exec_lsm", Place::Lsm("bprm_check_security")),
+        ],
+    ),
+    way(
+        Tier::FmodRet,
+        &[
+            EXEC,
+            part("process_exec_fmod", Place::FmodRet("security_bprm_check")),
+        ],
+    ),
     way(Tier::Tracepoint, &[EXEC]),
     // Without offsets the record has no more than helpers give; the agent completes it from /proc.
     Way {
@@ -82,14 +116,20 @@ static PROCESS_EXEC: [Way; 4] = [
 
 static PROCESS_FORK: [Way; 1] = [Way {
     tier: Tier::Tracepoint,
-    parts: &[part("process_fork", Place::RawTracepoint("sched_process_fork"))],
+    parts: &[part(
+        "process_fork",
+        Place::RawTracepoint("sched_process_fork"),
+    )],
     needs: &["task_tgid", "task_pid"],
     blind_to: "",
 }];
 
 static PROCESS_EXIT: [Way; 1] = [Way {
     tier: Tier::Tracepoint,
-    parts: &[part("process_exit", Place::RawTracepoint("sched_process_exit"))],
+    parts: &[part(
+        "process_exit",
+        Place::RawTracepoint("sched_process_exit"),
+    )],
     needs: &[],
     blind_to: "",
 }];
@@ -109,7 +149,10 @@ static PROCESS_SIGNAL: [Way; 5] = {
                     "process_kill_enter",
                     Place::Syscalls(&["sys_enter_kill", "sys_enter_tkill"]),
                 ),
-                part("process_tgkill_enter", Place::Syscalls(&["sys_enter_tgkill"])),
+                part(
+                    "process_tgkill_enter",
+                    Place::Syscalls(&["sys_enter_tgkill"]),
+                ),
             ],
             needs: &[],
             blind_to: "signals sent by other calls than kill, tkill and tgkill",
@@ -137,7 +180,10 @@ static FILE_OPEN: [Way; 6] = {
                     "file_openat_enter",
                     Place::Syscalls(&["sys_enter_openat", "sys_enter_openat2"]),
                 ),
-                part("file_open_enter", Place::Syscalls(&["sys_enter_open", "sys_enter_creat"])),
+                part(
+                    "file_open_enter",
+                    Place::Syscalls(&["sys_enter_open", "sys_enter_creat"]),
+                ),
             ],
             needs: &[],
             blind_to: ARGUMENTS,
@@ -156,7 +202,13 @@ static FILE_CREATE: [Way; 5] = {
         Way {
             tier: Tier::Tracepoint,
             parts: &[part("file_create_exit", Place::Syscalls(OPENS))],
-            needs: &["task_files", "fdtable_fd", "file_path", "file_mode", "mount_mnt"],
+            needs: &[
+                "task_files",
+                "fdtable_fd",
+                "file_path",
+                "file_mode",
+                "mount_mnt",
+            ],
             blind_to: "io_uring, and files made by mknod",
         },
     ]
@@ -173,7 +225,10 @@ static FILE_DELETE: [Way; 5] = {
         Way {
             tier: Tier::Tracepoint,
             parts: &[
-                part("file_unlinkat_enter", Place::Syscalls(&["sys_enter_unlinkat"])),
+                part(
+                    "file_unlinkat_enter",
+                    Place::Syscalls(&["sys_enter_unlinkat"]),
+                ),
                 part("file_unlink_enter", Place::Syscalls(&["sys_enter_unlink"])),
             ],
             needs: &[],
@@ -206,8 +261,11 @@ static FILE_RENAME: [Way; 5] = {
 };
 
 static NETWORK_CONNECT: [Way; 5] = {
-    let [lsm, fmod_ret, fentry, kprobe] =
-        security!("network_connect", "socket_connect", "security_socket_connect");
+    let [lsm, fmod_ret, fentry, kprobe] = security!(
+        "network_connect",
+        "socket_connect",
+        "security_socket_connect"
+    );
     [
         lsm,
         fmod_ret,
@@ -215,7 +273,10 @@ static NETWORK_CONNECT: [Way; 5] = {
         kprobe,
         Way {
             tier: Tier::Tracepoint,
-            parts: &[part("network_connect_enter", Place::Syscalls(&["sys_enter_connect"]))],
+            parts: &[part(
+                "network_connect_enter",
+                Place::Syscalls(&["sys_enter_connect"]),
+            )],
             needs: &[],
             blind_to: "io_uring, and addresses are the caller's arguments",
         },
@@ -223,7 +284,7 @@ static NETWORK_CONNECT: [Way; 5] = {
 };
 
 /// The ways to attach the hook of `kind`, best first.
-pub fn ways(kind: Kind) -> &'static [Way] {
+pub(crate) fn ways(kind: Kind) -> &'static [Way] {
     match kind {
         Kind::ProcessExec => &PROCESS_EXEC,
         Kind::ProcessFork => &PROCESS_FORK,
@@ -248,7 +309,10 @@ mod tests {
             let ways = ways(*kind);
             assert!(ways.is_sorted_by_key(|way| way.tier), "{kind:?}");
             for field in ways.iter().flat_map(|way| way.needs) {
-                assert!(Layout::FIELDS.iter().any(|(name, ..)| name == field), "{field}");
+                assert!(
+                    Layout::FIELDS.iter().any(|(name, ..)| name == field),
+                    "{field}"
+                );
             }
         }
     }

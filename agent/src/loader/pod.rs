@@ -7,7 +7,7 @@ use holdfast_wire::control::{Control, Counters};
 /// A shared type as a map's key or value.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub struct Plain<T>(pub T);
+pub(crate) struct Plain<T>(pub(crate) T);
 
 // SAFETY: each is `repr(C)`, of integers only, without padding (sizes are asserted where they are
 // defined), so every byte of it is written and every pattern of bytes is a value.

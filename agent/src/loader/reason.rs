@@ -6,7 +6,7 @@ use std::io;
 use aya::programs::ProgramError;
 
 /// Why a program could not be loaded: the kernel's error and the verifier's last word.
-pub fn of_load(error: &io::Error, log: &str) -> String {
+pub(crate) fn of_load(error: &io::Error, log: &str) -> String {
     let last = log
         .lines()
         .map(str::trim)
@@ -25,17 +25,18 @@ pub fn of_load(error: &io::Error, log: &str) -> String {
 }
 
 /// Why aya could not load or attach.
-pub fn of(error: &ProgramError) -> String {
+pub(crate) fn of(error: &ProgramError) -> String {
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            of_load(io_error, &verifier_log.to_string())
-        }
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => of_load(io_error, &verifier_log.to_string()),
         other => chain(other),
     }
 }
 
 /// An error and its causes in one line.
-pub fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -6,7 +6,7 @@ use aya::maps::{MapData, RingBuf};
 use holdfast_actors::kernel::Ring;
 
 /// One domain's ring.
-pub struct KernelRing(pub RingBuf<MapData>);
+pub(crate) struct KernelRing(pub(crate) RingBuf<MapData>);
 
 impl Ring for KernelRing {
     fn fd(&self) -> BorrowedFd<'_> {

@@ -5,10 +5,12 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type,
+};
 
-/// A verifier log longer than this is cut by the kernel; its end, which says why, is what is kept.
-const LOG_BYTES: usize = 1 << 20;
+/// The verifier's log of a program that it refuses; where it is longer, the load fails for that.
+const LOG_BYTES: usize = 16 << 20;
 /// `BPF_OBJ_NAME_LEN` of `include/uapi/linux/bpf.h`, without the NUL.
 const NAME_BYTES: usize = 15;
 
@@ -23,7 +25,11 @@ fn bpf(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i64> {
             size_of::<bpf_attr>(),
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn owned(result: i64) -> OwnedFd {
@@ -35,33 +41,40 @@ fn owned(result: i64) -> OwnedFd {
 ///
 /// # Errors
 /// What the kernel says, and the verifier's log.
-pub fn load_tracing(
+pub(crate) fn load_tracing(
     name: &str,
     instructions: &[bpf_insn],
     attach_type: bpf_attach_type,
     btf_id: u32,
 ) -> Result<OwnedFd, (io::Error, String)> {
-    let license = c"Dual MIT/GPL";
-    let mut log = vec![0u8; LOG_BYTES];
-    // SAFETY: all zeros is a valid `bpf_attr`.
-    let mut attributes: bpf_attr = unsafe { zeroed() };
-    // SAFETY: the member of the union that this command reads.
-    let load = unsafe { &mut attributes.__bindgen_anon_3 };
-    load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
-    load.expected_attach_type = attach_type as u32;
-    load.insns = instructions.as_ptr() as u64;
-    load.insn_cnt = instructions.len() as u32;
-    load.license = license.as_ptr() as u64;
-    load.log_level = 1;
-    load.log_buf = log.as_mut_ptr() as u64;
-    load.log_size = log.len() as u32;
-    load.attach_btf_id = btf_id;
-    for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(NAME_BYTES)) {
-        *to = from.cast_signed();
-    }
-    bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned).map_err(|error| {
-        let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-        (error, String::from_utf8_lossy(&log[..end]).into_owned())
+    let load = |log: &mut [u8]| {
+        // SAFETY: all zeros is a valid `bpf_attr`.
+        let mut attributes: bpf_attr = unsafe { zeroed() };
+        // SAFETY: the member of the union that this command reads.
+        let load = unsafe { &mut attributes.__bindgen_anon_3 };
+        load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+        load.expected_attach_type = attach_type as u32;
+        load.insns = instructions.as_ptr() as u64;
+        load.insn_cnt = instructions.len() as u32;
+        load.license = c"Dual MIT/GPL".as_ptr() as u64;
+        load.attach_btf_id = btf_id;
+        if !log.is_empty() {
+            load.log_level = 1;
+            load.log_buf = log.as_mut_ptr() as u64;
+            load.log_size = log.len() as u32;
+        }
+        for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(NAME_BYTES)) {
+            *to = from.cast_signed();
+        }
+        bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned)
+    };
+    // Writing the log takes the verifier longer than verifying: only where something is wrong.
+    load(&mut []).or_else(|_| {
+        let mut log = vec![0u8; LOG_BYTES];
+        load(&mut log).map_err(|error| {
+            let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+            (error, String::from_utf8_lossy(&log[..end]).into_owned())
+        })
     })
 }
 
@@ -69,7 +82,7 @@ pub fn load_tracing(
 ///
 /// # Errors
 /// What the kernel says.
-pub fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: all zeros is a valid `bpf_attr`.
     let mut attributes: bpf_attr = unsafe { zeroed() };
     attributes.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
@@ -81,7 +94,7 @@ pub fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
+pub(crate) fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
     // SAFETY: all zeros is a valid `bpf_prog_info` and `bpf_attr`.
     let (mut info, mut attributes): (bpf_prog_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
     attributes.info.bpf_fd = program.as_fd().as_raw_fd() as u32;
@@ -93,8 +106,28 @@ pub fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
 
 /// Lifts the limit on locked memory, which kernels before 5.11 charge maps to. Failing is no error:
 /// later kernels do not ask.
-pub fn lift_memlock_limit() {
-    let limit = rustix::process::Rlimit { current: None, maximum: None };
+pub(crate) fn lift_memlock_limit() {
+    let limit = rustix::process::Rlimit {
+        current: None,
+        maximum: None,
+    };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, limit);
 }
 
+/// Where tracefs belongs (Documentation/trace/ftrace.rst).
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// Mounts tracefs where nobody did, as systemd does at boot: syscall tracepoints and kprobes are
+/// attached through it. Failing is no error here: what needs it says that it is not there.
+pub(crate) fn mount_tracefs() {
+    use rustix::mount::{MountFlags, mount};
+    let there = std::path::Path::new(TRACEFS).join("events").exists()
+        || std::path::Path::new("/sys/kernel/debug/tracing/events").exists();
+    if !there {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        match mount("tracefs", TRACEFS, "tracefs", flags, None) {
+            Ok(()) => tracing::info!("mounted tracefs at {TRACEFS}"),
+            Err(error) => tracing::warn!("cannot mount tracefs at {TRACEFS}: {error}"),
+        }
+    }
+}

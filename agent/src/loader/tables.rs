@@ -21,7 +21,7 @@ type PathTrieKey = Key<[u8; KEY_PATH_BYTES + 4]>;
 type AddressTrieKey = Key<[u8; 20]>;
 
 /// The policy maps.
-pub struct PolicyMaps {
+pub(crate) struct PolicyMaps {
     control: Array<MapData, Plain<Control>>,
     hooks: Array<MapData, Plain<HookTable>>,
     paths: PathTrie<Vector>,
@@ -48,7 +48,7 @@ const GRACE: Duration = Duration::from_millis(50);
 
 impl PolicyMaps {
     /// Takes the maps out of `ebpf`.
-    pub fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
+    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
         macro_rules! take {
             ($name:literal) => {
                 ebpf.take_map($name)
@@ -71,17 +71,19 @@ impl PolicyMaps {
     }
 
     /// Tells the programs which process is the sensor; 0 for none.
-    pub fn set_sensor(&mut self, tgid: u32) -> Result<(), String> {
+    pub(crate) fn set_sensor(&mut self, tgid: u32) -> Result<(), String> {
         self.state.sensor_tgid = tgid;
         self.publish()
     }
 
     fn publish(&mut self) -> Result<(), String> {
-        self.control.set(0, Plain(self.state), 0).map_err(|error| chain(&error))
+        self.control
+            .set(0, Plain(self.state), 0)
+            .map_err(|error| chain(&error))
     }
 
     /// Puts `tables` into force.
-    pub fn install(&mut self, tables: &Tables) -> Result<(), String> {
+    pub(crate) fn install(&mut self, tables: &Tables) -> Result<(), String> {
         let generation = (self.state.generation + 1) % GENERATIONS as u32;
         std::thread::sleep(GRACE);
         self.clear(generation)?;
@@ -102,7 +104,9 @@ impl PolicyMaps {
             self.addresses.remove(key).map_err(|error| chain(&error))?;
         }
         for key in &entered.ports {
-            self.ports.remove(&Plain(*key)).map_err(|error| chain(&error))?;
+            self.ports
+                .remove(&Plain(*key))
+                .map_err(|error| chain(&error))?;
         }
         Ok(())
     }
@@ -112,24 +116,32 @@ impl PolicyMaps {
         for entry in &tables.paths {
             let key = entry.key(generation);
             let key = Key::new(key.bits, joined(key.tag, &key.path));
-            self.paths.insert(&key, entry.vector, 0).map_err(|error| chain(&error))?;
+            self.paths
+                .insert(&key, entry.vector, 0)
+                .map_err(|error| chain(&error))?;
             entered.paths.push(key);
         }
         for entry in &tables.classes {
             let key = entry.key(generation);
             let key = Key::new(key.bits, joined(key.tag, &key.path));
-            self.classes.insert(&key, entry.class, 0).map_err(|error| chain(&error))?;
+            self.classes
+                .insert(&key, entry.class, 0)
+                .map_err(|error| chain(&error))?;
             entered.classes.push(key);
         }
         for entry in &tables.addresses {
             let key = entry.key(generation);
             let key = Key::new(key.bits, joined(key.tag, &key.address));
-            self.addresses.insert(&key, entry.vector, 0).map_err(|error| chain(&error))?;
+            self.addresses
+                .insert(&key, entry.vector, 0)
+                .map_err(|error| chain(&error))?;
             entered.addresses.push(key);
         }
         for entry in &tables.ports {
             let key = entry.key(generation);
-            self.ports.insert(Plain(key), entry.vector, 0).map_err(|error| chain(&error))?;
+            self.ports
+                .insert(Plain(key), entry.vector, 0)
+                .map_err(|error| chain(&error))?;
             entered.ports.push(key);
         }
         // A class that is not listed for a kind keeps no term.
@@ -148,7 +160,9 @@ impl PolicyMaps {
         }
         for (kind, table) in &tables.hooks {
             let index = generation * HOOKS as u32 + *kind as u32;
-            self.hooks.set(index, Plain(**table), 0).map_err(|error| chain(&error))?;
+            self.hooks
+                .set(index, Plain(**table), 0)
+                .map_err(|error| chain(&error))?;
         }
         Ok(())
     }

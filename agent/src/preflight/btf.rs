@@ -13,7 +13,7 @@ const TYPES: usize = 4_000_000;
 
 /// What is wrong with a BTF file.
 #[derive(Debug, thiserror::Error)]
-pub enum BtfError {
+pub(crate) enum BtfError {
     /// It does not begin as BTF does.
     #[error("not a BTF file of this machine's byte order")]
     Magic,
@@ -29,7 +29,7 @@ const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 
 /// A parsed BTF file.
-pub struct Btf {
+pub(crate) struct Btf {
     bytes: Vec<u8>,
     strings: usize,
     strings_end: usize,
@@ -60,7 +60,7 @@ impl Btf {
     ///
     /// # Errors
     /// [`BtfError`] when it is not BTF, or corrupt.
-    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         if half(&bytes, 0)? != MAGIC {
             return Err(BtfError::Magic);
         }
@@ -79,7 +79,13 @@ impl Btf {
         let (strings, strings_end) = part(16)?;
         let layout = if header >= 32 { part(24)? } else { (0, 0) };
 
-        let mut btf = Self { bytes, strings, strings_end, types: vec![0], structs: HashMap::new() };
+        let mut btf = Self {
+            bytes,
+            strings,
+            strings_end,
+            types: vec![0],
+            structs: HashMap::new(),
+        };
         let mut at = types_start;
         while at < types_end && btf.types.len() < TYPES {
             let this = btf.type_at(at)?;
@@ -96,20 +102,23 @@ impl Btf {
     }
 
     /// Byte offset of the field `path` (names joined by dots) in `struct structure`.
-    pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
-        self.structs.get(structure.as_bytes())?.iter().find_map(|id| {
-            let mut structure = self.by_id(*id)?;
-            let mut bits = 0;
-            let mut names = path.split('.').peekable();
-            while let Some(name) = names.next() {
-                let (offset, member) = self.member(&structure, name.as_bytes(), DEPTH)?;
-                bits += offset;
-                if names.peek().is_some() {
-                    structure = self.behind_modifiers(member)?;
+    pub(crate) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+        self.structs
+            .get(structure.as_bytes())?
+            .iter()
+            .find_map(|id| {
+                let mut structure = self.by_id(*id)?;
+                let mut bits = 0;
+                let mut names = path.split('.').peekable();
+                while let Some(name) = names.next() {
+                    let (offset, member) = self.member(&structure, name.as_bytes(), DEPTH)?;
+                    bits += offset;
+                    if names.peek().is_some() {
+                        structure = self.behind_modifiers(member)?;
+                    }
                 }
-            }
-            bits.is_multiple_of(8).then_some(bits / 8)
-        })
+                bits.is_multiple_of(8).then_some(bits / 8)
+            })
     }
 
     /// Bit offset and type id of a member.
@@ -121,7 +130,11 @@ impl Btf {
             let at = structure.at + ENTRY + index * ENTRY;
             let member_type = word(&self.bytes, at + 4).ok()?;
             let offset = word(&self.bytes, at + 8).ok()?;
-            let offset = if structure.flagged { offset & 0x00ff_ffff } else { offset };
+            let offset = if structure.flagged {
+                offset & 0x00ff_ffff
+            } else {
+                offset
+            };
             match self.string(word(&self.bytes, at).ok()?) {
                 b"" => {
                     let inner = self.behind_modifiers(member_type)?;
@@ -193,12 +206,16 @@ impl Btf {
 
 fn word(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
     let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
-    found.map(|word| u32::from_ne_bytes(*word)).ok_or(BtfError::Bounds(at))
+    found
+        .map(|word| u32::from_ne_bytes(*word))
+        .ok_or(BtfError::Bounds(at))
 }
 
 fn half(bytes: &[u8], at: usize) -> Result<u16, BtfError> {
     let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
-    found.map(|half| u16::from_ne_bytes(*half)).ok_or(BtfError::Bounds(at))
+    found
+        .map(|half| u16::from_ne_bytes(*half))
+        .ok_or(BtfError::Bounds(at))
 }
 
 #[cfg(test)]
@@ -210,15 +227,30 @@ mod tests {
     fn sample(header: u32) -> Vec<u8> {
         let strings = b"\0int\0outer\0first\0hidden\0named\0inner\0x\0";
         let at = |name: &str| {
-            strings.windows(name.len() + 1).position(|w| &w[..name.len()] == name.as_bytes()).unwrap()
-                as u32
+            strings
+                .windows(name.len() + 1)
+                .position(|w| &w[..name.len()] == name.as_bytes())
+                .unwrap() as u32
         };
         let kind = |kind: u32, members: u32| kind << 24 | members;
         let words: Vec<u32> = [
             vec![at("int"), kind(1, 0), 4, 32],
-            vec![at("inner"), kind(4, 1), 4, at("x\0"), 1, 0],
+            vec![at("inner"), kind(4, 1), 4, at("x"), 1, 0],
             vec![0, kind(4, 1), 4, at("hidden"), 1, 0],
-            vec![at("outer"), kind(4, 3), 12, at("first"), 1, 0, 0, 3, 32, at("named"), 2, 64],
+            vec![
+                at("outer"),
+                kind(4, 3),
+                12,
+                at("first"),
+                1,
+                0,
+                0,
+                3,
+                32,
+                at("named"),
+                2,
+                64,
+            ],
         ]
         .concat();
         let mut bytes = Vec::new();
@@ -229,7 +261,9 @@ mod tests {
             bytes.extend(value.to_ne_bytes());
         }
         bytes.resize(header as usize, 0);
-        words.iter().for_each(|word| bytes.extend(word.to_ne_bytes()));
+        words
+            .iter()
+            .for_each(|word| bytes.extend(word.to_ne_bytes()));
         bytes.extend(strings);
         bytes
     }

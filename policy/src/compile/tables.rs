@@ -44,6 +44,12 @@ fn hook(plan: &Plan, rules: &[Rule], options: &Options) -> HookTable {
     if options.reported.contains(plan.kind) {
         hook.flags |= hook_flags::REPORT;
     }
+    if matches!(
+        plan.kind,
+        Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit
+    ) {
+        hook.flags |= hook_flags::TRACK;
+    }
     // Any lookup may fail to know its value, so user space may have to step in for any such rule.
     let mut in_force = plan
         .rules

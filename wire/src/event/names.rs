@@ -49,7 +49,12 @@ const CAPABILITIES: [&str; 41] = [
 /// left out.
 #[must_use]
 pub fn capability_names(set: u64) -> Vec<&'static str> {
-    CAPABILITIES.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, n)| *n).collect()
+    CAPABILITIES
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| set >> bit & 1 == 1)
+        .map(|(_, n)| *n)
+        .collect()
 }
 
 /// Open flags by bit, as on x86-64 and arm64 (`include/uapi/asm-generic/fcntl.h`; those that arm64
@@ -73,16 +78,49 @@ const OPEN_FLAGS: [(u32, &str); 11] = [
 pub fn open_flag_names(flags: u32) -> Vec<&'static str> {
     let access = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"][(flags & 3) as usize];
     std::iter::once(access)
-        .chain(OPEN_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name))
+        .chain(
+            OPEN_FLAGS
+                .iter()
+                .filter(|(bit, _)| flags & bit != 0)
+                .map(|(_, name)| *name),
+        )
         .collect()
 }
 
 /// Signals by number, as on x86-64 and arm64 (`include/uapi/asm-generic/signal.h`).
 const SIGNALS: [&str; 32] = [
-    "0", "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE",
-    "SIGKILL", "SIGUSR1", "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT",
-    "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU",
-    "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
+    "0",
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
 ];
 
 /// `SIGTERM` for 15; real-time signals as their number.
@@ -114,7 +152,10 @@ mod tests {
 
     #[test]
     fn names_are_the_kernels() {
-        assert_eq!(capability_names(1 << 21 | 1 << 40), ["CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]);
+        assert_eq!(
+            capability_names(1 << 21 | 1 << 40),
+            ["CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]
+        );
         assert_eq!(open_flag_names(0o1101), ["O_WRONLY", "O_CREAT", "O_TRUNC"]);
         assert_eq!(signal_name(9), "SIGKILL");
         assert_eq!(signal_name(34), "34");

@@ -54,7 +54,8 @@ fn header(tgid: u32, start: u64, exec_id: u32) -> Header {
         comm: [0; 16],
         tier: 0,
         verdict: 0,
-        reserved: [0; 6],
+        reserved: 0,
+        reserved_word: 0,
     }
 }
 
