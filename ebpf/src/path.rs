@@ -155,14 +155,16 @@ impl Path {
         } else {
             0
         };
-        self.truncated() as u32 * flags::PATH_TRUNCATED | argument
+        (self.truncated() as u32 * flags::PATH_TRUNCATED) | argument
     }
 
     /// Where the first byte stands in the kernel's memory.
     #[inline(always)]
     fn address(&self) -> u64 {
         let start = if self.is_argument { 0 } else { self.start() };
-        self.place.buffer as u64 + KEY_HEAD as u64 + start
+        // SAFETY: a field of a map value.
+        let bytes = unsafe { &raw const (*self.place.buffer).bytes };
+        bytes as u64 + KEY_HEAD as u64 + start
     }
 
     /// Copies the path to `to`, which has room for [`PATH_BYTES`] - 1; the number of bytes copied.
