@@ -304,14 +304,24 @@ impl State {
 
     fn status(&self) -> Status {
         let shared = &self.shared;
+        for kind in Kind::ALL {
+            if let Err(error) = crate::probe::bring_counters(shared, *kind) {
+                tracing::debug!(%error, "status shows the counters of a second ago");
+            }
+        }
         let hooks: Vec<_> = Kind::ALL
             .iter()
             .map(|kind| shared.kernel.report(*kind))
             .collect();
-        let tiers = hooks.iter().filter_map(|hook| Tier::from_name(hook.tier?));
+        // Of what a tier makes a difference for: the life of processes is seen at tracepoints in all.
+        let tiers = Kind::ALL
+            .iter()
+            .zip(&hooks)
+            .filter(|(kind, _)| kind.can_be_refused())
+            .filter_map(|(_, hook)| Tier::from_name(hook.tier?));
         let policies = shared.policies.current();
         Status {
-            tier: tiers.max().map_or("none", Tier::name),
+            tier: tiers.min().map_or("none", Tier::name),
             mode: shared.settings.mode.name(),
             ready: *self.ready.borrow(),
             since: self.since.clone(),

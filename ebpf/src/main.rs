@@ -31,4 +31,4 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Lets the programs call GPL-only helpers (`bpf_probe_read_kernel`, `bpf_send_signal`, …).
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+static LICENSE: [u8; 4] = *b"GPL\0";

@@ -78,7 +78,7 @@ impl Place {
             Self::Guest {
                 variant: Variant::NoBtf,
                 ..
-            } => Some("kprobe"),
+            } => Some("tracepoint"),
             Self::Guest {
                 kernel,
                 variant: Variant::Stock,

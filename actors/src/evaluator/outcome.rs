@@ -80,10 +80,11 @@ pub(crate) fn rule<'s>(
     if killed.is_none() {
         ruling.kill = due;
     }
-    ruling.outcome = if refused {
+    ruling.outcome = if refused && !is(flags::SIGNALLED) {
         Some("blocked")
     } else if is(flags::SIGNALLED) {
-        Some(if took_effect(kind) {
+        // Of what was refused as well, nothing took effect.
+        Some(if took_effect(kind) && !refused {
             "killed_after"
         } else {
             "killed"

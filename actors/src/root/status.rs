@@ -10,7 +10,8 @@ use crate::kernel::HookReport;
 /// The state of the running sensor.
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
-    /// The lowest tier among the attached hooks; `none` when none is.
+    /// The best tier among the attached hooks of operations that a tier can refuse; `none` when there
+    /// is none. Hooks that fall short of it say so themselves.
     pub tier: &'static str,
     /// `observe` or `enforce`.
     pub mode: &'static str,

@@ -56,7 +56,7 @@ pub(crate) fn load_tracing(
         load.expected_attach_type = attach_type as u32;
         load.insns = instructions.as_ptr() as u64;
         load.insn_cnt = instructions.len() as u32;
-        load.license = c"Dual MIT/GPL".as_ptr() as u64;
+        load.license = c"GPL".as_ptr() as u64;
         load.attach_btf_id = btf_id;
         if !log.is_empty() {
             load.log_level = 1;

@@ -39,14 +39,14 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "deny-kprobe",
         about: "--tier kprobe kills the offender before it prints what it read",
-        at: Place::is_guest,
+        at: with_btf,
         seconds: 60,
         run: |bench| offend(bench, "kprobe", Means::Kill),
     },
     Scenario {
         name: "deny-tracepoint",
         about: "--tier tracepoint kills the offender",
-        at: |_| true,
+        at: |place| !place.is_variant(Variant::NoBtf),
         seconds: 60,
         run: |bench| offend(bench, "tracepoint", Means::Kill),
     },

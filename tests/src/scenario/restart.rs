@@ -9,13 +9,14 @@ use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
 use crate::events::{action, text};
+use crate::place::Variant;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "restart-after-kill",
         about: "SIGKILL to the sensor leaves nothing behind that stops the next start",
-        at: |_| true,
+        at: |place| !place.is_variant(Variant::NoBtf),
         seconds: 90,
         run: restart_after_kill,
     },
