@@ -58,8 +58,11 @@ macro_rules! hook {
         }
 
         #[doc = concat!("`fmod_ret`: `", $function, "`")]
-        #[::aya_ebpf::macros::fentry(function = $function)]
-        pub fn $fmod_ret(context: ::aya_ebpf::programs::FEntryContext) -> i32 {
+        // Not aya's `fentry` attribute: its programs return 0 whatever the body says.
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = concat!("fentry/", $function))]
+        pub extern "C" fn $fmod_ret(context: *mut ::core::ffi::c_void) -> i32 {
+            let context = ::aya_ebpf::programs::FEntryContext::new(context);
             $body(&context, ::holdfast_wire::control::Tier::FmodRet)
         }
     };

@@ -22,7 +22,7 @@ use crate::report::tail;
 /// How long the sensor may take to be ready; loading programs is slow in an emulated guest.
 const READY: Duration = Duration::from_secs(60);
 /// How long it may take to stop.
-const STOP: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(60);
 /// How long one of its commands may take.
 const COMMAND: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
