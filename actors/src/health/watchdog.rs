@@ -1,6 +1,8 @@
 //! The service manager's protocol (sd_notify(3)), and when its watchdog is fed: only while the
 //! evaluator makes progress. Without a service manager all of it does nothing.
 
+use std::sync::LazyLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
@@ -71,10 +73,31 @@ pub(crate) fn tell_status(line: &str) {
     tell(NotifyState::Status(line));
 }
 
+/// Messages that wait for a service manager that does not read; more are not sent.
+const WAITING: usize = 16;
+
+/// The way to the thread that sends. Sending blocks while the service manager's socket is full, and
+/// no worker of the runtime may wait for that. `None` without a service manager.
+static MESSENGER: LazyLock<Option<SyncSender<String>>> = LazyLock::new(|| {
+    std::env::var_os("NOTIFY_SOCKET")?;
+    let (sender, receiver) = sync_channel::<String>(WAITING);
+    let send = move || {
+        for message in receiver {
+            // The service manager restarts what it does not hear of: nothing else is to be done.
+            if let Err(error) = sd_notify::notify(&[NotifyState::Custom(&message)]) {
+                tracing::debug!(%error, "cannot reach the service manager");
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("sd-notify".to_owned());
+    thread.spawn(send).ok().map(|_| sender)
+});
+
 fn tell(state: NotifyState<'_>) {
-    // The service manager restarts what it does not hear of: there is nothing else to do about it.
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::debug!(%error, "cannot reach the service manager");
+    if let Some(messenger) = &*MESSENGER
+        && messenger.try_send(state.to_string()).is_err()
+    {
+        tracing::debug!("the service manager does not read");
     }
 }
 
