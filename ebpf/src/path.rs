@@ -267,8 +267,10 @@ fn walk(buffer: *mut PathBuffer, mut vfsmount: u64, mut dentry: u64) -> u64 {
                 let to = (&raw mut (*buffer).bytes)
                     .cast::<u8>()
                     .add(KEY_HEAD + at as usize);
-                // The byte behind the name is already written, and the read ends before it.
-                if bpf_probe_read_kernel(to.cast(), length as u32, name as *const _) != 0 {
+                // The byte behind the name is already written, and the read ends before it. Bounded once
+                // more: 6.12 forgets the bounds of what `length + 1` was compared by above.
+                let bytes = mask::<NAME_MASK>(length) as u32;
+                if bpf_probe_read_kernel(to.cast(), bytes, name as *const _) != 0 {
                     return start | CUT;
                 }
             }
