@@ -4,18 +4,20 @@
 //! bounded time. A request that was in hand when the killer died is done by its next incarnation.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::ActorProcessingErr;
 use tokio::sync::oneshot;
 
 use crate::evaluator::processes::{Key, scan};
 use crate::kernel::Kernel;
 use crate::lane::Lane;
 use crate::root::shared::Shared;
-use crate::supervisor::{Order, Pulse, SLICE};
+use crate::supervisor::SLICE;
+use crate::supervisor::worker::Job;
 
 pub(crate) mod guard;
 pub(crate) mod pidfd;
@@ -195,75 +197,42 @@ impl Killing {
 }
 
 /// The killer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Killer {
     pub(crate) shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-pub(crate) struct State {
-    refreshed: Option<Instant>,
-    draining: bool,
-}
+/// When the never-kill list was last looked up.
+type Refreshed = Option<Instant>;
 
-impl Actor for Killer {
-    type Msg = Pulse;
-    type State = State;
-    type Arguments = ();
+impl Job for Killer {
+    type State = Refreshed;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Pulse>,
-        (): (),
-    ) -> Result<State, ActorProcessingErr> {
-        myself.cast(Pulse::Work)?;
-        Ok(State {
-            refreshed: None,
-            draining: false,
-        })
+    fn begin(&self) -> Result<Refreshed, ActorProcessingErr> {
+        Ok(None)
     }
 
-    async fn handle(
+    async fn slice(
         &self,
-        myself: ActorRef<Pulse>,
-        message: Pulse,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            Pulse::Work => {
-                if self.work(state).await? {
-                    myself.cast(Pulse::Work)?;
-                } else {
-                    myself.stop(None);
-                }
-            }
-            Pulse::Order(Order::Drain) => state.draining = true,
-            #[cfg(any(test, feature = "fault-injection"))]
-            Pulse::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
-        }
-        Ok(())
-    }
-}
-
-impl Killer {
-    /// One slice; `false`: all is drained.
-    async fn work(&self, state: &mut State) -> Result<bool, ActorProcessingErr> {
+        refreshed: &mut Refreshed,
+        draining: bool,
+    ) -> Result<ControlFlow<()>, ActorProcessingErr> {
         let shared = self.shared.clone();
-        if state.refreshed.is_none_or(|then| then.elapsed() >= REFRESH) && !state.draining {
+        if refreshed.is_none_or(|then| then.elapsed() >= REFRESH) && !draining {
             let refresh = move || shared.killing.refresh(&*shared.kernel);
             match tokio::task::spawn_blocking(refresh).await? {
                 Ok(()) => self.shared.degraded.clear("never-kill list"),
                 Err(error) => self.shared.degraded.set("never-kill list", &error),
             }
-            state.refreshed = Some(Instant::now());
-            return Ok(true);
+            *refreshed = Some(Instant::now());
+            return Ok(ControlFlow::Continue(()));
         }
         if !tokio::task::spawn_blocking(move || shared.killing.work()).await? {
-            if state.draining {
-                return Ok(false);
+            if draining {
+                return Ok(ControlFlow::Break(()));
             }
             self.shared.killing.lane.arrived(SLICE).await;
         }
-        Ok(true)
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -4,16 +4,18 @@
 //! the reader for every record), or another reader asks for a sweep: when one finds records, the
 //! others look too, so that merging by time does not have to wait for their timers.
 
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_wire::Domain;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::ActorProcessingErr;
 use tokio::io::unix::AsyncFd;
 
 use crate::root::shared::Shared;
-use crate::supervisor::{Order, Pulse, SLICE};
+use crate::supervisor::SLICE;
+use crate::supervisor::worker::Job;
 
 pub(crate) mod intake;
 mod readiness;
@@ -24,67 +26,31 @@ use intake::Drained;
 const TIMER: Duration = SLICE;
 
 /// The reader of one domain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reader {
     pub(crate) shared: Arc<Shared>,
     pub(crate) domain: Domain,
 }
 
-#[derive(Debug)]
-pub(crate) struct State {
-    readiness: AsyncFd<OwnedFd>,
-    draining: bool,
-}
+impl Job for Reader {
+    type State = AsyncFd<OwnedFd>;
 
-impl Actor for Reader {
-    type Msg = Pulse;
-    type State = State;
-    type Arguments = ();
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Pulse>,
-        (): (),
-    ) -> Result<State, ActorProcessingErr> {
+    fn begin(&self) -> Result<Self::State, ActorProcessingErr> {
         // Each incarnation registers a duplicate of its own: the runtime knows descriptors by number.
-        let readiness = readiness::register(self.shared.intake(self.domain).duplicate_fd()?)?;
-        myself.cast(Pulse::Work)?;
-        Ok(State {
-            readiness,
-            draining: false,
-        })
+        let descriptor = self.shared.intake(self.domain).duplicate_fd()?;
+        Ok(readiness::register(descriptor)?)
     }
 
-    async fn handle(
+    async fn slice(
         &self,
-        myself: ActorRef<Pulse>,
-        message: Pulse,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            Pulse::Work => {
-                if self.work(state).await? {
-                    myself.cast(Pulse::Work)?;
-                } else {
-                    myself.stop(None);
-                }
-            }
-            Pulse::Order(Order::Drain) => state.draining = true,
-            #[cfg(any(test, feature = "fault-injection"))]
-            Pulse::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
-        }
-        Ok(())
-    }
-}
-
-impl Reader {
-    /// One slice; `false`: all is drained.
-    async fn work(&self, state: &mut State) -> std::io::Result<bool> {
+        readiness: &mut Self::State,
+        draining: bool,
+    ) -> Result<ControlFlow<()>, ActorProcessingErr> {
         let intake = self.shared.intake(self.domain);
         let mut ready = None;
-        if !state.draining && !intake.is_blocked() {
+        if !draining && !intake.is_blocked() {
             tokio::select! {
-                readable = state.readiness.readable() => ready = Some(readable?),
+                readable = readiness.readable() => ready = Some(readable?),
                 () = intake.swept() => {}
                 () = tokio::time::sleep(TIMER) => {}
             }
@@ -99,12 +65,14 @@ impl Reader {
                 if let Some(mut ready) = ready {
                     ready.clear_ready();
                 }
-                return Ok(!state.draining);
+                if draining {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
             // Whom this woke waits for this very worker: the runtime lets no other take it.
             Drained::More => tokio::task::yield_now().await,
             Drained::Blocked => intake.lane.room(SLICE).await,
         }
-        Ok(true)
+        Ok(ControlFlow::Continue(()))
     }
 }

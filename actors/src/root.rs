@@ -63,6 +63,8 @@ pub(crate) enum Message {
     Reported(Kind),
     /// Other policies are in force.
     PolicyChanged,
+    /// Other policies were to be in force, and are not: why, in one line.
+    PolicyRefused(String),
     /// Have an actor panic.
     #[cfg(any(test, feature = "fault-injection"))]
     Panic(String, RpcReplyPort<bool>),
@@ -182,6 +184,10 @@ impl Actor for Root {
                 });
             }
             Message::PolicyChanged => state.probes.reconcile(),
+            Message::PolicyRefused(reason) => {
+                let reason = format!("refused, the policies in force stay in force: {reason}");
+                state.shared.degraded.tell("sensor.policy", reason);
+            }
             #[cfg(any(test, feature = "fault-injection"))]
             Message::Panic(name, reply) => {
                 let _ = reply.send(state.supervisor.panic(&name));

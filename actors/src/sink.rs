@@ -3,17 +3,19 @@
 
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
+use ractor::ActorProcessingErr;
 
 use crate::lane::Lane;
 use crate::root::shared::Shared;
 use crate::root::{Format, Settings, status};
-use crate::supervisor::{Order, Pulse, SLICE};
+use crate::supervisor::SLICE;
+use crate::supervisor::worker::Job;
 
 pub(crate) mod file;
 pub(crate) mod pretty;
@@ -259,62 +261,32 @@ impl Sinks {
 }
 
 /// The actor of one sink.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sink {
     pub(crate) shared: Arc<Shared>,
     pub(crate) outlet: Arc<Outlet>,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    retry_at: Option<Instant>,
-    draining: bool,
-}
+/// When to try again after a failed write.
+type RetryAt = Option<Instant>;
 
-impl Actor for Sink {
-    type Msg = Pulse;
-    type State = State;
-    type Arguments = ();
+impl Job for Sink {
+    type State = RetryAt;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Pulse>,
-        (): (),
-    ) -> Result<State, ActorProcessingErr> {
-        myself.cast(Pulse::Work)?;
-        Ok(State::default())
+    fn begin(&self) -> Result<RetryAt, ActorProcessingErr> {
+        Ok(None)
     }
 
-    async fn handle(
+    async fn slice(
         &self,
-        myself: ActorRef<Pulse>,
-        message: Pulse,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        match message {
-            Pulse::Work => {
-                if self.work(state).await? {
-                    myself.cast(Pulse::Work)?;
-                } else {
-                    myself.stop(None);
-                }
-            }
-            Pulse::Order(Order::Drain) => state.draining = true,
-            #[cfg(any(test, feature = "fault-injection"))]
-            Pulse::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
-        }
-        Ok(())
-    }
-}
-
-impl Sink {
-    /// One slice; `false`: all is drained.
-    async fn work(&self, state: &mut State) -> Result<bool, ActorProcessingErr> {
-        if let Some(at) = state.retry_at {
+        retry_at: &mut RetryAt,
+        draining: bool,
+    ) -> Result<ControlFlow<()>, ActorProcessingErr> {
+        if let Some(at) = *retry_at {
             let left = at.saturating_duration_since(Instant::now());
             tokio::time::sleep(left.min(SLICE)).await;
             if left > SLICE {
-                return Ok(true);
+                return Ok(ControlFlow::Continue(()));
             }
         }
         let outlet = self.outlet.clone();
@@ -322,25 +294,25 @@ impl Sink {
         // Not the actor's name: an actor may be well whose disk is full.
         let what = format!("{}.write", self.outlet.name);
         let failed = matches!(turn, Turn::Failed(_));
-        if !failed && state.retry_at.take().is_some() {
+        if !failed && retry_at.take().is_some() {
             self.shared.degraded.clear(&what);
         }
         match turn {
             Turn::More => {}
-            Turn::Idle if state.draining => {
+            Turn::Idle if draining => {
                 let outlet = self.outlet.clone();
                 if let Err(error) = tokio::task::spawn_blocking(move || outlet.finish()).await? {
                     self.shared.degraded.set(&what, &error.to_string());
                 }
-                return Ok(false);
+                return Ok(ControlFlow::Break(()));
             }
             Turn::Idle => self.outlet.lane.arrived(SLICE).await,
             Turn::Failed(error) => {
                 self.shared.degraded.set(&what, &error.to_string());
-                state.retry_at = Some(Instant::now() + RETRY);
+                *retry_at = Some(Instant::now() + RETRY);
             }
             Turn::Closed(error) => self.shared.degraded.set(&what, &error.to_string()),
         }
-        Ok(true)
+        Ok(ControlFlow::Continue(()))
     }
 }

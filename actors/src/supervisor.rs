@@ -15,8 +15,10 @@ use ractor::{Actor, ActorCell, ActorId, ActorRef};
 use crate::root::status::{self, ActorState};
 
 pub(crate) mod restart;
+pub(crate) mod worker;
 
 use restart::{Decision, History, Policy};
+use worker::{Job, Worker};
 
 /// For a child's `pre_start`: it opens a descriptor or two, and touches no network and no disk.
 const START_LIMIT: Duration = Duration::from_secs(5);
@@ -29,22 +31,6 @@ pub(crate) enum Order {
     /// Panic, to show that it is survived.
     #[cfg(any(test, feature = "fault-injection"))]
     Panic,
-}
-
-/// The messages of an actor that works off a lane: it sends itself `Work` after each slice of work,
-/// so that what others send is handled in between.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Pulse {
-    /// One more slice of work, or of waiting for it.
-    Work,
-    /// From the root.
-    Order(Order),
-}
-
-impl From<Order> for Pulse {
-    fn from(order: Order) -> Self {
-        Self::Order(order)
-    }
 }
 
 /// Longest slice of waiting in a handler: how late a control message may be handled.
@@ -133,6 +119,11 @@ impl Spec {
             stage,
             spawn: Box::new(spawn),
         }
+    }
+
+    /// Declares a child that works off a lane.
+    pub(crate) fn worker(name: impl Into<String>, stage: Stage, job: impl Job + Clone) -> Self {
+        Self::new(name, stage, move || (Worker(job.clone()), ()), |_| {})
     }
 }
 

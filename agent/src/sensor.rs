@@ -172,6 +172,7 @@ impl Sensor {
             Err(errors) => {
                 for error in &errors {
                     tracing::error!("reload refused, the old policies stay in force: {error}");
+                    self.shared.handle.policy_refused(error);
                 }
                 Err(errors)
             }

@@ -70,6 +70,12 @@ impl Handle {
             .map_err(HandleError::Install)
     }
 
+    /// Has the sensor report, as `sensor.policy`, that policies were refused before they came here.
+    pub fn policy_refused(&self, reason: &str) {
+        // A tree that has ended reports nothing any more.
+        let _ = self.root.cast(Message::PolicyRefused(reason.to_owned()));
+    }
+
     /// Follows the events from now on.
     ///
     /// # Errors

@@ -37,29 +37,16 @@ pub(super) fn declare(
 ) -> (Vec<Spec>, Probes) {
     let mut specs = Vec::new();
     for outlet in shared.sinks.outlets() {
-        let (lent, outlet) = (shared.clone(), outlet.clone());
-        let name = outlet.name();
-        let make = move || {
-            (
-                Sink {
-                    shared: lent.clone(),
-                    outlet: outlet.clone(),
-                },
-                (),
-            )
+        let sink = Sink {
+            shared: shared.clone(),
+            outlet: outlet.clone(),
         };
-        specs.push(Spec::new(name, Stage::Sinks, make, |_| {}));
+        specs.push(Spec::worker(outlet.name(), Stage::Sinks, sink));
     }
-    let lent = shared.clone();
-    let make = move || {
-        (
-            Killer {
-                shared: lent.clone(),
-            },
-            (),
-        )
+    let killer = Killer {
+        shared: shared.clone(),
     };
-    specs.push(Spec::new("killer", Stage::Killer, make, |_| {}));
+    specs.push(Spec::worker("killer", Stage::Killer, killer));
 
     let (lent, above) = (shared.clone(), root.clone());
     let make = move || {
@@ -76,18 +63,12 @@ pub(super) fn declare(
     specs.push(Spec::new("evaluator", Stage::Evaluator, make, announce));
 
     for domain in Domain::ALL {
-        let lent = shared.clone();
-        let make = move || {
-            (
-                Reader {
-                    shared: lent.clone(),
-                    domain,
-                },
-                (),
-            )
+        let reader = Reader {
+            shared: shared.clone(),
+            domain,
         };
         let name = format!("reader.{}", domain.name());
-        specs.push(Spec::new(name, Stage::Readers, make, |_| {}));
+        specs.push(Spec::worker(name, Stage::Readers, reader));
     }
     let mut probes = Vec::new();
     for kind in Kind::ALL.iter().copied() {

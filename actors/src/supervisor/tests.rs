@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ractor::{ActorProcessingErr, SupervisionEvent};
 use tokio::sync::mpsc;
 
+use super::worker::Pulse;
 use super::*;
 
 /// Passes on how its children end.

@@ -183,6 +183,12 @@ fn bad_reload(bench: &Bench) -> Result<()> {
         "the bad reload said {:?}",
         reload.stderr
     );
+    sensor
+        .events
+        .wait_for("sensor.policy, refused", EVENT, |event| {
+            crate::events::action(event) == "sensor.policy"
+                && crate::events::text(event, "/event/reason").contains("file.pth")
+        })?;
     ensure!(
         sensor.status()?["policy"]["revision"] == revision,
         "the revision changed"
