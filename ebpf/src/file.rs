@@ -1,19 +1,19 @@
-//! File operations: open, create, delete, rename.
+//! Operations on files and names.
 
-use aya_ebpf::EbpfContext;
-use aya_ebpf::macros::tracepoint;
-use aya_ebpf::programs::TracePointContext;
 use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
 use holdfast_wire::control::Tier;
+use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::file::{AT_FDCWD, File};
 
 use crate::attach::Arguments;
 use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::{Place, Use};
-use crate::task::{pointer, read};
+use crate::task::{embedded, pointer, read};
 use crate::{decide, hook, offset};
+
+pub mod syscall;
 
 // int security_file_open(struct file *file)
 hook!(file_open_lsm file_open_fmod file_open_fentry file_open_kprobe, "file_open", "security_file_open", open);
@@ -23,6 +23,26 @@ hook!(file_create_lsm file_create_fmod file_create_fentry file_create_kprobe, "p
 hook!(file_delete_lsm file_delete_fmod file_delete_fentry file_delete_kprobe, "path_unlink", "security_path_unlink", delete);
 // int security_path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry, unsigned int flags)
 hook!(file_rename_lsm file_rename_fmod file_rename_fentry file_rename_kprobe, "path_rename", "security_path_rename", rename);
+// int security_path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)
+hook!(file_link_lsm file_link_fmod file_link_fentry file_link_kprobe, "path_link", "security_path_link", link);
+// int security_path_symlink(const struct path *dir, struct dentry *dentry, const char *old_name)
+hook!(file_symlink_lsm file_symlink_fmod file_symlink_fentry file_symlink_kprobe, "path_symlink", "security_path_symlink", symlink);
+// int security_path_mkdir(const struct path *dir, struct dentry *dentry, umode_t mode)
+hook!(file_mkdir_lsm file_mkdir_fmod file_mkdir_fentry file_mkdir_kprobe, "path_mkdir", "security_path_mkdir", mkdir);
+// int security_path_rmdir(const struct path *dir, struct dentry *dentry)
+hook!(file_rmdir_lsm file_rmdir_fmod file_rmdir_fentry file_rmdir_kprobe, "path_rmdir", "security_path_rmdir", rmdir);
+// int security_path_chmod(const struct path *path, umode_t mode)
+hook!(file_chmod_lsm file_chmod_fmod file_chmod_fentry file_chmod_kprobe, "path_chmod", "security_path_chmod", chmod);
+// int security_path_chown(const struct path *path, kuid_t uid, kgid_t gid)
+hook!(file_chown_lsm file_chown_fmod file_chown_fentry file_chown_kprobe, "path_chown", "security_path_chown", chown);
+// int security_path_truncate(const struct path *path)
+hook!(file_truncate_lsm file_truncate_fmod file_truncate_fentry file_truncate_kprobe, "path_truncate", "security_path_truncate", truncate);
+// int security_file_truncate(struct file *file), since 6.2: ftruncate, and open with O_TRUNC
+hook!(file_ftruncate_lsm file_ftruncate_fmod file_ftruncate_fentry file_ftruncate_kprobe, "file_truncate", "security_file_truncate", ftruncate);
+
+/// File types in a mode (`include/uapi/linux/stat.h`).
+const S_IFMT: u32 = 0o170_000;
+const S_IFDIR: u32 = 0o040_000;
 
 #[inline(always)]
 fn open(arguments: &impl Arguments, tier: Tier) -> i32 {
@@ -34,7 +54,18 @@ fn open(arguments: &impl Arguments, tier: Tier) -> i32 {
 
 #[inline(always)]
 fn create(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileCreate, tier) else {
+    made(Kind::FileCreate, tier, arguments, 0)
+}
+
+#[inline(always)]
+fn mkdir(arguments: &impl Arguments, tier: Tier) -> i32 {
+    made(Kind::FileMkdir, tier, arguments, S_IFDIR)
+}
+
+/// A name that comes into being: directory, entry, mode.
+#[inline(always)]
+fn made(kind: Kind, tier: Tier, arguments: &impl Arguments, file_type: u32) -> i32 {
+    let Some(run) = Run::begin(kind, tier) else {
         return 0;
     };
     let path = in_directory(
@@ -42,12 +73,12 @@ fn create(arguments: &impl Arguments, tier: Tier) -> i32 {
         arguments.argument(0),
         arguments.argument(1),
     );
-    let mode = arguments.argument(2) as u16;
+    let mode = u32::from(arguments.argument(2) as u16) | file_type;
     judge(
         run,
         path,
         &Facts {
-            mode: u32::from(mode),
+            mode,
             ..Facts::NONE
         },
     )
@@ -55,16 +86,23 @@ fn create(arguments: &impl Arguments, tier: Tier) -> i32 {
 
 #[inline(always)]
 fn delete(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileDelete, tier) else {
+    removed(Kind::FileDelete, tier, arguments)
+}
+
+#[inline(always)]
+fn rmdir(arguments: &impl Arguments, tier: Tier) -> i32 {
+    removed(Kind::FileRmdir, tier, arguments)
+}
+
+/// A name that goes: directory, entry.
+#[inline(always)]
+fn removed(kind: Kind, tier: Tier, arguments: &impl Arguments) -> i32 {
+    let Some(run) = Run::begin(kind, tier) else {
         return 0;
     };
     let dentry = arguments.argument(1);
     let path = in_directory(run.claimed.path(Use::Path), arguments.argument(0), dentry);
-    judge(
-        run,
-        path,
-        &Facts::of_inode(pointer(dentry, offset!(dentry_inode))),
-    )
+    judge(run, path, &Facts::of_dentry(dentry))
 }
 
 #[inline(always)]
@@ -79,12 +117,102 @@ fn rename(arguments: &impl Arguments, tier: Tier) -> i32 {
         arguments.argument(2),
         arguments.argument(3),
     );
-    judge_rename(
-        run,
-        path,
-        target,
-        &Facts::of_inode(pointer(dentry, offset!(dentry_inode))),
-    )
+    judge_both(run, path, target, &Facts::of_dentry(dentry))
+}
+
+#[inline(always)]
+fn link(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let Some(run) = Run::begin(Kind::FileLink, tier) else {
+        return 0;
+    };
+    let dentry = arguments.argument(0);
+    let directory = arguments.argument(1);
+    // Both names are on one mount: a link across mounts is refused before this hook (`do_linkat`).
+    let path = in_directory(run.claimed.path(Use::Path), directory, dentry);
+    let target = in_directory(
+        run.claimed.path(Use::Target),
+        directory,
+        arguments.argument(2),
+    );
+    judge_both(run, path, target, &Facts::of_dentry(dentry))
+}
+
+#[inline(always)]
+fn symlink(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let Some(run) = Run::begin(Kind::FileSymlink, tier) else {
+        return 0;
+    };
+    let path = in_directory(
+        run.claimed.path(Use::Path),
+        arguments.argument(0),
+        arguments.argument(1),
+    );
+    let content = Path::content(run.claimed.path(Use::Target), arguments.argument(2));
+    judge_link(run, path, content, &Facts::NONE)
+}
+
+#[inline(always)]
+fn chmod(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let path = arguments.argument(0);
+    let mode = arguments.argument(1) as u16;
+    match Run::begin(Kind::FileChmod, tier) {
+        Some(run) => changed(run, path, Change::Mode(mode)),
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn chown(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let path = arguments.argument(0);
+    let (owner, group) = (arguments.argument(1) as u32, arguments.argument(2) as u32);
+    match Run::begin(Kind::FileChown, tier) {
+        Some(run) => changed(run, path, Change::Owner(owner, group)),
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn truncate(arguments: &impl Arguments, tier: Tier) -> i32 {
+    match Run::begin(Kind::FileTruncate, tier) {
+        Some(run) => changed(run, arguments.argument(0), Change::Content),
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn ftruncate(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let path = embedded(arguments.argument(0), offset!(file_path));
+    match Run::begin(Kind::FileTruncate, tier) {
+        Some(run) => changed(run, path, Change::Content),
+        None => 0,
+    }
+}
+
+/// What is changed of a file.
+#[derive(Clone, Copy)]
+enum Change {
+    /// To this mode, without the file's type.
+    Mode(u16),
+    /// To this owner and group; `u32::MAX` for one that stays.
+    Owner(u32, u32),
+    /// Its content.
+    Content,
+}
+
+/// A change of the file at a `struct path`.
+#[inline(always)]
+fn changed(run: Run, path: u64, change: Change) -> i32 {
+    let mut facts = Facts::of_dentry(pointer(path, offset!(path_dentry)));
+    match change {
+        Change::Mode(mode) => {
+            let now: u16 = read(facts.inode, offset!(inode_mode));
+            facts.mode = u32::from(mode) | u32::from(now) & S_IFMT;
+        }
+        Change::Owner(owner, group) => (facts.owner, facts.group) = (owner, group),
+        Change::Content => {}
+    }
+    let path = Path::of(run.claimed.path(Use::Path), path);
+    judge(run, path, &facts)
 }
 
 /// The path of an entry of a directory: the entry's own names, on the directory's mount.
@@ -113,8 +241,12 @@ fn opened(mut run: Run, file: u64) -> i32 {
 /// What is known of the file besides its path.
 struct Facts {
     inode: u64,
+    /// What is asked for; 0: as the inode has it.
     mode: u32,
     open_flags: u32,
+    /// What is asked for; `u32::MAX`: as the inode has it.
+    owner: u32,
+    group: u32,
     directory: i32,
     target_directory: i32,
 }
@@ -124,9 +256,26 @@ impl Facts {
         inode: 0,
         mode: 0,
         open_flags: 0,
+        owner: u32::MAX,
+        group: u32::MAX,
         directory: AT_FDCWD,
         target_directory: AT_FDCWD,
     };
+
+    /// What is not looked up yet: a name below this descriptor.
+    #[inline(always)]
+    fn at(directory: i32) -> Self {
+        Self {
+            directory,
+            ..Self::NONE
+        }
+    }
+
+    /// See [`Self::of_inode`].
+    #[inline(always)]
+    fn of_dentry(dentry: u64) -> Self {
+        Self::of_inode(pointer(dentry, offset!(dentry_inode)))
+    }
 
     /// An inode, whose fields are read when a record is written.
     #[inline(always)]
@@ -146,35 +295,45 @@ fn judge(mut run: Run, path: Path, facts: &Facts) -> i32 {
 }
 
 #[inline(always)]
-fn judge_rename(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
+fn judge_both(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
     run.narrow_by_path(Dimension::Path, &path);
     run.narrow_by_path(Dimension::TargetPath, &target);
     settle(run, path, target, facts)
 }
 
+/// What a symbolic link says is no path that rules could be looked up by.
+#[inline(always)]
+fn judge_link(mut run: Run, path: Path, content: Path, facts: &Facts) -> i32 {
+    run.narrow_by_path(Dimension::Path, &path);
+    settle(run, path, content, facts)
+}
+
 #[inline(always)]
 fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
     let decided = run.decide();
-    if !run.is_wanted(decided) {
-        run.filter();
-        return 0;
-    }
-    run.finish(
+    run.settle(
         decided,
         #[inline(always)]
         |record, _| {
             let fixed = record.fixed::<File>();
             let path_length = record.path(&path);
             let target_length = record.path(&target);
-            let superblock = pointer(facts.inode, offset!(inode_super));
-            let mode: u16 = read(facts.inode, offset!(inode_mode));
+            let inode = facts.inode;
+            let superblock = pointer(inode, offset!(inode_super));
+            let mode: u16 = read(inode, offset!(inode_mode));
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
                 fixed.write(File {
-                    inode: read(facts.inode, offset!(inode_number)),
+                    inode: read(inode, offset!(inode_number)),
                     device: read(superblock, offset!(super_dev)),
-                    mode: facts.mode | u32::from(mode),
+                    mode: if facts.mode == 0 {
+                        u32::from(mode)
+                    } else {
+                        facts.mode
+                    },
                     open_flags: facts.open_flags,
+                    owner: owner(facts.owner, inode, offset!(inode_owner)),
+                    group: owner(facts.group, inode, offset!(inode_group)),
                     directory: facts.directory,
                     target_directory: facts.target_directory,
                     path_length,
@@ -185,156 +344,12 @@ fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
     )
 }
 
-// The tracepoint tier. What was opened is looked at when the call returns: the path is then the
-// kernel's, and a signal is delivered before the caller gets the descriptor. What removes or changes
-// a name is looked at when the call begins, since the name is gone afterwards; there the path is the
-// caller's argument and is flagged so.
-
-/// Offset of the first argument in a `sys_enter_*` tracepoint, and of the result in `sys_exit_*`.
-const SYSCALL_FIELDS: usize = 16;
-
+/// The id asked for, else the inode's.
 #[inline(always)]
-pub fn syscall_field(context: &TracePointContext, n: usize) -> u64 {
-    // SAFETY: the verifier checks the offset against the size of the tracepoint's arguments.
-    unsafe {
-        context
-            .as_ptr()
-            .cast::<u8>()
-            .add(SYSCALL_FIELDS + 8 * n)
-            .cast::<u64>()
-            .read()
+fn owner(asked: u32, inode: u64, offset: u32) -> u32 {
+    if asked != u32::MAX || inode == 0 || offset == ABSENT {
+        asked
+    } else {
+        read(inode, offset)
     }
-}
-
-/// The file behind a descriptor of the current task; 0 when there is none.
-#[inline(always)]
-pub fn file_of_descriptor(task: u64, descriptor: u64) -> u64 {
-    let table = pointer(pointer(task, offset!(task_files)), offset!(files_fdt));
-    let size: u32 = read(table, offset!(fdtable_max_fds));
-    if descriptor >= u64::from(size) {
-        return 0;
-    }
-    pointer(
-        pointer(table, offset!(fdtable_fd)).wrapping_add(8 * descriptor),
-        0,
-    )
-}
-
-/// `sys_exit_{open,openat,openat2,creat}`
-#[tracepoint]
-pub fn file_open_exit(context: TracePointContext) -> u32 {
-    if let Some(run) = Run::begin(Kind::FileOpen, Tier::Tracepoint) {
-        match file_of_descriptor(run.task, syscall_field(&context, 0)) {
-            0 => run.abandon(),
-            file => {
-                opened(run, file);
-            }
-        }
-    }
-    0
-}
-
-/// `FMODE_CREATED` of `include/linux/fs.h`: the file came into being with this open.
-const FMODE_CREATED: u32 = 0x0010_0000;
-
-/// `sys_exit_{open,openat,openat2,creat}`, where the open created the file.
-#[tracepoint]
-pub fn file_create_exit(context: TracePointContext) -> u32 {
-    if let Some(run) = Run::begin(Kind::FileCreate, Tier::Tracepoint) {
-        let file = file_of_descriptor(run.task, syscall_field(&context, 0));
-        if read::<u32>(file, offset!(file_mode)) & FMODE_CREATED == 0 {
-            run.abandon();
-        } else {
-            opened(run, file);
-        }
-    }
-    0
-}
-
-/// Judges a call by its path argument.
-#[inline(always)]
-fn by_argument(kind: Kind, path: u64, directory: i32) -> u32 {
-    if let Some(run) = Run::begin(kind, Tier::Tracepoint) {
-        let path = Path::argument(run.claimed.path(Use::Path), path);
-        judge(
-            run,
-            path,
-            &Facts {
-                directory,
-                ..Facts::NONE
-            },
-        );
-    }
-    0
-}
-
-/// Judges a rename by its path arguments.
-#[inline(always)]
-fn rename_by_arguments(old: (u64, i32), new: (u64, i32)) -> u32 {
-    if let Some(run) = Run::begin(Kind::FileRename, Tier::Tracepoint) {
-        let facts = Facts {
-            directory: old.1,
-            target_directory: new.1,
-            ..Facts::NONE
-        };
-        let path = Path::argument(run.claimed.path(Use::Path), old.0);
-        let target = Path::argument(run.claimed.path(Use::Target), new.0);
-        judge_rename(run, path, target, &facts);
-    }
-    0
-}
-
-/// `sys_enter_open(filename, flags, mode)`, where offsets are not known.
-#[tracepoint]
-pub fn file_open_enter(context: TracePointContext) -> u32 {
-    by_argument(Kind::FileOpen, syscall_field(&context, 0), AT_FDCWD)
-}
-
-/// `sys_enter_openat(dfd, filename, flags, mode)` and `openat2`, where offsets are not known.
-#[tracepoint]
-pub fn file_openat_enter(context: TracePointContext) -> u32 {
-    let directory = syscall_field(&context, 0) as i32;
-    by_argument(Kind::FileOpen, syscall_field(&context, 1), directory)
-}
-
-/// `sys_enter_unlink(pathname)`
-#[tracepoint]
-pub fn file_unlink_enter(context: TracePointContext) -> u32 {
-    by_argument(Kind::FileDelete, syscall_field(&context, 0), AT_FDCWD)
-}
-
-/// `sys_enter_unlinkat(dfd, pathname, flag)`
-#[tracepoint]
-pub fn file_unlinkat_enter(context: TracePointContext) -> u32 {
-    /// `AT_REMOVEDIR` of `include/uapi/linux/fcntl.h`: this is an rmdir.
-    const AT_REMOVEDIR: u64 = 0x200;
-    if syscall_field(&context, 2) & AT_REMOVEDIR != 0 {
-        return 0;
-    }
-    let directory = syscall_field(&context, 0) as i32;
-    by_argument(Kind::FileDelete, syscall_field(&context, 1), directory)
-}
-
-/// `sys_enter_rename(oldname, newname)`
-#[tracepoint]
-pub fn file_rename_enter(context: TracePointContext) -> u32 {
-    rename_by_arguments(
-        (syscall_field(&context, 0), AT_FDCWD),
-        (syscall_field(&context, 1), AT_FDCWD),
-    )
-}
-
-/// `sys_enter_renameat(olddfd, oldname, newdfd, newname)` and `renameat2`
-#[tracepoint]
-pub fn file_renameat_enter(context: TracePointContext) -> u32 {
-    rename_by_arguments(
-        (
-            syscall_field(&context, 1),
-            syscall_field(&context, 0) as i32,
-        ),
-        (
-            syscall_field(&context, 3),
-            syscall_field(&context, 2) as i32,
-        ),
-    )
 }

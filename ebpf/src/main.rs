@@ -19,6 +19,7 @@ mod path;
 mod process;
 mod run;
 mod scratch;
+mod syscall;
 mod task;
 
 #[cfg(target_arch = "bpf")]

@@ -3,7 +3,9 @@
 //! `bpf_d_path` is not to be had in kprobes, nor in LSM programs before 5.11, so there is one way for
 //! all. The walk goes from the last name to the first, so the path is built from the end of a buffer.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user_str};
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
+};
 use holdfast_policy::table::{KEY_PATH_BYTES, Tag};
 use holdfast_wire::record::{PATH_BYTES, flags};
 
@@ -37,8 +39,32 @@ pub struct PathBuffer {
 #[derive(Clone, Copy)]
 pub struct Path {
     place: Place,
-    /// As the caller gave it, not as the kernel resolved it.
-    is_argument: bool,
+    source: Source,
+}
+
+/// Where a [`Path`] comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The kernel's own structures. It stands at the end of the buffer, the others at its start.
+    Walk,
+    /// An argument of the system call, not resolved.
+    Argument,
+    /// The content of a symbolic link, which is no path before it is followed.
+    Content,
+}
+
+impl Place {
+    /// Where a text is read to.
+    #[inline(always)]
+    fn text(self) -> *mut core::ffi::c_void {
+        // SAFETY: a field of a map value.
+        unsafe {
+            (&raw mut (*self.buffer).bytes)
+                .cast::<u8>()
+                .add(KEY_HEAD)
+                .cast()
+        }
+    }
 }
 
 impl Path {
@@ -47,7 +73,7 @@ impl Path {
     pub fn none(place: Place) -> Self {
         let none = Self {
             place,
-            is_argument: false,
+            source: Source::Walk,
         };
         none.set(END, 0);
         none
@@ -59,7 +85,7 @@ impl Path {
         walk_path(place.index, place.what as u32, vfsmount, dentry);
         Self {
             place,
-            is_argument: false,
+            source: Source::Walk,
         }
     }
 
@@ -107,21 +133,35 @@ impl Path {
     /// A path that is an argument of the current system call.
     #[inline(always)]
     pub fn argument(place: Place, user: u64) -> Self {
-        let path = Self {
-            place,
-            is_argument: true,
-        };
+        // SAFETY: the helper writes at most PATH_BYTES to a buffer that has them.
+        let read =
+            unsafe { bpf_probe_read_user_str(place.text(), PATH_BYTES as u32, user as *const _) };
+        Self::as_given(place, Source::Argument, read)
+    }
+
+    /// The content of a symbolic link, given by the caller.
+    #[inline(always)]
+    pub fn content_argument(place: Place, user: u64) -> Self {
+        Self {
+            source: Source::Content,
+            ..Self::argument(place, user)
+        }
+    }
+
+    /// The content of a symbolic link, as the kernel has copied it.
+    #[inline(always)]
+    pub fn content(place: Place, kernel: u64) -> Self {
         // SAFETY: the helper writes at most PATH_BYTES to a buffer that has them.
         let read = unsafe {
-            bpf_probe_read_user_str(
-                (&raw mut (*place.buffer).bytes)
-                    .cast::<u8>()
-                    .add(KEY_HEAD)
-                    .cast(),
-                PATH_BYTES as u32,
-                user as *const _,
-            )
+            bpf_probe_read_kernel_str(place.text(), PATH_BYTES as u32, kernel as *const _)
         };
+        Self::as_given(place, Source::Content, read)
+    }
+
+    /// `read`: bytes at the start of the buffer, NUL included, or an error.
+    #[inline(always)]
+    fn as_given(place: Place, source: Source, read: i64) -> Self {
+        let path = Self { place, source };
         // It stands at the start of the buffer, not at the end; `start` is where it would begin if it
         // stood at the end, so that the length is the same arithmetic.
         path.set(
@@ -144,13 +184,13 @@ impl Path {
     /// Whether the whole path is known and is what the kernel resolved.
     #[inline(always)]
     pub fn is_certain(&self) -> bool {
-        !self.is_argument && self.truncated() == 0 && self.start() != END
+        self.source == Source::Walk && self.truncated() == 0 && self.start() != END
     }
 
     /// What the record's header is to say of it.
     #[inline(always)]
     pub fn flags(&self) -> u32 {
-        let argument = if self.is_argument {
+        let argument = if self.source == Source::Argument {
             flags::PATH_IS_ARGUMENT
         } else {
             0
@@ -161,7 +201,11 @@ impl Path {
     /// Where the first byte stands in the kernel's memory.
     #[inline(always)]
     fn address(&self) -> u64 {
-        let start = if self.is_argument { 0 } else { self.start() };
+        let start = if self.source == Source::Walk {
+            self.start()
+        } else {
+            0
+        };
         // SAFETY: a field of a map value.
         let bytes = unsafe { &raw const (*self.place.buffer).bytes };
         bytes as u64 + KEY_HEAD as u64 + start

@@ -8,7 +8,7 @@ use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
 use holdfast_wire::control::Tier;
 use holdfast_wire::layout::ABSENT;
-use holdfast_wire::record::process::{Exec, Exit, Fork, Signal, TERMINAL_BYTES};
+use holdfast_wire::record::process::{Exec, Exit, Fork, Ptrace, Signal, TERMINAL_BYTES};
 use holdfast_wire::record::{ARGUMENT_BYTES, flags};
 
 use crate::attach::Arguments;
@@ -16,6 +16,7 @@ use crate::bound::mask;
 use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::Use;
+use crate::syscall::field;
 use crate::task::{embedded, pointer, process_start, read};
 use crate::{hook, offset};
 
@@ -23,6 +24,10 @@ use crate::{hook, offset};
 hook!(@refuse process_exec_lsm process_exec_fmod, "bprm_check_security", "security_bprm_check", check_exec);
 // int security_task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)
 hook!(process_signal_lsm process_signal_fmod process_signal_fentry process_signal_kprobe, "task_kill", "security_task_kill", signal);
+// int security_ptrace_access_check(struct task_struct *child, unsigned int mode)
+hook!(process_ptrace_lsm process_ptrace_fmod process_ptrace_fentry process_ptrace_kprobe, "ptrace_access_check", "security_ptrace_access_check", ptrace);
+// int security_ptrace_traceme(struct task_struct *parent)
+hook!(process_traceme_lsm process_traceme_fmod process_traceme_fentry process_traceme_kprobe, "ptrace_traceme", "security_ptrace_traceme", traceme);
 
 #[inline(always)]
 fn raw_argument(context: &RawTracePointContext, n: usize) -> u64 {
@@ -62,16 +67,11 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
     run.narrow_by_path(Dimension::Path, &path);
     // What rules call `process.executable` is the new program here.
     let decided = run.decide_as_narrowed();
-    if only_if_refused {
-        if !decided.prevents() {
-            run.abandon();
-            return 0;
-        }
-    } else if !run.is_wanted(decided) {
-        run.filter();
+    if only_if_refused && !decided.prevents() {
+        run.abandon();
         return 0;
     }
-    run.finish(
+    run.settle(
         decided,
         #[inline(always)]
         |record, run| {
@@ -164,11 +164,7 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
         return 0;
     };
     let decided = run.decide();
-    if !run.is_wanted(decided) {
-        run.filter();
-        return 0;
-    }
-    run.finish(
+    run.settle(
         decided,
         #[inline(always)]
         |record, _| {
@@ -206,11 +202,7 @@ pub fn process_exit(_context: RawTracePointContext) -> i32 {
         return 0;
     };
     let decided = run.decide();
-    if !run.is_wanted(decided) {
-        run.filter();
-        return 0;
-    }
-    run.finish(
+    run.settle(
         decided,
         #[inline(always)]
         |record, run| {
@@ -258,11 +250,7 @@ fn signal(arguments: &impl Arguments, tier: Tier) -> i32 {
 #[inline(always)]
 fn judge_signal(mut run: Run, signal: Signal, record_flags: u32) -> i32 {
     let decided = run.decide();
-    if !run.is_wanted(decided) {
-        run.filter();
-        return 0;
-    }
-    run.finish(
+    run.settle(
         decided,
         #[inline(always)]
         |record, _| {
@@ -276,14 +264,14 @@ fn judge_signal(mut run: Run, signal: Signal, record_flags: u32) -> i32 {
 /// The tracepoint tier: the target is the caller's argument, in the caller's pid namespace.
 #[inline(always)]
 fn signal_argument(context: &TracePointContext, target: usize, number: usize) -> u32 {
-    let number = crate::file::syscall_field(context, number) as u32;
+    let number = field(context, number) as u32;
     if number == 0 {
         return 0;
     }
     if let Some(run) = Run::begin(Kind::ProcessSignal, Tier::Tracepoint) {
         let fixed = Signal {
             target_start_boottime: 0,
-            target_tgid: crate::file::syscall_field(context, target) as i32,
+            target_tgid: field(context, target) as i32,
             signal: number,
         };
         judge_signal(run, fixed, flags::PATH_IS_ARGUMENT);
@@ -301,4 +289,77 @@ pub fn process_kill_enter(context: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn process_tgkill_enter(context: TracePointContext) -> u32 {
     signal_argument(&context, 0, 2)
+}
+
+/// `PTRACE_MODE_ATTACH` of `include/linux/ptrace.h`. The other accesses only read facts, as every
+/// look into another's `/proc` directory does.
+const PTRACE_MODE_ATTACH: u32 = 2;
+
+#[inline(always)]
+fn ptrace(arguments: &impl Arguments, tier: Tier) -> i32 {
+    let mode = arguments.argument(1) as u32;
+    if mode & PTRACE_MODE_ATTACH == 0 {
+        return 0;
+    }
+    trace(arguments.argument(0), mode, tier)
+}
+
+#[inline(always)]
+fn traceme(arguments: &impl Arguments, tier: Tier) -> i32 {
+    trace(arguments.argument(0), 0, tier)
+}
+
+#[inline(always)]
+fn trace(target: u64, mode: u32, tier: Tier) -> i32 {
+    let Some(run) = Run::begin(Kind::ProcessPtrace, tier) else {
+        return 0;
+    };
+    let fixed = Ptrace {
+        target_start_boottime: process_start(target),
+        target_tgid: read(target, offset!(task_tgid)),
+        mode,
+    };
+    judge_trace(run, fixed, 0)
+}
+
+#[inline(always)]
+fn judge_trace(mut run: Run, ptrace: Ptrace, record_flags: u32) -> i32 {
+    let decided = run.decide();
+    run.settle(
+        decided,
+        #[inline(always)]
+        |record, _| {
+            record.set_flags(record_flags);
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe { record.fixed::<Ptrace>().write(ptrace) };
+        },
+    )
+}
+
+/// `sys_enter_ptrace(request, pid, addr, data)`: the target is the caller's argument, in the caller's
+/// pid namespace.
+#[tracepoint]
+pub fn process_ptrace_enter(context: TracePointContext) -> u32 {
+    // `include/uapi/linux/ptrace.h`
+    const PTRACE_TRACEME: u64 = 0;
+    const PTRACE_ATTACH: u64 = 16;
+    const PTRACE_SEIZE: u64 = 0x4206;
+    let target = match field(&context, 0) {
+        PTRACE_TRACEME => {
+            let parent = pointer(crate::task::current(), offset!(task_real_parent));
+            trace(parent, 0, Tier::Tracepoint);
+            return 0;
+        }
+        PTRACE_ATTACH | PTRACE_SEIZE => field(&context, 1) as i32,
+        _ => return 0,
+    };
+    if let Some(run) = Run::begin(Kind::ProcessPtrace, Tier::Tracepoint) {
+        let fixed = Ptrace {
+            target_start_boottime: 0,
+            target_tgid: target,
+            mode: PTRACE_MODE_ATTACH,
+        };
+        judge_trace(run, fixed, flags::PATH_IS_ARGUMENT);
+    }
+    0
 }

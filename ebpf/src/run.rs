@@ -120,9 +120,21 @@ impl Run {
         }
     }
 
+    /// Ends the run as was decided: filtered when nobody wants it, else acted upon and recorded.
+    /// Returns what [`Self::finish`] does.
+    #[inline(always)]
+    pub fn settle(self, decided: Decided, fill: impl FnOnce(&mut Emitter, &Self)) -> i32 {
+        if self.is_wanted(decided) {
+            self.finish(decided, fill)
+        } else {
+            self.filter();
+            0
+        }
+    }
+
     /// Whether user space is to see it.
     #[inline(always)]
-    pub fn is_wanted(&self, decided: Decided) -> bool {
+    fn is_wanted(&self, decided: Decided) -> bool {
         const WHATEVER: u32 = hook_flags::REPORT | hook_flags::TRACK;
         self.hook.flags & WHATEVER != 0
             || decided.undecided != 0
@@ -131,7 +143,7 @@ impl Run {
 
     /// Ends a run that is not wanted: counted as filtered.
     #[inline(always)]
-    pub fn filter(self) {
+    fn filter(self) {
         count(self.kind, Count::Seen);
         count(self.kind, Count::Filtered);
         scratch::release(self.claimed);

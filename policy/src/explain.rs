@@ -84,10 +84,9 @@ impl DenyMeans {
 }
 
 const fn deny_means(tier: Tier, kind: Kind, decided: Decided) -> &'static str {
-    let takes_effect = matches!(kind, Kind::FileCreate | Kind::FileDelete | Kind::FileRename);
     match decided {
         Decided::Kernel if tier.refuses() && kind.can_be_refused() => "blocked",
-        Decided::Kernel if kind.can_be_refused() && !takes_effect => "killed",
+        Decided::Kernel if kind.can_be_refused() && !kind.outlives_its_process() => "killed",
         // Either the operation is over when its hook runs, or user space decides, later still.
         _ => "killed_after",
     }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use holdfast_wire::Kind;
+use holdfast_wire::{Domain, Kind};
 
 use crate::table::Dimension;
 
@@ -25,12 +25,10 @@ impl Kinds {
     pub const NONE: Self = Self(0);
     /// Every kind.
     pub const ALL: Self = Self::of(Kind::ALL);
-    const FILE: Self = Self::of(&[
-        Kind::FileOpen,
-        Kind::FileCreate,
-        Kind::FileDelete,
-        Kind::FileRename,
-    ]);
+    const FILE: Self = Self::of_domain(Domain::File);
+    const NETWORK: Self = Self::of_domain(Domain::Network);
+    /// Where the address is the socket's own.
+    const BOUND: Self = Self::of(&[Kind::NetworkBind, Kind::NetworkListen]);
 
     /// Those in `kinds`.
     #[must_use]
@@ -42,6 +40,20 @@ impl Kinds {
             i += 1;
         }
         Self(set)
+    }
+
+    /// Those of a domain.
+    #[must_use]
+    pub const fn of_domain(domain: Domain) -> Self {
+        let mut set = Self::NONE;
+        let mut i = 0;
+        while i < Kind::ALL.len() {
+            if Kind::ALL[i].domain() as u8 == domain as u8 {
+                set.insert(Kind::ALL[i]);
+            }
+            i += 1;
+        }
+        set
     }
 
     /// Whether `kind` is one of them.
@@ -145,16 +157,20 @@ named! {
         Capabilities "process.thread.capabilities.effective" Strings Kinds::ALL;
         Ancestors "process.ancestors" Processes Kinds::ALL;
         FilePath "file.path" String Kinds::FILE;
-        FileTargetPath "file.target_path" String Kinds::of(&[Kind::FileRename]);
+        FileTargetPath "file.target_path" String Kinds::of(&[Kind::FileRename, Kind::FileLink, Kind::FileSymlink]);
         FileInode "file.inode" String Kinds::FILE;
         FileDevice "file.device" String Kinds::FILE;
         FileMode "file.mode" String Kinds::FILE;
+        FileUid "file.uid" String Kinds::FILE;
+        FileGid "file.gid" String Kinds::FILE;
+        SourceIp "source.ip" Ip Kinds::BOUND;
+        SourcePort "source.port" Int Kinds::BOUND;
         DestinationIp "destination.ip" Ip Kinds::of(&[Kind::NetworkConnect]);
         DestinationPort "destination.port" Int Kinds::of(&[Kind::NetworkConnect]);
-        NetworkTransport "network.transport" String Kinds::of(&[Kind::NetworkConnect]);
-        NetworkType "network.type" String Kinds::of(&[Kind::NetworkConnect]);
+        NetworkTransport "network.transport" String Kinds::NETWORK;
+        NetworkType "network.type" String Kinds::NETWORK;
         Tier "holdfast.tier" String Kinds::ALL;
-        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen]);
+        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace]);
         Signal "holdfast.signal" String Kinds::of(&[Kind::ProcessSignal, Kind::ProcessExit]);
         LoginUid "holdfast.login_uid" Int Kinds::ALL;
         CgroupId "holdfast.cgroup_id" Int Kinds::ALL;
@@ -192,7 +208,9 @@ impl Subject {
     const fn kinds(self) -> Kinds {
         match self {
             Self::Actor | Self::Parent => Kinds::ALL,
-            Self::Target => Kinds::of(&[Kind::ProcessSignal, Kind::ProcessFork]),
+            Self::Target => {
+                Kinds::of(&[Kind::ProcessSignal, Kind::ProcessFork, Kind::ProcessPtrace])
+            }
         }
     }
 }
@@ -278,10 +296,13 @@ impl Field {
             Self::EXECUTABLE => Some(Dimension::Executable),
             Self::Plain(plain) if plain.kinds().contains(kind) => match plain {
                 Plain::FilePath => Some(Dimension::Path),
-                Plain::FileTargetPath => Some(Dimension::TargetPath),
-                Plain::DestinationIp => Some(Dimension::Address),
-                Plain::DestinationPort => Some(Dimension::Port),
-                Plain::Flags => Some(Dimension::Access),
+                // What a symbolic link says is no path before it is followed.
+                Plain::FileTargetPath if !matches!(kind, Kind::FileSymlink) => {
+                    Some(Dimension::TargetPath)
+                }
+                Plain::DestinationIp | Plain::SourceIp => Some(Dimension::Address),
+                Plain::DestinationPort | Plain::SourcePort => Some(Dimension::Port),
+                Plain::Flags if matches!(kind, Kind::FileOpen) => Some(Dimension::Access),
                 _ => None,
             },
             _ => None,

@@ -3,10 +3,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::io::Errno;
+use rustix::process::{Signal, getpid, kill_process};
 
 /// Does the deed and returns the exit code.
 pub fn main(args: &[String]) -> Result<i32> {
@@ -20,6 +23,36 @@ pub fn main(args: &[String]) -> Result<i32> {
             .map(drop),
         ["delete", path] => fs::remove_file(path),
         ["rename", from, to] => fs::rename(from, to),
+        ["link", from, to] => fs::hard_link(from, to),
+        ["symlink", content, path] => std::os::unix::fs::symlink(content, path),
+        ["mkdir", path] => fs::create_dir(path),
+        ["rmdir", path] => fs::remove_dir(path),
+        ["chmod", mode, path] => {
+            let mode = u32::from_str_radix(mode, 8).with_context(|| format!("parse {mode}"))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        }
+        ["chown", owner, path] => {
+            let owner = owner.parse().with_context(|| format!("parse {owner}"))?;
+            std::os::unix::fs::chown(path, Some(owner), None)
+        }
+        ["truncate", path] => nix::unistd::truncate(*path, 1).map_err(io::Error::from),
+        ["ftruncate", path] => OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|file| file.set_len(1)),
+        ["signal-self"] => kill_process(getpid(), Signal::URG).map_err(io::Error::from),
+        ["traceme"] => nix::sys::ptrace::traceme().map_err(io::Error::from),
+        ["trace-child"] => trace_child(),
+        ["pause"] => {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+            Ok(())
+        }
+        ["listen", address] => {
+            let address: SocketAddr = address
+                .parse()
+                .with_context(|| format!("parse {address}"))?;
+            TcpListener::bind(address).map(drop)
+        }
         ["connect", address] => {
             let address: SocketAddr = address
                 .parse()
@@ -35,6 +68,18 @@ pub fn main(args: &[String]) -> Result<i32> {
             Ok(1)
         }
     }
+}
+
+/// Traces a process of its own.
+fn trace_child() -> io::Result<()> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["act", "pause"])
+        .spawn()?;
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let traced = nix::sys::ptrace::attach(pid).map_err(io::Error::from);
+    child.kill()?;
+    child.wait()?;
+    traced
 }
 
 /// Opens, reads, and prints what it read in separate steps: a process killed for the open prints nothing.

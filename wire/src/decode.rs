@@ -66,17 +66,19 @@ pub enum Body<'a> {
     Exit(record::process::Exit),
     /// `process.signal`
     Signal(record::process::Signal),
+    /// `process.ptrace`
+    Ptrace(record::process::Ptrace),
     /// `file.*`
     File {
         /// Fixed part.
         fixed: record::file::File,
         /// The path.
         path: &'a [u8],
-        /// The new path of a rename; else empty.
+        /// The new path of a rename or link, the content of a symbolic link; else empty.
         target: &'a [u8],
     },
-    /// `network.connect`
-    Connect(record::network::Connect),
+    /// `network.*`
+    Socket(record::network::Socket),
 }
 
 /// Types whose every bit pattern is a value, and that have no padding: what records are made of.
@@ -97,7 +99,9 @@ unsafe impl Plain for record::process::Signal {}
 // SAFETY: as above.
 unsafe impl Plain for record::file::File {}
 // SAFETY: as above.
-unsafe impl Plain for record::network::Connect {}
+unsafe impl Plain for record::network::Socket {}
+// SAFETY: as above.
+unsafe impl Plain for record::process::Ptrace {}
 
 fn read_part<'a, T: Plain>(bytes: &mut &'a [u8]) -> Result<T, Corrupt> {
     let (part, rest): (&'a [u8], &'a [u8]) = bytes
@@ -145,7 +149,18 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         Kind::ProcessFork => Body::Fork(read_part(&mut bytes)?),
         Kind::ProcessExit => Body::Exit(read_part(&mut bytes)?),
         Kind::ProcessSignal => Body::Signal(read_part(&mut bytes)?),
-        Kind::FileOpen | Kind::FileCreate | Kind::FileDelete | Kind::FileRename => {
+        Kind::ProcessPtrace => Body::Ptrace(read_part(&mut bytes)?),
+        Kind::FileOpen
+        | Kind::FileCreate
+        | Kind::FileDelete
+        | Kind::FileRename
+        | Kind::FileLink
+        | Kind::FileSymlink
+        | Kind::FileMkdir
+        | Kind::FileRmdir
+        | Kind::FileChmod
+        | Kind::FileChown
+        | Kind::FileTruncate => {
             let fixed: record::file::File = read_part(&mut bytes)?;
             Body::File {
                 fixed,
@@ -153,7 +168,9 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 target: read_string(&mut bytes, fixed.target_length)?,
             }
         }
-        Kind::NetworkConnect => Body::Connect(read_part(&mut bytes)?),
+        Kind::NetworkConnect | Kind::NetworkBind | Kind::NetworkListen => {
+            Body::Socket(read_part(&mut bytes)?)
+        }
     };
     if bytes.is_empty() {
         Ok(Record { header, kind, body })

@@ -32,6 +32,9 @@ pub struct Event<'a> {
     /// The file it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<File<'a>>,
+    /// The socket's own end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Endpoint>,
     /// The peer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Endpoint>,
@@ -183,7 +186,7 @@ pub struct File<'a> {
     /// Absolute path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Cow<'a, str>>,
-    /// The new path of a rename.
+    /// The new path of a rename or link; what a symbolic link says, as it was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_path: Option<Cow<'a, str>>,
     /// Inode number, as ECS wants it: a string.
@@ -192,9 +195,15 @@ pub struct File<'a> {
     /// `major:minor`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Permission bits in octal, four digits.
+    /// Permission bits in octal, four digits: the new ones of a chmod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+    /// Owner, a number as ECS wants it: the new one of a chown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Group, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<String>,
 }
 
 /// `source.*`, `destination.*`
@@ -272,7 +281,7 @@ pub struct Holdfast<'a> {
     /// Inode numbers of namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Namespaces>,
-    /// Names of open flags, as `O_WRONLY`.
+    /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
     /// Name of the signal sent, or that ended the process, as `SIGTERM`.

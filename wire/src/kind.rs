@@ -79,6 +79,8 @@ kinds! {
     ProcessExit = 2, Process, "process.exit";
     /// A signal was sent by a process to a process.
     ProcessSignal = 3, Process, "process.signal";
+    /// A process began to trace another, or looked into its memory.
+    ProcessPtrace = 4, Process, "process.ptrace";
     /// A file was opened.
     FileOpen = 16, File, "file.open";
     /// A file came into being by open or mknod.
@@ -87,8 +89,26 @@ kinds! {
     FileDelete = 18, File, "file.delete";
     /// A name was changed.
     FileRename = 19, File, "file.rename";
+    /// A file got another name (a hard link).
+    FileLink = 20, File, "file.link";
+    /// A symbolic link was made.
+    FileSymlink = 21, File, "file.symlink";
+    /// A directory was made.
+    FileMkdir = 22, File, "file.mkdir";
+    /// A directory was removed.
+    FileRmdir = 23, File, "file.rmdir";
+    /// A file's mode was changed.
+    FileChmod = 24, File, "file.chmod";
+    /// A file's owner or group was changed.
+    FileChown = 25, File, "file.chown";
+    /// A file was cut or lengthened.
+    FileTruncate = 26, File, "file.truncate";
     /// A socket was connected to an IPv4 or IPv6 address.
     NetworkConnect = 32, Network, "network.connect";
+    /// A socket was bound to an IPv4 or IPv6 address.
+    NetworkBind = 33, Network, "network.bind";
+    /// A socket began to listen at an IPv4 or IPv6 address.
+    NetworkListen = 34, Network, "network.listen";
 }
 
 impl Kind {
@@ -96,6 +116,25 @@ impl Kind {
     #[must_use]
     pub const fn can_be_refused(self) -> bool {
         !matches!(self, Self::ProcessFork | Self::ProcessExit)
+    }
+
+    /// Whether the operation has an effect that the death of its process does not undo: a process
+    /// that is killed at its hook leaves it behind.
+    #[must_use]
+    pub const fn outlives_its_process(self) -> bool {
+        matches!(
+            self,
+            Self::FileCreate
+                | Self::FileDelete
+                | Self::FileRename
+                | Self::FileLink
+                | Self::FileSymlink
+                | Self::FileMkdir
+                | Self::FileRmdir
+                | Self::FileChmod
+                | Self::FileChown
+                | Self::FileTruncate
+        )
     }
 
     /// The index of this kind in per-kind tables; always below [`KINDS`].

@@ -98,6 +98,8 @@ layout! {
     super_magic: "super_block"."s_magic";
     inode_number: "inode"."i_ino";
     inode_mode: "inode"."i_mode";
+    inode_owner: "inode"."i_uid";
+    inode_group: "inode"."i_gid";
     inode_links: "inode"."i_nlink";
     inode_super: "inode"."i_sb";
     mount_mnt: "mount"."mnt";
@@ -109,4 +111,8 @@ layout! {
     socket_type: "socket"."type";
     socket_sk: "socket"."sk";
     sock_protocol: "sock"."sk_protocol";
+    sock_family: "sock"."__sk_common.skc_family";
+    sock_port: "sock"."__sk_common.skc_num";
+    sock_address: "sock"."__sk_common.skc_rcv_saddr";
+    sock_address6: "sock"."__sk_common.skc_v6_rcv_saddr";
 }

@@ -81,6 +81,13 @@ pub(crate) fn event<'a>(
             event.holdfast.signal = Some(event::signal_name(signal.signal));
             event.holdfast.target = Some(place.target(signal.target_tgid, subject));
         }
+        Body::Ptrace(ptrace) => {
+            event.holdfast.flags = vec![match ptrace.mode {
+                0 => "PTRACE_TRACEME",
+                _ => "PTRACE_MODE_ATTACH",
+            }];
+            event.holdfast.target = Some(place.target(ptrace.target_tgid, subject));
+        }
         Body::File {
             fixed,
             path,
@@ -91,29 +98,39 @@ pub(crate) fn event<'a>(
             let device = fixed.device;
             event.file = Some(event::File {
                 path: resolve(fixed.directory, path),
-                target_path: resolve(fixed.target_directory, target),
+                target_path: match record.kind {
+                    // What it says is resolved when it is followed, from where it stands.
+                    Kind::FileSymlink => text(target),
+                    _ => resolve(fixed.target_directory, target),
+                },
                 inode: (fixed.inode != 0).then(|| fixed.inode.to_string()),
                 device: (device != 0).then(|| format!("{}:{}", device >> 20, device & 0xf_ffff)),
                 mode: (fixed.mode != 0).then(|| format!("{:04o}", fixed.mode & 0o7777)),
+                uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
+                gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
             });
             if matches!(record.kind, Kind::FileOpen | Kind::FileCreate) {
                 event.holdfast.flags = event::open_flag_names(fixed.open_flags);
             }
             event.holdfast.path_source = argument(header);
         }
-        Body::Connect(connect) => {
-            let address = Ipv6Addr::from(connect.address);
+        Body::Socket(socket) => {
+            let address = Ipv6Addr::from(socket.address);
             // Shown as what it was given as: AF_INET is 2.
-            let mapped = (connect.family == 2)
+            let mapped = (socket.family == 2)
                 .then(|| address.to_ipv4_mapped())
                 .flatten();
-            event.destination = Some(event::Endpoint {
+            let end = Some(event::Endpoint {
                 ip: mapped.map_or(IpAddr::V6(address), IpAddr::V4),
-                port: connect.port,
+                port: socket.port,
             });
+            match record.kind {
+                Kind::NetworkConnect => event.destination = end,
+                _ => event.source = end,
+            }
             event.network = Some(event::Network {
-                transport: event::protocol_name(connect.protocol),
-                family: if connect.family == 2 { "ipv4" } else { "ipv6" },
+                transport: event::protocol_name(socket.protocol),
+                family: if socket.family == 2 { "ipv4" } else { "ipv6" },
             });
         }
     }
@@ -327,8 +344,15 @@ const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&'static str
         Kind::FileOpen => (&["file"], &["access"]),
         Kind::FileCreate => (&["file"], &["creation"]),
         Kind::FileDelete => (&["file"], &["deletion"]),
-        Kind::FileRename => (&["file"], &["change"]),
+        Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => (&["file"], &["creation"]),
+        Kind::FileRmdir => (&["file"], &["deletion"]),
+        Kind::FileRename | Kind::FileChmod | Kind::FileChown | Kind::FileTruncate => {
+            (&["file"], &["change"])
+        }
+        Kind::ProcessPtrace => (&["process"], &["access"]),
         Kind::NetworkConnect => (&["network"], &["connection", "start"]),
+        Kind::NetworkBind => (&["network"], &["info"]),
+        Kind::NetworkListen => (&["network"], &["start"]),
     }
 }
 
@@ -337,11 +361,19 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::ProcessExec | Kind::ProcessFork => &["start", "denied"],
         Kind::ProcessExit => &["end", "denied"],
-        Kind::ProcessSignal | Kind::FileRename => &["change", "denied"],
-        Kind::FileOpen => &["access", "denied"],
-        Kind::FileCreate => &["creation", "denied"],
-        Kind::FileDelete => &["deletion", "denied"],
+        Kind::ProcessSignal
+        | Kind::FileRename
+        | Kind::FileChmod
+        | Kind::FileChown
+        | Kind::FileTruncate => &["change", "denied"],
+        Kind::ProcessPtrace | Kind::FileOpen => &["access", "denied"],
+        Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
+            &["creation", "denied"]
+        }
+        Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
         Kind::NetworkConnect => &["connection", "denied"],
+        Kind::NetworkBind => &["info", "denied"],
+        Kind::NetworkListen => &["start", "denied"],
     }
 }
 

@@ -254,6 +254,10 @@ impl Evaluation {
                 tgid,
                 start: signal.target_start_boottime,
             }),
+            Body::Ptrace(ptrace) => u32::try_from(ptrace.target_tgid).ok().map(|tgid| Key {
+                tgid,
+                start: ptrace.target_start_boottime,
+            }),
             _ => None,
         };
         let subject = Subject {

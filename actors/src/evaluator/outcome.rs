@@ -84,7 +84,7 @@ pub(crate) fn rule<'s>(
         Some("blocked")
     } else if is(flags::SIGNALLED) {
         // Of what was refused as well, nothing took effect.
-        Some(if took_effect(kind) && !refused {
+        Some(if kind.outlives_its_process() && !refused {
             "killed_after"
         } else {
             "killed"
@@ -110,11 +110,6 @@ pub(crate) fn rule<'s>(
         rule.is_some().then_some("allowed")
     };
     ruling
-}
-
-/// Whether an operation of this kind has an effect that its process's death does not undo.
-const fn took_effect(kind: Kind) -> bool {
-    matches!(kind, Kind::FileCreate | Kind::FileDelete | Kind::FileRename)
 }
 
 #[cfg(test)]

@@ -107,6 +107,9 @@ fn detail(event: &Event<'_>, line: &mut String) -> fmt::Result {
             write!(line, " → {}", Plain(target))?;
         }
     }
+    if let Some(own) = &event.source {
+        write!(line, " {}", std::net::SocketAddr::new(own.ip, own.port))?;
+    }
     if let Some(peer) = &event.destination {
         write!(line, " → {}", std::net::SocketAddr::new(peer.ip, peer.port))?;
     }

@@ -56,10 +56,10 @@ const fn way(tier: Tier, parts: &'static [Part]) -> Way {
     }
 }
 
-/// The four ways to attach to a security function.
+/// The ways to attach to a security function, then those by tracepoints.
 macro_rules! security {
-    ($prefix:literal, $hook:literal, $function:literal) => {
-        [
+    ($prefix:literal, $hook:literal, $function:literal, $($tracepoint:expr),+ $(,)?) => {
+        &[
             way(
                 Tier::Lsm,
                 &[part(concat!($prefix, "_lsm"), Place::Lsm($hook))],
@@ -76,8 +76,44 @@ macro_rules! security {
                 Tier::Kprobe,
                 &[part(concat!($prefix, "_kprobe"), Place::Kprobe($function))],
             ),
+            $($tracepoint,)+
         ]
     };
+}
+
+/// The same for an operation that passes one of two security functions, each with its programs.
+macro_rules! security_two {
+    ([$first:literal, $hook1:literal, $function1:literal], [$second:literal, $hook2:literal, $function2:literal], $tier:ident $place:ident $suffix:literal) => {
+        way(
+            Tier::$tier,
+            &[
+                part(
+                    concat!($first, $suffix),
+                    Place::$place(security_two!(@ $place $hook1 $function1)),
+                ),
+                part(
+                    concat!($second, $suffix),
+                    Place::$place(security_two!(@ $place $hook2 $function2)),
+                ),
+            ],
+        )
+    };
+    (@ Lsm $hook:literal $function:literal) => { $hook };
+    (@ $other:ident $hook:literal $function:literal) => { $function };
+}
+
+/// A way by system call tracepoints, which needs no offsets, or those named.
+const fn calls(
+    parts: &'static [Part],
+    needs: &'static [&'static str],
+    blind_to: &'static str,
+) -> Way {
+    Way {
+        tier: Tier::Tracepoint,
+        parts,
+        needs,
+        blind_to,
+    }
 }
 
 const EXEC: Part = part("process_exec", Place::RawTracepoint("sched_process_exec"));
@@ -89,7 +125,7 @@ const OPENS: &[&str] = &[
 ];
 const ARGUMENTS: &str = "io_uring, and paths are the caller's arguments, not resolved";
 
-static PROCESS_EXEC: [Way; 4] = [
+static PROCESS_EXEC: &[Way] = &[
     way(
         Tier::Lsm,
         &[
@@ -114,7 +150,7 @@ static PROCESS_EXEC: [Way; 4] = [
     },
 ];
 
-static PROCESS_FORK: [Way; 1] = [Way {
+static PROCESS_FORK: &[Way] = &[Way {
     tier: Tier::Tracepoint,
     parts: &[part(
         "process_fork",
@@ -124,7 +160,7 @@ static PROCESS_FORK: [Way; 1] = [Way {
     blind_to: "",
 }];
 
-static PROCESS_EXIT: [Way; 1] = [Way {
+static PROCESS_EXIT: &[Way] = &[Way {
     tier: Tier::Tracepoint,
     parts: &[part(
         "process_exit",
@@ -134,167 +170,335 @@ static PROCESS_EXIT: [Way; 1] = [Way {
     blind_to: "",
 }];
 
-static PROCESS_SIGNAL: [Way; 5] = {
-    let [lsm, fmod_ret, fentry, kprobe] =
-        security!("process_signal", "task_kill", "security_task_kill");
-    [
-        lsm,
-        fmod_ret,
-        fentry,
-        kprobe,
-        Way {
-            tier: Tier::Tracepoint,
-            parts: &[
-                part(
-                    "process_kill_enter",
-                    Place::Syscalls(&["sys_enter_kill", "sys_enter_tkill"]),
-                ),
-                part(
-                    "process_tgkill_enter",
-                    Place::Syscalls(&["sys_enter_tgkill"]),
-                ),
-            ],
-            needs: &[],
-            blind_to: "signals sent by other calls than kill, tkill and tgkill",
-        },
-    ]
-};
+static PROCESS_SIGNAL: &[Way] = security!(
+    "process_signal",
+    "task_kill",
+    "security_task_kill",
+    calls(
+        &[
+            part(
+                "process_kill_enter",
+                Place::Syscalls(&["sys_enter_kill", "sys_enter_tkill"])
+            ),
+            part(
+                "process_tgkill_enter",
+                Place::Syscalls(&["sys_enter_tgkill"])
+            )
+        ],
+        &[],
+        "signals sent by other calls than kill, tkill and tgkill"
+    )
+);
 
-static FILE_OPEN: [Way; 6] = {
-    let [lsm, fmod_ret, fentry, kprobe] = security!("file_open", "file_open", "security_file_open");
-    [
-        lsm,
-        fmod_ret,
-        fentry,
-        kprobe,
-        Way {
-            tier: Tier::Tracepoint,
-            parts: &[part("file_open_exit", Place::Syscalls(OPENS))],
-            needs: &["task_files", "fdtable_fd", "file_path", "mount_mnt"],
-            blind_to: "io_uring and handles",
-        },
-        Way {
-            tier: Tier::Tracepoint,
-            parts: &[
-                part(
-                    "file_openat_enter",
-                    Place::Syscalls(&["sys_enter_openat", "sys_enter_openat2"]),
-                ),
-                part(
-                    "file_open_enter",
-                    Place::Syscalls(&["sys_enter_open", "sys_enter_creat"]),
-                ),
-            ],
-            needs: &[],
-            blind_to: ARGUMENTS,
-        },
-    ]
-};
+static PROCESS_PTRACE: &[Way] = &[
+    security_two!(["process_ptrace", "ptrace_access_check", "security_ptrace_access_check"], ["process_traceme", "ptrace_traceme", "security_ptrace_traceme"], Lsm Lsm "_lsm"),
+    security_two!(["process_ptrace", "ptrace_access_check", "security_ptrace_access_check"], ["process_traceme", "ptrace_traceme", "security_ptrace_traceme"], FmodRet FmodRet "_fmod"),
+    security_two!(["process_ptrace", "ptrace_access_check", "security_ptrace_access_check"], ["process_traceme", "ptrace_traceme", "security_ptrace_traceme"], Fentry Fentry "_fentry"),
+    security_two!(["process_ptrace", "ptrace_access_check", "security_ptrace_access_check"], ["process_traceme", "ptrace_traceme", "security_ptrace_traceme"], Kprobe Kprobe "_kprobe"),
+    calls(
+        &[part(
+            "process_ptrace_enter",
+            Place::Syscalls(&["sys_enter_ptrace"]),
+        )],
+        &[],
+        "memory read or written without tracing",
+    ),
+];
 
-static FILE_CREATE: [Way; 5] = {
-    let [lsm, fmod_ret, fentry, kprobe] =
-        security!("file_create", "path_mknod", "security_path_mknod");
-    [
-        lsm,
-        fmod_ret,
-        fentry,
-        kprobe,
-        Way {
-            tier: Tier::Tracepoint,
-            parts: &[part("file_create_exit", Place::Syscalls(OPENS))],
-            needs: &[
-                "task_files",
-                "fdtable_fd",
-                "file_path",
-                "file_mode",
-                "mount_mnt",
-            ],
-            blind_to: "io_uring, and files made by mknod",
-        },
-    ]
-};
+static FILE_OPEN: &[Way] = security!(
+    "file_open",
+    "file_open",
+    "security_file_open",
+    calls(
+        &[part("file_open_exit", Place::Syscalls(OPENS))],
+        &["task_files", "fdtable_fd", "file_path", "mount_mnt"],
+        "io_uring and handles"
+    ),
+    calls(
+        &[
+            part(
+                "file_openat_enter",
+                Place::Syscalls(&["sys_enter_openat", "sys_enter_openat2"])
+            ),
+            part(
+                "file_open_enter",
+                Place::Syscalls(&["sys_enter_open", "sys_enter_creat"])
+            )
+        ],
+        &[],
+        ARGUMENTS
+    )
+);
 
-static FILE_DELETE: [Way; 5] = {
-    let [lsm, fmod_ret, fentry, kprobe] =
-        security!("file_delete", "path_unlink", "security_path_unlink");
-    [
-        lsm,
-        fmod_ret,
-        fentry,
-        kprobe,
-        Way {
-            tier: Tier::Tracepoint,
-            parts: &[
-                part(
-                    "file_unlinkat_enter",
-                    Place::Syscalls(&["sys_enter_unlinkat"]),
-                ),
-                part("file_unlink_enter", Place::Syscalls(&["sys_enter_unlink"])),
-            ],
-            needs: &[],
-            blind_to: ARGUMENTS,
-        },
-    ]
-};
+static FILE_CREATE: &[Way] = security!(
+    "file_create",
+    "path_mknod",
+    "security_path_mknod",
+    calls(
+        &[part("file_create_exit", Place::Syscalls(OPENS))],
+        &[
+            "task_files",
+            "fdtable_fd",
+            "file_path",
+            "mount_mnt",
+            "file_mode"
+        ],
+        "io_uring, and files made by mknod"
+    )
+);
 
-static FILE_RENAME: [Way; 5] = {
-    let [lsm, fmod_ret, fentry, kprobe] =
-        security!("file_rename", "path_rename", "security_path_rename");
-    [
-        lsm,
-        fmod_ret,
-        fentry,
-        kprobe,
-        Way {
-            tier: Tier::Tracepoint,
-            parts: &[
-                part(
-                    "file_renameat_enter",
-                    Place::Syscalls(&["sys_enter_renameat2", "sys_enter_renameat"]),
-                ),
-                part("file_rename_enter", Place::Syscalls(&["sys_enter_rename"])),
-            ],
-            needs: &[],
-            blind_to: ARGUMENTS,
-        },
-    ]
-};
+static FILE_DELETE: &[Way] = security!(
+    "file_delete",
+    "path_unlink",
+    "security_path_unlink",
+    calls(
+        &[
+            part(
+                "file_unlinkat_enter",
+                Place::Syscalls(&["sys_enter_unlinkat"])
+            ),
+            part("file_unlink_enter", Place::Syscalls(&["sys_enter_unlink"]))
+        ],
+        &[],
+        ARGUMENTS
+    )
+);
 
-static NETWORK_CONNECT: [Way; 5] = {
-    let [lsm, fmod_ret, fentry, kprobe] = security!(
-        "network_connect",
-        "socket_connect",
-        "security_socket_connect"
-    );
-    [
-        lsm,
-        fmod_ret,
-        fentry,
-        kprobe,
-        Way {
-            tier: Tier::Tracepoint,
-            parts: &[part(
-                "network_connect_enter",
-                Place::Syscalls(&["sys_enter_connect"]),
-            )],
-            needs: &[],
-            blind_to: "io_uring, and addresses are the caller's arguments",
-        },
-    ]
-};
+static FILE_RENAME: &[Way] = security!(
+    "file_rename",
+    "path_rename",
+    "security_path_rename",
+    calls(
+        &[
+            part(
+                "file_renameat_enter",
+                Place::Syscalls(&["sys_enter_renameat2", "sys_enter_renameat"])
+            ),
+            part("file_rename_enter", Place::Syscalls(&["sys_enter_rename"]))
+        ],
+        &[],
+        ARGUMENTS
+    )
+);
+
+static FILE_LINK: &[Way] = security!(
+    "file_link",
+    "path_link",
+    "security_path_link",
+    calls(
+        &[
+            part("file_linkat_enter", Place::Syscalls(&["sys_enter_linkat"])),
+            part("file_link_enter", Place::Syscalls(&["sys_enter_link"]))
+        ],
+        &[],
+        ARGUMENTS
+    )
+);
+
+static FILE_SYMLINK: &[Way] = security!(
+    "file_symlink",
+    "path_symlink",
+    "security_path_symlink",
+    calls(
+        &[
+            part(
+                "file_symlinkat_enter",
+                Place::Syscalls(&["sys_enter_symlinkat"])
+            ),
+            part(
+                "file_symlink_enter",
+                Place::Syscalls(&["sys_enter_symlink"])
+            )
+        ],
+        &[],
+        ARGUMENTS
+    )
+);
+
+static FILE_MKDIR: &[Way] = security!(
+    "file_mkdir",
+    "path_mkdir",
+    "security_path_mkdir",
+    calls(
+        &[
+            part(
+                "file_mkdirat_enter",
+                Place::Syscalls(&["sys_enter_mkdirat"])
+            ),
+            part("file_mkdir_enter", Place::Syscalls(&["sys_enter_mkdir"]))
+        ],
+        &[],
+        ARGUMENTS
+    )
+);
+
+static FILE_RMDIR: &[Way] = security!(
+    "file_rmdir",
+    "path_rmdir",
+    "security_path_rmdir",
+    calls(
+        &[
+            part(
+                "file_rmdirat_enter",
+                Place::Syscalls(&["sys_enter_unlinkat"])
+            ),
+            part("file_rmdir_enter", Place::Syscalls(&["sys_enter_rmdir"]))
+        ],
+        &[],
+        ARGUMENTS
+    )
+);
+
+static FILE_CHMOD: &[Way] = security!(
+    "file_chmod",
+    "path_chmod",
+    "security_path_chmod",
+    calls(
+        &[
+            part(
+                "file_fchmodat_enter",
+                Place::Syscalls(&["sys_enter_fchmodat", "sys_enter_fchmodat2"])
+            ),
+            part("file_chmod_enter", Place::Syscalls(&["sys_enter_chmod"])),
+            part("file_fchmod_enter", Place::Syscalls(&["sys_enter_fchmod"]))
+        ],
+        &["task_files", "fdtable_fd", "file_path", "mount_mnt"],
+        "paths are the caller's arguments, not resolved"
+    )
+);
+
+static FILE_CHOWN: &[Way] = security!(
+    "file_chown",
+    "path_chown",
+    "security_path_chown",
+    calls(
+        &[
+            part(
+                "file_fchownat_enter",
+                Place::Syscalls(&["sys_enter_fchownat"])
+            ),
+            part(
+                "file_chown_enter",
+                Place::Syscalls(&["sys_enter_chown", "sys_enter_lchown"])
+            ),
+            part("file_fchown_enter", Place::Syscalls(&["sys_enter_fchown"]))
+        ],
+        &["task_files", "fdtable_fd", "file_path", "mount_mnt"],
+        "paths are the caller's arguments, not resolved"
+    )
+);
+
+/// Since 6.2 a truncation by descriptor passes a function of its own.
+static FILE_TRUNCATE: &[Way] = &[
+    security_two!(["file_truncate", "path_truncate", "security_path_truncate"], ["file_ftruncate", "file_truncate", "security_file_truncate"], Lsm Lsm "_lsm"),
+    way(
+        Tier::Lsm,
+        &[part("file_truncate_lsm", Place::Lsm("path_truncate"))],
+    ),
+    security_two!(["file_truncate", "path_truncate", "security_path_truncate"], ["file_ftruncate", "file_truncate", "security_file_truncate"], FmodRet FmodRet "_fmod"),
+    way(
+        Tier::FmodRet,
+        &[part(
+            "file_truncate_fmod",
+            Place::FmodRet("security_path_truncate"),
+        )],
+    ),
+    security_two!(["file_truncate", "path_truncate", "security_path_truncate"], ["file_ftruncate", "file_truncate", "security_file_truncate"], Fentry Fentry "_fentry"),
+    way(
+        Tier::Fentry,
+        &[part(
+            "file_truncate_fentry",
+            Place::Fentry("security_path_truncate"),
+        )],
+    ),
+    security_two!(["file_truncate", "path_truncate", "security_path_truncate"], ["file_ftruncate", "file_truncate", "security_file_truncate"], Kprobe Kprobe "_kprobe"),
+    way(
+        Tier::Kprobe,
+        &[part(
+            "file_truncate_kprobe",
+            Place::Kprobe("security_path_truncate"),
+        )],
+    ),
+    calls(
+        &[
+            part(
+                "file_truncate_enter",
+                Place::Syscalls(&["sys_enter_truncate"]),
+            ),
+            part(
+                "file_ftruncate_enter",
+                Place::Syscalls(&["sys_enter_ftruncate"]),
+            ),
+        ],
+        &["task_files", "fdtable_fd", "file_path", "mount_mnt"],
+        "files cut by open, and paths are the caller's arguments, not resolved",
+    ),
+];
+
+static NETWORK_CONNECT: &[Way] = security!(
+    "network_connect",
+    "socket_connect",
+    "security_socket_connect",
+    calls(
+        &[part(
+            "network_connect_enter",
+            Place::Syscalls(&["sys_enter_connect"])
+        )],
+        &[],
+        "io_uring, and addresses are the caller's arguments"
+    )
+);
+
+static NETWORK_BIND: &[Way] = security!(
+    "network_bind",
+    "socket_bind",
+    "security_socket_bind",
+    calls(
+        &[part(
+            "network_bind_enter",
+            Place::Syscalls(&["sys_enter_bind"])
+        )],
+        &[],
+        "io_uring, and addresses are the caller's arguments"
+    )
+);
+
+static NETWORK_LISTEN: &[Way] = security!(
+    "network_listen",
+    "socket_listen",
+    "security_socket_listen",
+    calls(
+        &[part(
+            "network_listen_enter",
+            Place::Syscalls(&["sys_enter_listen"])
+        )],
+        &["task_files", "fdtable_fd", "socket_sk", "sock_port"],
+        "io_uring"
+    )
+);
 
 /// The ways to attach the hook of `kind`, best first.
 pub(crate) fn ways(kind: Kind) -> &'static [Way] {
     match kind {
-        Kind::ProcessExec => &PROCESS_EXEC,
-        Kind::ProcessFork => &PROCESS_FORK,
-        Kind::ProcessExit => &PROCESS_EXIT,
-        Kind::ProcessSignal => &PROCESS_SIGNAL,
-        Kind::FileOpen => &FILE_OPEN,
-        Kind::FileCreate => &FILE_CREATE,
-        Kind::FileDelete => &FILE_DELETE,
-        Kind::FileRename => &FILE_RENAME,
-        Kind::NetworkConnect => &NETWORK_CONNECT,
+        Kind::ProcessExec => PROCESS_EXEC,
+        Kind::ProcessFork => PROCESS_FORK,
+        Kind::ProcessExit => PROCESS_EXIT,
+        Kind::ProcessSignal => PROCESS_SIGNAL,
+        Kind::ProcessPtrace => PROCESS_PTRACE,
+        Kind::FileOpen => FILE_OPEN,
+        Kind::FileCreate => FILE_CREATE,
+        Kind::FileDelete => FILE_DELETE,
+        Kind::FileRename => FILE_RENAME,
+        Kind::FileLink => FILE_LINK,
+        Kind::FileSymlink => FILE_SYMLINK,
+        Kind::FileMkdir => FILE_MKDIR,
+        Kind::FileRmdir => FILE_RMDIR,
+        Kind::FileChmod => FILE_CHMOD,
+        Kind::FileChown => FILE_CHOWN,
+        Kind::FileTruncate => FILE_TRUNCATE,
+        Kind::NetworkConnect => NETWORK_CONNECT,
+        Kind::NetworkBind => NETWORK_BIND,
+        Kind::NetworkListen => NETWORK_LISTEN,
     }
 }
 

@@ -35,6 +35,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let process = event.process.as_ref();
     let thread = process.and_then(|process| process.thread.as_ref());
     let file = event.file.as_ref();
+    let source = event.source.as_ref();
     let destination = event.destination.as_ref();
     let network = event.network.as_ref();
     let holdfast = &event.holdfast;
@@ -61,6 +62,10 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::FileInode => Value::string(file.and_then(|file| file.inode.as_deref())),
         Plain::FileDevice => Value::string(file.and_then(|file| file.device.as_deref())),
         Plain::FileMode => Value::string(file.and_then(|file| file.mode.as_deref())),
+        Plain::FileUid => Value::string(file.and_then(|file| file.uid.as_deref())),
+        Plain::FileGid => Value::string(file.and_then(|file| file.gid.as_deref())),
+        Plain::SourceIp => source.map_or(Value::Absent, |own| Value::Ip(own.ip)),
+        Plain::SourcePort => Value::int(source.map(|own| own.port)),
         Plain::DestinationIp => destination.map_or(Value::Absent, |peer| Value::Ip(peer.ip)),
         Plain::DestinationPort => Value::int(destination.map(|peer| peer.port)),
         Plain::NetworkTransport => {
@@ -172,6 +177,12 @@ mod tests {
                 inode: Some("1".into()),
                 device: Some("8:1".into()),
                 mode: Some("0644".into()),
+                uid: Some("1000".into()),
+                gid: Some("1001".into()),
+            }),
+            source: Some(Endpoint {
+                ip: [10, 0, 0, 2].into(),
+                port: 80,
             }),
             destination: Some(Endpoint {
                 ip: [10, 0, 0, 1].into(),

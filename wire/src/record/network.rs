@@ -1,12 +1,13 @@
-//! Fixed part of network records.
+//! Fixed part of network records: one shape for connect, bind and listen.
 
-/// `network.connect`. No strings.
+/// `network.connect`, `network.bind`, `network.listen`. No strings.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Connect {
-    /// Destination address in network order; IPv4 as `::ffff:a.b.c.d`.
+pub struct Socket {
+    /// Address in network order, IPv4 as `::ffff:a.b.c.d`: the peer's of a connect, else the
+    /// socket's own.
     pub address: [u8; 16],
-    /// Destination port in host order.
+    /// Port in host order, of the same end.
     pub port: u16,
     /// `AF_INET` (2) or `AF_INET6` (10), as the caller gave it.
     pub family: u16,
@@ -16,4 +17,4 @@ pub struct Connect {
     pub socket_type: u16,
 }
 
-const _: () = assert!(size_of::<Connect>() == 24);
+const _: () = assert!(size_of::<Socket>() == 24);

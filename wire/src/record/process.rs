@@ -67,7 +67,22 @@ pub struct Signal {
     pub signal: u32,
 }
 
+/// `process.ptrace`. The header describes the caller. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Ptrace {
+    /// `start_boottime` of the target process; 0 when unknown.
+    pub target_start_boottime: u64,
+    /// Process id of the target in the initial pid namespace; as the caller gave it with
+    /// [`super::flags::PATH_IS_ARGUMENT`].
+    pub target_tgid: i32,
+    /// `PTRACE_MODE_*` bits (`include/linux/ptrace.h`) of an access to the target; 0: the caller asks
+    /// the target, its parent, to trace it (`PTRACE_TRACEME`).
+    pub mode: u32,
+}
+
 const _: () = {
+    assert!(size_of::<Ptrace>() == 16);
     assert!(size_of::<Exec>() == 48);
     assert!(size_of::<Fork>() == 16);
     assert!(size_of::<Exit>() == 8);

@@ -1,0 +1,289 @@
+//! Each action once, in each tier: the event that must come, with its fields. What comes of it is the
+//! table in `docs/coverage.md`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::{EVENT, Scenario};
+use crate::bench::Bench;
+use crate::command::Bounded as _;
+use crate::events::{Events, action, number, text};
+use crate::place::Variant;
+
+/// The scenarios of this theme.
+pub const SCENARIOS: &[Scenario] = &[Scenario {
+    name: COVERAGE,
+    about: "each action that is done once is one event, with its fields, in each tier",
+    at: |place| !place.is_variant(Variant::NoBtf) && !place.is_variant(Variant::Preempt),
+    seconds: 180,
+    run: coverage,
+}];
+
+/// The scenario whose note is a [`Seen`] in JSON.
+pub const COVERAGE: &str = "coverage";
+
+/// By action, the initials of the tiers that saw it, best first.
+pub type Seen = BTreeMap<String, String>;
+
+/// The tiers, best first, with the initial that stands for each in tables.
+pub const TIERS: [(&str, char); 5] = [
+    ("lsm", 'L'),
+    ("fmod_ret", 'M'),
+    ("fentry", 'F'),
+    ("kprobe", 'K'),
+    ("tracepoint", 'T'),
+];
+
+/// Something that is done once.
+struct Deed {
+    /// What the event says happened.
+    action: &'static str,
+    /// What is done, for [`crate::act`]; `{dir}` is the scenario's directory.
+    words: &'static [&'static str],
+    /// What the event must have: JSON pointers and values as text; `{parent}` is this process.
+    fields: &'static [(&'static str, &'static str)],
+    /// Where the event has the doer's pid.
+    pid: &'static str,
+}
+
+const PID: &str = "/process/pid";
+
+const fn deed(
+    action: &'static str,
+    words: &'static [&'static str],
+    fields: &'static [(&'static str, &'static str)],
+) -> Deed {
+    Deed {
+        action,
+        words,
+        fields,
+        pid: PID,
+    }
+}
+
+/// In this order, since some need what others made.
+const DEEDS: &[Deed] = &[
+    deed(
+        "process.exec",
+        &["signal-self"],
+        &[
+            ("/process/args/1", "act"),
+            ("/process/parent/pid", "{parent}"),
+        ],
+    ),
+    Deed {
+        pid: "/holdfast/target/pid",
+        ..deed(
+            "process.fork",
+            &["signal-self"],
+            &[("/process/pid", "{parent}")],
+        )
+    },
+    deed(
+        "process.exit",
+        &["signal-self"],
+        &[("/process/exit_code", "0")],
+    ),
+    deed(
+        "process.signal",
+        &["signal-self"],
+        &[("/holdfast/signal", "SIGURG")],
+    ),
+    deed(
+        "process.ptrace",
+        &["traceme"],
+        &[
+            ("/holdfast/flags/0", "PTRACE_TRACEME"),
+            ("/holdfast/target/pid", "{parent}"),
+        ],
+    ),
+    deed(
+        "process.ptrace",
+        &["trace-child"],
+        &[("/holdfast/flags/0", "PTRACE_MODE_ATTACH")],
+    ),
+    deed(
+        "file.create",
+        &["write", "{dir}/made"],
+        &[("/file/path", "{dir}/made")],
+    ),
+    deed(
+        "file.open",
+        &["write", "{dir}/made"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/holdfast/flags/0", "O_WRONLY"),
+        ],
+    ),
+    deed(
+        "file.link",
+        &["link", "{dir}/made", "{dir}/linked"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/file/target_path", "{dir}/linked"),
+        ],
+    ),
+    deed(
+        "file.symlink",
+        &["symlink", "../elsewhere", "{dir}/symbolic"],
+        &[
+            ("/file/path", "{dir}/symbolic"),
+            ("/file/target_path", "../elsewhere"),
+        ],
+    ),
+    deed(
+        "file.chmod",
+        &["chmod", "0000", "{dir}/made"],
+        &[("/file/path", "{dir}/made"), ("/file/mode", "0000")],
+    ),
+    deed(
+        "file.chown",
+        &["chown", "1234", "{dir}/made"],
+        &[("/file/path", "{dir}/made"), ("/file/uid", "1234")],
+    ),
+    deed(
+        "file.truncate",
+        &["truncate", "{dir}/made"],
+        &[("/file/path", "{dir}/made")],
+    ),
+    deed(
+        "file.truncate",
+        &["ftruncate", "{dir}/made"],
+        &[("/file/path", "{dir}/made")],
+    ),
+    deed(
+        "file.rename",
+        &["rename", "{dir}/linked", "{dir}/renamed"],
+        &[
+            ("/file/path", "{dir}/linked"),
+            ("/file/target_path", "{dir}/renamed"),
+        ],
+    ),
+    deed(
+        "file.delete",
+        &["delete", "{dir}/renamed"],
+        &[("/file/path", "{dir}/renamed")],
+    ),
+    deed(
+        "file.mkdir",
+        &["mkdir", "{dir}/directory"],
+        &[("/file/path", "{dir}/directory"), ("/file/mode", "0777")],
+    ),
+    deed(
+        "file.rmdir",
+        &["rmdir", "{dir}/directory"],
+        &[("/file/path", "{dir}/directory")],
+    ),
+    deed(
+        "network.connect",
+        &["connect", "127.0.0.1:1"],
+        &[("/destination/ip", "127.0.0.1"), ("/destination/port", "1")],
+    ),
+    deed(
+        "network.bind",
+        &["listen", "127.0.0.2:0"],
+        &[("/source/ip", "127.0.0.2"), ("/source/port", "0")],
+    ),
+    deed(
+        "network.bind",
+        &["listen", "[::1]:0"],
+        &[("/source/ip", "::1")],
+    ),
+    deed(
+        "network.listen",
+        &["listen", "127.0.0.2:0"],
+        &[("/source/ip", "127.0.0.2")],
+    ),
+    deed(
+        "network.listen",
+        &["listen", "[::1]:0"],
+        &[("/source/ip", "::1")],
+    ),
+];
+
+fn coverage(bench: &Bench) -> Result<()> {
+    let mut seen = Seen::new();
+    let best = bench.setting.place.best_tier();
+    let tiers: Vec<&str> = match best {
+        Some(best) => TIERS
+            .iter()
+            .map(|(tier, _)| *tier)
+            .skip_while(|tier| *tier != best)
+            .collect(),
+        // What this machine can do is for the sensor to find out.
+        None => vec!["auto"],
+    };
+    for tier in tiers {
+        try_tier(bench, tier, &mut seen).with_context(|| format!("--tier {tier}"))?;
+    }
+    bench.note(serde_json::to_string(&seen).context("write what was seen")?);
+    Ok(())
+}
+
+fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
+    let dir = bench.path(tier);
+    std::fs::create_dir_all(&dir).context("make a directory for the deeds")?;
+    let dir = dir.display().to_string();
+    let sensor = bench.sensor().tier(tier).option("events", "*").start()?;
+    for deed in DEEDS {
+        let words: Vec<String> = deed
+            .words
+            .iter()
+            .map(|word| word.replace("{dir}", &dir))
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let pid = bench.act(&words).output_within(EVENT)?.pid;
+        let event = find(&sensor.events, deed, &dir, pid)
+            .with_context(|| format!("{} by `{}`", deed.action, deed.words.join(" ")))?;
+        let initial = TIERS
+            .iter()
+            .find(|(name, _)| *name == text(&event, "/holdfast/tier"))
+            .map(|(_, initial)| *initial)
+            .with_context(|| format!("the event has no tier: {event}"))?;
+        let initials = seen.entry(deed.action.to_owned()).or_default();
+        if !initials.contains(initial) {
+            initials.push(initial);
+        }
+    }
+    sensor.stop().map(drop)
+}
+
+/// The deed's event, or the fields that were missing where there was one of its action.
+fn find(events: &Events, deed: &Deed, dir: &str, pid: u32) -> Result<Value> {
+    let parent = std::process::id().to_string();
+    let expected: Vec<(&str, String)> = deed
+        .fields
+        .iter()
+        .map(|(pointer, value)| {
+            let value = value.replace("{dir}", dir).replace("{parent}", &parent);
+            (*pointer, value)
+        })
+        .collect();
+    let is_ours = |event: &Value| {
+        action(event) == deed.action && number(event, deed.pid) == Some(i64::from(pid))
+    };
+    let has_all = |event: &Value| {
+        expected
+            .iter()
+            .all(|(pointer, value)| shown(event, pointer) == *value)
+    };
+    let found = events.wait_for("the event", EVENT, |event| is_ours(event) && has_all(event));
+    found.or_else(|error| {
+        let near = events.matching(is_ours);
+        match near.first() {
+            Some(event) => bail!("fields {expected:?} are not in {event}"),
+            None => Err(error),
+        }
+    })
+}
+
+/// A value as text, whatever its type; empty where there is none.
+fn shown(event: &Value, pointer: &str) -> String {
+    match event.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
