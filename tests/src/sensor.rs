@@ -19,8 +19,10 @@ use crate::command::{Bounded as _, Ended};
 use crate::events::{Events, Tally};
 use crate::report::tail;
 
-/// How long the sensor may take to be ready; loading programs is slow in an emulated guest.
+/// How long the sensor may take to be ready. In an emulated guest the verifier is slow: the programs
+/// of every hook are then some hundred million instructions of work.
 const READY: Duration = Duration::from_secs(60);
+const READY_IN_GUEST: Duration = Duration::from_secs(240);
 /// How long it may take to stop.
 const STOP: Duration = Duration::from_secs(60);
 /// How long one of its commands may take.
@@ -178,7 +180,12 @@ pub struct Sensor<'a> {
 
 impl Sensor<'_> {
     fn wait_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + READY;
+        let limit = if self.options.bench.setting.place.is_guest() {
+            READY_IN_GUEST
+        } else {
+            READY
+        };
+        let deadline = Instant::now() + limit;
         let mut datagram = [0; 4096];
         loop {
             if let Ok(length) = self.notified.recv(&mut datagram) {
@@ -195,7 +202,7 @@ impl Sensor<'_> {
             }
             ensure!(
                 Instant::now() < deadline,
-                "the sensor was not ready within {READY:?}"
+                "the sensor was not ready within {limit:?}"
             );
         }
     }

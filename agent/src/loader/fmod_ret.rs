@@ -15,6 +15,7 @@ use super::{OBJECT, reason, sys};
 /// The relocated object.
 pub(crate) struct FmodRet {
     object: aya_obj::Object,
+    btf: Option<OwnedFd>,
 }
 
 /// A loaded program.
@@ -24,6 +25,15 @@ impl FmodRet {
     /// Parses the object and relocates it against the maps of `ebpf`.
     pub(crate) fn new(ebpf: &Ebpf) -> Result<Self, String> {
         let mut object = aya_obj::Object::parse(OBJECT).map_err(|error| error.to_string())?;
+        let btf = match aya::features().btf() {
+            Some(features) => object
+                .fixup_and_sanitize_btf(features)
+                .map_err(|error| error.to_string())?
+                .map(|btf| sys::load_btf(&btf.to_bytes()))
+                .transpose()
+                .map_err(|error| format!("cannot load the object's BTF: {error}"))?,
+            None => None,
+        };
         let text: HashSet<usize> = object
             .functions
             .keys()
@@ -40,7 +50,8 @@ impl FmodRet {
         object
             .relocate_calls(&text)
             .map_err(|error| error.to_string())?;
-        Ok(Self { object })
+        object.sanitize_functions(aya::features());
+        Ok(Self { object, btf })
     }
 
     /// Loads a program for a kernel function.
@@ -52,10 +63,17 @@ impl FmodRet {
             .functions
             .get(&program.function_key())
             .ok_or_else(missing)?;
-        let id = btf
+        let target = btf
             .id_by_type_name_kind(function, BtfKind::Func)
             .map_err(|_| format!("the kernel has no function {function} that can be traced"))?;
-        sys::load_tracing(name, &code.instructions, BPF_MODIFY_RETURN, id)
+        let program = sys::Tracing {
+            name,
+            function: code,
+            btf: self.btf.as_ref().map(AsFd::as_fd),
+            attach_type: BPF_MODIFY_RETURN,
+            target,
+        };
+        sys::load_tracing(&program)
             .map(Program)
             .map_err(|(error, log)| reason::of_load(&error, &log))
     }

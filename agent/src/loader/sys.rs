@@ -5,9 +5,8 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use aya_obj::generated::{
-    bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type,
-};
+use aya_obj::Function;
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info, bpf_prog_type};
 
 /// The verifier's log of a program that it refuses; where it is longer, the load fails for that.
 const LOG_BYTES: usize = 16 << 20;
@@ -37,16 +36,49 @@ fn owned(result: i64) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(result as i32) }
 }
 
+/// Loads an object's own BTF.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    // SAFETY: the member of the union that this command reads.
+    let load = unsafe { &mut attributes.__bindgen_anon_7 };
+    load.btf = bytes.as_ptr() as u64;
+    load.btf_size = bytes.len() as u32;
+    bpf(bpf_cmd::BPF_BTF_LOAD, &mut attributes).map(owned)
+}
+
+/// A program to load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tracing<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its code, relocated.
+    pub(crate) function: &'a Function,
+    /// The object's BTF. Without it the verifier takes global functions for static ones, and goes
+    /// through them anew at every call.
+    pub(crate) btf: Option<BorrowedFd<'a>>,
+    /// How it is attached.
+    pub(crate) attach_type: bpf_attach_type,
+    /// To which kernel function, as an id in the kernel's BTF.
+    pub(crate) target: u32,
+}
+
 /// Loads a program that is attached to a kernel function by BTF id.
 ///
 /// # Errors
 /// What the kernel says, and the verifier's log.
-pub(crate) fn load_tracing(
-    name: &str,
-    instructions: &[bpf_insn],
-    attach_type: bpf_attach_type,
-    btf_id: u32,
-) -> Result<OwnedFd, (io::Error, String)> {
+pub(crate) fn load_tracing(program: &Tracing<'_>) -> Result<OwnedFd, (io::Error, String)> {
+    let Tracing {
+        name,
+        function,
+        btf,
+        attach_type,
+        target,
+    } = *program;
+    let functions = function.func_info.func_info_bytes();
     let load = |log: &mut [u8]| {
         // SAFETY: all zeros is a valid `bpf_attr`.
         let mut attributes: bpf_attr = unsafe { zeroed() };
@@ -54,10 +86,16 @@ pub(crate) fn load_tracing(
         let load = unsafe { &mut attributes.__bindgen_anon_3 };
         load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
         load.expected_attach_type = attach_type as u32;
-        load.insns = instructions.as_ptr() as u64;
-        load.insn_cnt = instructions.len() as u32;
+        load.insns = function.instructions.as_ptr() as u64;
+        load.insn_cnt = function.instructions.len() as u32;
         load.license = c"GPL".as_ptr() as u64;
-        load.attach_btf_id = btf_id;
+        load.attach_btf_id = target;
+        if let Some(btf) = btf {
+            load.prog_btf_fd = btf.as_raw_fd() as u32;
+            load.func_info = functions.as_ptr() as u64;
+            load.func_info_cnt = function.func_info.len() as u32;
+            load.func_info_rec_size = function.func_info_rec_size as u32;
+        }
         if !log.is_empty() {
             load.log_level = 1;
             load.log_buf = log.as_mut_ptr() as u64;

@@ -63,16 +63,11 @@ fn execs(bench: &Bench) -> Result<()> {
     load::execs(&program, count)?;
     let after = settled(&sensor)?;
     for kind in ["process.exec", "process.fork", "process.exit"] {
-        let (was, is) = (seen(&before, kind), seen(&after, kind));
-        ensure!(
-            is >= was + u64::from(count),
-            "{kind}: seen {was}, then {is}, after {count} of them"
-        );
+        ensure_all(&before, &after, kind, count)?;
     }
     // Our own events, each by itself: what came is what was not lost.
     let kind = &after["process.exec"];
-    let lost = ["ring_full", "suppressed", "dropped"].map(|name| kind[name].as_u64().unwrap_or(0));
-    let lost: u64 = lost.iter().sum();
+    let lost = lost(kind);
     let came = arrived(&sensor, u64::from(count).saturating_sub(lost));
     ensure!(came <= u64::from(count), "{came} events of {count} execs");
     ensure!(
@@ -101,21 +96,16 @@ fn opens(bench: &Bench) -> Result<()> {
     load::opens(&wanted, count / WANTED)?;
     load::opens(&other, count - count / WANTED)?;
     let after = settled(&sensor)?;
-    let (was, is) = (seen(&before, "file.open"), seen(&after, "file.open"));
-    ensure!(
-        is >= was + u64::from(count),
-        "file.open: seen {was}, then {is}, after {count} opens"
-    );
+    ensure_all(&before, &after, "file.open", count)?;
     let kind = &after["file.open"];
-    let number = |name: &str| kind[name].as_u64().unwrap_or(0);
-    let lost = number("ring_full") + number("suppressed") + number("dropped");
+    let lost = lost(kind);
     let asked = u64::from(count / WANTED);
     let came = arrived(&sensor, asked.saturating_sub(lost));
     ensure!(
         came <= asked && came + lost >= asked,
         "{came} events of {asked} opens, {lost} known lost"
     );
-    let filtered = number("filtered");
+    let filtered = &kind["filtered"];
     bench.note(format!(
         "{count} opens, {filtered} filtered in the kernel, {lost} lost"
     ));
@@ -147,8 +137,27 @@ fn finish(sensor: Sensor<'_>) -> Result<()> {
     sensor.stop().map(drop)
 }
 
-fn seen(kinds: &Value, kind: &str) -> u64 {
-    kinds[kind]["seen"].as_u64().unwrap_or(0)
+/// Every operation of the load is in the counts: seen, or known to be missed. On kernels where a
+/// program can be preempted, the kernel skips a run of it that would begin meanwhile on that CPU.
+fn ensure_all(before: &Value, after: &Value, kind: &str, count: u32) -> Result<()> {
+    let counted = |kinds: &Value| {
+        let number = |name: &str| kinds[kind][name].as_u64().unwrap_or(0);
+        number("seen") + number("missed")
+    };
+    let (was, is) = (counted(before), counted(after));
+    ensure!(
+        is >= was + u64::from(count),
+        "{kind}: counted {was}, then {is}, after {count} of them"
+    );
+    Ok(())
+}
+
+/// What of a kind is known not to have come out.
+fn lost(kind: &Value) -> u64 {
+    ["missed", "ring_full", "suppressed", "dropped"]
+        .iter()
+        .map(|name| kind[*name].as_u64().unwrap_or(0))
+        .sum()
 }
 
 /// The ledger once nothing is on its way, with every equation checked for every kind.
