@@ -14,8 +14,9 @@ pub(crate) mod watchdog;
 
 use watchdog::Watchdog;
 
-/// How often it looks: the service manager's status line and `status` are behind by at most this.
-const TICK: Duration = Duration::from_secs(1);
+/// How often it looks. Half a second, as for the probes that bring the kernel's counters: together a
+/// loss is told within a second.
+const TICK: Duration = Duration::from_millis(500);
 
 /// What it is told.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +97,9 @@ impl Health {
         } else {
             self.shared.degraded.clear("evaluator progress");
         }
+        self.shared
+            .losses
+            .tell(&self.shared.ledger, &self.shared.degraded);
         if *self.ready.borrow() && !state.told_ready {
             state.told_ready = true;
             watchdog::tell_ready();

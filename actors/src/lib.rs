@@ -53,6 +53,7 @@ pub mod kernel;
 mod killer;
 mod lane;
 mod ledger;
+mod losses;
 mod probe;
 mod reader;
 pub mod root;

@@ -15,7 +15,7 @@ use crate::root::shared::Shared;
 use crate::supervisor::Order;
 
 /// How often the kernel's counters are read: what `status` is behind by at most.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
 /// How often a hook that could not be attached is tried again: a load costs some hundred
 /// milliseconds, and hardly ever does what failed succeed later.
 const RETRY: Duration = Duration::from_secs(300);

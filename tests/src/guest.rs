@@ -1,5 +1,6 @@
 //! The host's side of guest kernels: which are booted, with what inside, and what came of it.
 
+pub mod coverage;
 pub mod initramfs;
 pub mod machine;
 pub mod matrix;

@@ -68,11 +68,12 @@ pub fn find(name: &str) -> Result<&'static Scenario> {
 }
 
 /// The scenarios that apply at a place and match: an empty pattern matches all, otherwise one of its
-/// comma-separated parts must occur in the name. Those that fail on purpose must be named in full.
+/// comma-separated parts must occur in the name. Those that fail on purpose or take long must be named
+/// in full.
 pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
     let parts: Vec<&str> = pattern.split(',').filter(|part| !part.is_empty()).collect();
     let wanted = |scenario: &Scenario| {
-        if harness::on_purpose(scenario) {
+        if harness::on_purpose(scenario) || ledger::takes_long(scenario) {
             return parts.contains(&scenario.name);
         }
         parts.is_empty() || parts.iter().any(|part| scenario.name.contains(part))

@@ -18,6 +18,7 @@ use crate::kernel::{Kernel, Ring};
 use crate::killer::Killing;
 use crate::killer::guard::Guard;
 use crate::ledger::Ledger;
+use crate::losses::Losses;
 use crate::reader::intake::Intake;
 use crate::sink::Sinks;
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) proc: PathBuf,
     pub(crate) kernel: Arc<dyn Kernel>,
     pub(crate) ledger: Ledger,
+    /// What was told of it as lost.
+    pub(crate) losses: Losses,
     pub(crate) degraded: Degradations,
     /// Notified of whatever the evaluator waits for.
     pub(crate) arrival: Arc<Notify>,
@@ -74,6 +77,7 @@ impl Shared {
         Ok(Self {
             kernel,
             ledger: Ledger::new(),
+            losses: Losses::new(),
             degraded: Degradations::new(arrival.clone()),
             arrival,
             intakes,

@@ -14,6 +14,25 @@ use super::{reason, sys};
 
 const NO_BTF: &str = "needs the kernel's BTF, which is not there";
 
+/// Loads a program of a type that is attached by a trampoline, and attaches it. Before 5.13 it can be
+/// attached once: `bpf_tracing_prog_attach` gives ENOENT when it is attached again after it was
+/// detached. It is then loaded anew.
+macro_rules! attach_trampoline {
+    ($type:ty, $program:expr, $target:expr, $btf:expr) => {{
+        let program: &mut $type = typed($program)?;
+        once(program.load($target, $btf))?;
+        let id = match program.attach() {
+            Err(error) if attached_before(&error) => {
+                program.unload().map_err(said)?;
+                program.load($target, $btf).map_err(said)?;
+                program.attach()
+            }
+            result => result,
+        };
+        program.take_link(id.map_err(said)?).map_err(said)?
+    }};
+}
+
 /// What keeps a program attached; dropping it detaches.
 pub(crate) struct Link {
     program: &'static str,
@@ -119,33 +138,10 @@ impl Programs {
         let program = ebpf
             .program_mut(name)
             .ok_or_else(|| format!("the object has no program {name}"))?;
-        let said = |error: ProgramError| reason::of(&error);
         Ok(match place {
-            Place::Lsm(hook) => {
-                let program: &mut Lsm = typed(program)?;
-                once(program.load(hook, btf()?))?;
-                let id = match program.attach() {
-                    Err(error) if attached_before(&error) => {
-                        program.unload().map_err(said)?;
-                        program.load(hook, btf()?).map_err(said)?;
-                        program.attach()
-                    }
-                    result => result,
-                };
-                Box::new(program.take_link(id.map_err(said)?).map_err(said)?)
-            }
+            Place::Lsm(hook) => Box::new(attach_trampoline!(Lsm, program, hook, btf()?)),
             Place::Fentry(function) => {
-                let program: &mut FEntry = typed(program)?;
-                once(program.load(function, btf()?))?;
-                let id = match program.attach() {
-                    Err(error) if attached_before(&error) => {
-                        program.unload().map_err(said)?;
-                        program.load(function, btf()?).map_err(said)?;
-                        program.attach()
-                    }
-                    result => result,
-                };
-                Box::new(program.take_link(id.map_err(said)?).map_err(said)?)
+                Box::new(attach_trampoline!(FEntry, program, function, btf()?))
             }
             Place::Kprobe(function) => {
                 let program: &mut KProbe = typed(program)?;
@@ -178,6 +174,10 @@ impl Programs {
     }
 }
 
+fn said(error: ProgramError) -> String {
+    reason::of(&error)
+}
+
 /// A program as its type. Failing means that agent and object come from different trees.
 fn typed<'a, T>(program: &'a mut Program) -> Result<&'a mut T, String>
 where
@@ -194,8 +194,7 @@ fn once(result: Result<(), ProgramError>) -> Result<(), String> {
     }
 }
 
-/// Before 5.13 a program on a trampoline can be attached once: `bpf_tracing_prog_attach` gives ENOENT
-/// when it is attached again after it was detached. It is then to be loaded anew.
+/// See [`attach_trampoline`].
 fn attached_before(error: &ProgramError) -> bool {
     matches!(error, ProgramError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::ENOENT))
 }

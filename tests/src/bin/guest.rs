@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use holdfast_tests::guest::coverage;
 use holdfast_tests::guest::initramfs::Content;
 use holdfast_tests::guest::matrix::{self, Request};
 
@@ -11,11 +12,20 @@ const USAGE: &str = "usage: guest --scenario FILE [--kernels 'VERSION…'] [--te
     [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR]";
 
 fn main() -> ExitCode {
-    match request().and_then(|request| matrix::run(&request)) {
-        Ok(results) => {
+    let tried = request().and_then(|request| Ok((matrix::run(&request)?, request.dir)));
+    match tried {
+        Ok((results, dir)) => {
             let totals = results.totals();
-            print!("\n{results}\n{totals}\n");
-            if totals.good() {
+            let coverage = match results.coverage() {
+                Some(guests) => coverage::compare(&coverage::table(&guests), &dir),
+                None => Ok(()),
+            };
+            print!("\n{results}\n");
+            if let Err(error) = &coverage {
+                println!("{error:#}");
+            }
+            println!("{totals}");
+            if totals.good() && coverage.is_ok() {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE

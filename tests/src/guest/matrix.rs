@@ -13,6 +13,7 @@ use super::initramfs::Content;
 use super::machine::Machine;
 use crate::place::Place;
 use crate::report::{Outcome, Totals, Verdict};
+use crate::scenario::coverage::{COVERAGE, Seen};
 use crate::scenario::{self, Scenario};
 
 /// The guests of a full run: each kernel as shipped, and the variants that change what a tier can do.
@@ -175,6 +176,22 @@ fn kernel(place: &Place) -> Result<PathBuf> {
 }
 
 impl Results {
+    /// What each guest that is to tell its coverage has seen; `None` when one of the full matrix did
+    /// not: the table says something about all, or nothing.
+    pub fn coverage(&self) -> Option<Vec<(String, Seen)>> {
+        let Self(outcomes, places) = self;
+        let scenario = scenario::find(COVERAGE).ok()?;
+        let all = GUESTS.iter().filter_map(|name| name.parse::<Place>().ok());
+        all.filter(|place| (scenario.at)(place))
+            .map(|place| {
+                let index = places.iter().position(|it| *it == place)?;
+                let outcome = outcomes.get(&(index, scenario.name))?;
+                let seen = serde_json::from_str(&outcome.reason).ok()?;
+                Some((place.to_string(), seen))
+            })
+            .collect()
+    }
+
     /// How many ended how.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
