@@ -57,9 +57,9 @@ pub fn table(guests: &[(String, Seen)]) -> String {
 /// # Errors
 /// When they differ; the new one is then beside the results.
 pub fn compare(found: &str, dir: &Path) -> Result<()> {
-    let kept = fs::read_to_string(KEPT).with_context(|| format!("read {KEPT}"))?;
     let path = dir.join("coverage.md");
     fs::write(&path, found).with_context(|| format!("write {}", path.display()))?;
+    let kept = fs::read_to_string(KEPT).with_context(|| format!("read {KEPT}"))?;
     ensure!(
         kept == found,
         "{KEPT} is not what the guests found: look at the difference, then cp {} {KEPT}",

@@ -94,9 +94,7 @@ fn execs(bench: &Bench, count: u32) -> Result<()> {
         "{came} events of {count} execs, {lost} known lost"
     );
     if lost > 0 {
-        sensor.events.wait_for("sensor.loss", ARRIVAL, |event| {
-            action(event) == "sensor.loss"
-        })?;
+        told_of_loss(&sensor)?;
     }
     bench.note(format!("{count} execs, {lost} lost"));
     finish(sensor)
