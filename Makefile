@@ -25,7 +25,8 @@ run: ## build and run in the foreground, observing, with the shipped policies; A
 
 test: tools-test check unit build harness native guest-test ## everything that must hold: format, lints, unit, scenarios here and in guests
 
-test-long: tools-test build harness ## the scenarios again and again; ROUNDS=N (10)
+test-long: tools-test build harness ## fuzzing, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300)
+	@tools/fuzz $(or $(FUZZ),300)
 	@tools/repeat $(or $(ROUNDS),10) $(FAST)/scenario run "$(TESTS)"
 
 setup: tools-build ## install the tools that building lacks
@@ -50,6 +51,7 @@ kernel-programs:
 check: kernel-programs
 	cargo fmt --all --check
 	cargo fmt --manifest-path ebpf/Cargo.toml --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
 	tools/build-ebpf clippy
 	tools/check-dependencies

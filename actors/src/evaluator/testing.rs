@@ -148,7 +148,8 @@ pub(crate) fn fork(header: Header, child: u32) -> Vec<u8> {
 /// A whole `file.*`.
 pub(crate) fn file(header: Header, path: &str, target: &str) -> Vec<u8> {
     let mut fixed = 9u64.to_ne_bytes().to_vec();
-    for word in [8 << 20 | 2u32, 0o100_640, 0o1101] {
+    // Device, mode, flags, owner, group.
+    for word in [8 << 20 | 2u32, 0o100_640, 0o1101, 0, 42] {
         fixed.extend(word.to_ne_bytes());
     }
     for directory in [holdfast_wire::record::file::AT_FDCWD; 2] {
