@@ -243,6 +243,14 @@ impl Evaluation {
         let proc = &shared.proc;
         let (process, program) = attribute::attribute(&mut self.processes, record, proc);
         let snapshot: Arc<Snapshot> = shared.policies.of_epoch(header.epoch);
+        if header.flags & flags::REPORTED == 0
+            && !snapshot.wants(kind)
+            && snapshot.rule(header.rule).is_none()
+        {
+            // It came for the table of processes alone, as most forks do: no event need be built.
+            shared.ledger.evaluated(kind, Fate::Suppressed, 1);
+            return None;
+        }
         let table = &self.processes;
         let parent = process.parent.and_then(|key| table.get(key));
         let target = match record.body {
