@@ -165,6 +165,10 @@ sections! {
         file_ring: u32,
         /// Bytes of the ring of the network domain.
         network_ring: u32,
+        /// Bytes of the ring of the memory domain.
+        memory_ring: u32,
+        /// Bytes of the ring of the capability domain.
+        capability_ring: u32,
     }
     /// `[host]`
     Host {

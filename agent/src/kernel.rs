@@ -47,7 +47,13 @@ fn options(config: &Config) -> Options {
         btf: Some(kernel.btf.clone()).filter(|path| !path.as_os_str().is_empty()),
         // `auto` is the name of no tier.
         ceiling: Tier::from_name(&config.tier),
-        ring_bytes: [kernel.process_ring, kernel.file_ring, kernel.network_ring],
+        ring_bytes: [
+            kernel.process_ring,
+            kernel.file_ring,
+            kernel.network_ring,
+            kernel.memory_ring,
+            kernel.capability_ring,
+        ],
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Options {
     /// The best tier to try; `None` for the best there is.
     pub(crate) ceiling: Option<Tier>,
     /// Bytes of each domain's ring, a power of two and a multiple of the page size.
-    pub(crate) ring_bytes: [u32; 3],
+    pub(crate) ring_bytes: [u32; Domain::ALL.len()],
 }
 
 impl Default for Options {
@@ -51,7 +51,7 @@ impl Default for Options {
         Self {
             btf: None,
             ceiling: None,
-            ring_bytes: [4 << 20, 8 << 20, 2 << 20],
+            ring_bytes: [4 << 20, 8 << 20, 2 << 20, 1 << 20, 1 << 20],
         }
     }
 }
@@ -111,14 +111,15 @@ impl Loader {
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
         let layout = types.layout.words();
-        let mut ebpf = EbpfLoader::new()
+        let mut ebpf = EbpfLoader::new();
+        for (domain, bytes) in Domain::ALL.into_iter().zip(options.ring_bytes) {
+            ebpf.map_max_entries(ring_name(domain), bytes);
+        }
+        let mut ebpf = ebpf
             .btf(btf.as_ref())
             .override_global("LAYOUT", layout.as_slice(), true)
             .override_global("RING_BYTES", options.ring_bytes.as_slice(), true)
             .map_max_entries("SCRATCH", SCRATCH_SLOTS * cpus as u32)
-            .map_max_entries("PROCESS_RING", options.ring_bytes[0])
-            .map_max_entries("FILE_RING", options.ring_bytes[1])
-            .map_max_entries("NETWORK_RING", options.ring_bytes[2])
             .load(OBJECT)
             .map_err(|error| LoadError::Maps(chain(&error)))?;
 
@@ -162,14 +163,21 @@ impl Loader {
     }
 }
 
+/// The map of a domain's ring.
+const fn ring_name(domain: Domain) -> &'static str {
+    match domain {
+        Domain::Process => "PROCESS_RING",
+        Domain::File => "FILE_RING",
+        Domain::Network => "NETWORK_RING",
+        Domain::Memory => "MEMORY_RING",
+        Domain::Capability => "CAPABILITY_RING",
+    }
+}
+
 fn take_rings(ebpf: &mut Ebpf) -> Result<Rings, String> {
-    let names = [
-        (Domain::Process, "PROCESS_RING"),
-        (Domain::File, "FILE_RING"),
-        (Domain::Network, "NETWORK_RING"),
-    ];
     let mut rings: Rings = Vec::new();
-    for (domain, name) in names {
+    for domain in Domain::ALL {
+        let name = ring_name(domain);
         let map = ebpf
             .take_map(name)
             .ok_or_else(|| format!("no map {name}"))?;

@@ -9,7 +9,9 @@ use holdfast_wire::{ABI_VERSION, Domain};
 
 use crate::bound::mask;
 use crate::counter::{Count, count};
-use crate::maps::{FILE_RING, NETWORK_RING, PROCESS_RING, RING_BYTES, constant};
+use crate::maps::{
+    CAPABILITY_RING, FILE_RING, MEMORY_RING, NETWORK_RING, PROCESS_RING, RING_BYTES, constant,
+};
 use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::{Decided, SLOTS};
@@ -113,6 +115,8 @@ impl Emitter {
             Domain::Process => &PROCESS_RING,
             Domain::File => &FILE_RING,
             Domain::Network => &NETWORK_RING,
+            Domain::Memory => &MEMORY_RING,
+            Domain::Capability => &CAPABILITY_RING,
         };
         let size = constant(&raw const RING_BYTES[run.kind.domain() as usize]);
         let waiting = query(ring);

@@ -6,6 +6,7 @@ use holdfast_policy::table::{
     ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
     KEY_PATH_BYTES, PATH_ENTRIES, PORT_ENTRIES, PortKey, Vector,
 };
+use holdfast_wire::Domain;
 use holdfast_wire::control::{Control, Counters as KindCounters};
 use holdfast_wire::kind::KINDS;
 use holdfast_wire::layout::Layout;
@@ -17,9 +18,9 @@ use crate::scratch::Slot;
 #[unsafe(no_mangle)]
 pub static LAYOUT: Layout = Layout::UNKNOWN;
 
-/// Bytes of the process, file and network ring; the loader sizes the rings and tells here.
+/// Bytes of each domain's ring; the loader sizes the rings and tells here.
 #[unsafe(no_mangle)]
-pub static RING_BYTES: [u32; 3] = [4 << 20, 8 << 20, 2 << 20];
+pub static RING_BYTES: [u32; Domain::ALL.len()] = [4 << 20, 8 << 20, 2 << 20, 1 << 20, 1 << 20];
 
 /// Reads one of the two above.
 #[inline(always)]
@@ -51,6 +52,14 @@ pub static FILE_RING: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 /// 2 MiB: some 13,000 connects between two looks of the reader.
 #[map]
 pub static NETWORK_RING: RingBuf = RingBuf::with_byte_size(2 << 20, 0);
+
+/// 1 MiB: some 4,000 mappings between two looks of the reader.
+#[map]
+pub static MEMORY_RING: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// 1 MiB: some 7,000 uses of capabilities between two looks of the reader.
+#[map]
+pub static CAPABILITY_RING: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 /// Per generation and kind, what is asked of it.
 #[map]

@@ -15,19 +15,31 @@ pub enum Domain {
     File = 1,
     /// Sockets.
     Network = 2,
+    /// Mappings and their protection, shared memory.
+    Memory = 3,
+    /// Capabilities, and what changes the kernel itself.
+    Capability = 4,
 }
 
 impl Domain {
     /// All domains that have a ring.
-    pub const ALL: [Self; 3] = [Self::Process, Self::File, Self::Network];
+    pub const ALL: [Self; 5] = [
+        Self::Process,
+        Self::File,
+        Self::Network,
+        Self::Memory,
+        Self::Capability,
+    ];
 
-    /// The name used in actor names, metrics and the ledger: `process`, `file`, `network`.
+    /// The name used in actor names, metrics and the ledger.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
             Self::File => "file",
             Self::Network => "network",
+            Self::Memory => "memory",
+            Self::Capability => "capability",
         }
     }
 }

@@ -1,18 +1,24 @@
 //! Record and process facts → event. Nothing here decides anything.
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 
 use holdfast_wire::Kind;
 use holdfast_wire::control::Tier;
 use holdfast_wire::decode::{Body, Record};
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::{Header, flags, process::Exec};
+use holdfast_wire::record::{Header, flags};
 
 use super::path;
 use super::processes::{Process, Program};
 use super::users::Users;
+
+mod class;
+mod file;
+mod network;
+mod process;
+
+pub(crate) use class::denied;
 
 /// Who did it, as far as it is known.
 #[derive(Debug)]
@@ -51,7 +57,7 @@ pub(crate) fn event<'a>(
     place: &Place<'a>,
 ) -> Event<'a> {
     let header = &record.header;
-    let (category, types) = classes(record.kind);
+    let (category, types) = class::classes(record.kind);
     let mut event = Event {
         timestamp: place.time(header.boottime),
         event: event::EventFields {
@@ -60,7 +66,7 @@ pub(crate) fn event<'a>(
             action: record.kind.action(),
             category,
             types,
-            outcome: outcome(record.kind),
+            outcome: class::outcome(record.kind),
             sequence: Some(header.sequence),
             ..Default::default()
         },
@@ -72,8 +78,8 @@ pub(crate) fn event<'a>(
     match record.body {
         Body::Exec {
             fixed, filename, ..
-        } => exec(&mut event, &fixed, filename),
-        Body::Exit(exit) => exited(&mut event, exit.status),
+        } => process::exec(&mut event, &fixed, filename),
+        Body::Exit(exit) => process::exited(&mut event, exit.status),
         Body::Fork(fork) => {
             event.holdfast.target = Some(place.target(fork.child_tgid.cast_signed(), subject));
         }
@@ -82,10 +88,7 @@ pub(crate) fn event<'a>(
             event.holdfast.target = Some(place.target(signal.target_tgid, subject));
         }
         Body::Ptrace(ptrace) => {
-            event.holdfast.flags = vec![match ptrace.mode {
-                0 => "PTRACE_TRACEME",
-                _ => "PTRACE_MODE_ATTACH",
-            }];
+            event.holdfast.flags = vec![process::tracing(&ptrace)];
             event.holdfast.target = Some(place.target(ptrace.target_tgid, subject));
         }
         Body::File {
@@ -95,77 +98,18 @@ pub(crate) fn event<'a>(
         } => {
             let cwd = subject.program.image.working_directory.as_deref();
             let resolve = |directory, path| place.path(header, directory, path, cwd);
-            let device = fixed.device;
-            event.file = Some(event::File {
-                path: resolve(fixed.directory, path),
-                target_path: match record.kind {
-                    // What it says is resolved when it is followed, from where it stands.
-                    Kind::FileSymlink => text(target),
-                    _ => resolve(fixed.target_directory, target),
-                },
-                inode: (fixed.inode != 0).then(|| fixed.inode.to_string()),
-                device: (device != 0).then(|| format!("{}:{}", device >> 20, device & 0xf_ffff)),
-                mode: (fixed.mode != 0).then(|| format!("{:04o}", fixed.mode & 0o7777)),
-                uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
-                gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
-            });
-            if matches!(record.kind, Kind::FileOpen | Kind::FileCreate) {
-                event.holdfast.flags = event::open_flag_names(fixed.open_flags);
-            }
+            let target_path = match record.kind {
+                // What it says is resolved when it is followed, from where it stands.
+                Kind::FileSymlink => text(target),
+                _ => resolve(fixed.target_directory, target),
+            };
+            let path = resolve(fixed.directory, path);
+            file::describe(&mut event, record.kind, &fixed, path, target_path);
             event.holdfast.path_source = argument(header);
         }
-        Body::Socket(socket) => {
-            let address = Ipv6Addr::from(socket.address);
-            // Shown as what it was given as: AF_INET is 2.
-            let mapped = (socket.family == 2)
-                .then(|| address.to_ipv4_mapped())
-                .flatten();
-            let end = Some(event::Endpoint {
-                ip: mapped.map_or(IpAddr::V6(address), IpAddr::V4),
-                port: socket.port,
-            });
-            match record.kind {
-                Kind::NetworkConnect => event.destination = end,
-                _ => event.source = end,
-            }
-            event.network = Some(event::Network {
-                transport: event::protocol_name(socket.protocol),
-                family: if socket.family == 2 { "ipv4" } else { "ipv6" },
-            });
-        }
+        Body::Socket(socket) => network::describe(&mut event, record.kind, &socket),
     }
     event
-}
-
-fn exec<'a>(event: &mut Event<'a>, fixed: &Exec, filename: &'a [u8]) {
-    let known = fixed.inode != 0;
-    let executable = event
-        .process
-        .as_ref()
-        .and_then(|process| process.executable.as_deref());
-    // `memfd:` is the kernel's name for it (mm/memfd.c); a real file cannot be called so at the root
-    // of a file system without links to it.
-    let memfd = known
-        && fixed.links == 0
-        && executable.is_some_and(|path| path.trim_start_matches('/').starts_with("memfd:"));
-    event.holdfast.executable = Some(event::Executable {
-        argument: text(filename),
-        deleted: known && fixed.links == 0 && !memfd,
-        memfd,
-    });
-}
-
-fn exited(event: &mut Event<'_>, status: i32) {
-    // wait(2): the low seven bits are the signal, 0 for an exit. -1: not known.
-    match (status, status & 0x7f) {
-        (-1, _) => {}
-        (_, 0) => {
-            if let Some(process) = &mut event.process {
-                process.exit_code = Some(status >> 8 & 0xff);
-            }
-        }
-        (_, signal) => event.holdfast.signal = Some(event::signal_name(signal.cast_unsigned())),
-    }
 }
 
 fn holdfast(header: &Header) -> event::Holdfast<'static> {
@@ -333,55 +277,4 @@ pub(crate) fn argument(header: &Header) -> Option<&'static str> {
 pub(crate) fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes))
-}
-
-/// ECS category and types of a kind, as ECS 8 allows them together.
-const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
-    match kind {
-        Kind::ProcessExec | Kind::ProcessFork => (&["process"], &["start"]),
-        Kind::ProcessExit => (&["process"], &["end"]),
-        Kind::ProcessSignal => (&["process"], &["change"]),
-        Kind::FileOpen => (&["file"], &["access"]),
-        Kind::FileCreate => (&["file"], &["creation"]),
-        Kind::FileDelete => (&["file"], &["deletion"]),
-        Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => (&["file"], &["creation"]),
-        Kind::FileRmdir => (&["file"], &["deletion"]),
-        Kind::FileRename | Kind::FileChmod | Kind::FileChown | Kind::FileTruncate => {
-            (&["file"], &["change"])
-        }
-        Kind::ProcessPtrace => (&["process"], &["access"]),
-        Kind::NetworkConnect => (&["network"], &["connection", "start"]),
-        Kind::NetworkBind => (&["network"], &["info"]),
-        Kind::NetworkListen => (&["network"], &["start"]),
-    }
-}
-
-/// The types of an operation that was refused.
-pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::ProcessExec | Kind::ProcessFork => &["start", "denied"],
-        Kind::ProcessExit => &["end", "denied"],
-        Kind::ProcessSignal
-        | Kind::FileRename
-        | Kind::FileChmod
-        | Kind::FileChown
-        | Kind::FileTruncate => &["change", "denied"],
-        Kind::ProcessPtrace | Kind::FileOpen => &["access", "denied"],
-        Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
-            &["creation", "denied"]
-        }
-        Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
-        Kind::NetworkConnect => &["connection", "denied"],
-        Kind::NetworkBind => &["info", "denied"],
-        Kind::NetworkListen => &["start", "denied"],
-    }
-}
-
-/// The outcome of an operation that was not refused: known where it was seen after it happened, and
-/// not where it was seen on its way.
-const fn outcome(kind: Kind) -> &'static str {
-    match kind {
-        Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit => "success",
-        _ => "unknown",
-    }
 }

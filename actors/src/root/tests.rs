@@ -24,7 +24,7 @@ use crate::kernel::{Attempt, HookReport};
 /// The rings' writing end, and the kernel's counters.
 #[derive(Debug)]
 struct Fake {
-    rings: [(Mutex<VecDeque<Vec<u8>>>, OwnedFd); 3],
+    rings: [(Mutex<VecDeque<Vec<u8>>>, OwnedFd); Domain::ALL.len()],
     submitted: [AtomicU64; holdfast_wire::kind::KINDS],
     attached: Mutex<BTreeSet<Kind>>,
     unattachable: Option<Kind>,
@@ -303,7 +303,10 @@ async fn nothing_is_lost_or_doubled_when_actors_panic() {
         .iter()
         .map(|actor| actor.name.clone())
         .collect();
-    assert_eq!(names.len(), 1 + 1 + 1 + 3 + Kind::ALL.len() + 1);
+    assert_eq!(
+        names.len(),
+        1 + 1 + 1 + Domain::ALL.len() + Kind::ALL.len() + 1
+    );
     for name in &names {
         handle.panic_actor(name).await.unwrap();
         let began = Instant::now();

@@ -184,6 +184,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "bytes of the ring for network events",
     ),
     setting(
+        "kernel.memory_ring",
+        RING,
+        "1MiB",
+        "bytes of the ring for memory events",
+    ),
+    setting(
+        "kernel.capability_ring",
+        RING,
+        "1MiB",
+        "bytes of the ring for capability and kernel events",
+    ),
+    setting(
         "kernel.pin_dir",
         Kind::Path,
         "/sys/fs/bpf/holdfast",

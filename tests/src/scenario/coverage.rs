@@ -12,6 +12,10 @@ use crate::command::Bounded as _;
 use crate::events::{Events, action, number, text};
 use crate::place::Variant;
 
+mod file;
+mod network;
+mod process;
+
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
     name: COVERAGE,
@@ -63,145 +67,12 @@ const fn deed(
     }
 }
 
-/// In this order, since some need what others made.
-const DEEDS: &[Deed] = &[
-    deed(
-        "process.exec",
-        &["signal-self"],
-        &[
-            ("/process/args/1", "act"),
-            ("/process/parent/pid", "{parent}"),
-        ],
-    ),
-    Deed {
-        pid: "/holdfast/target/pid",
-        ..deed(
-            "process.fork",
-            &["signal-self"],
-            &[("/process/pid", "{parent}")],
-        )
-    },
-    deed(
-        "process.exit",
-        &["signal-self"],
-        &[("/process/exit_code", "0")],
-    ),
-    deed(
-        "process.signal",
-        &["signal-self"],
-        &[("/holdfast/signal", "SIGURG")],
-    ),
-    deed(
-        "process.ptrace",
-        &["traceme"],
-        &[
-            ("/holdfast/flags/0", "PTRACE_TRACEME"),
-            ("/holdfast/target/pid", "{parent}"),
-        ],
-    ),
-    deed(
-        "process.ptrace",
-        &["trace-child"],
-        &[("/holdfast/flags/0", "PTRACE_MODE_ATTACH")],
-    ),
-    deed(
-        "file.create",
-        &["write", "{dir}/made"],
-        &[("/file/path", "{dir}/made")],
-    ),
-    deed(
-        "file.open",
-        &["write", "{dir}/made"],
-        &[
-            ("/file/path", "{dir}/made"),
-            ("/holdfast/flags/0", "O_WRONLY"),
-        ],
-    ),
-    deed(
-        "file.link",
-        &["link", "{dir}/made", "{dir}/linked"],
-        &[
-            ("/file/path", "{dir}/made"),
-            ("/file/target_path", "{dir}/linked"),
-        ],
-    ),
-    deed(
-        "file.symlink",
-        &["symlink", "../elsewhere", "{dir}/symbolic"],
-        &[
-            ("/file/path", "{dir}/symbolic"),
-            ("/file/target_path", "../elsewhere"),
-        ],
-    ),
-    deed(
-        "file.chmod",
-        &["chmod", "0000", "{dir}/made"],
-        &[("/file/path", "{dir}/made"), ("/file/mode", "0000")],
-    ),
-    deed(
-        "file.chown",
-        &["chown", "1234", "{dir}/made"],
-        &[("/file/path", "{dir}/made"), ("/file/uid", "1234")],
-    ),
-    deed(
-        "file.truncate",
-        &["truncate", "{dir}/made"],
-        &[("/file/path", "{dir}/made")],
-    ),
-    deed(
-        "file.truncate",
-        &["ftruncate", "{dir}/made"],
-        &[("/file/path", "{dir}/made")],
-    ),
-    deed(
-        "file.rename",
-        &["rename", "{dir}/linked", "{dir}/renamed"],
-        &[
-            ("/file/path", "{dir}/linked"),
-            ("/file/target_path", "{dir}/renamed"),
-        ],
-    ),
-    deed(
-        "file.delete",
-        &["delete", "{dir}/renamed"],
-        &[("/file/path", "{dir}/renamed")],
-    ),
-    deed(
-        "file.mkdir",
-        &["mkdir", "{dir}/directory"],
-        &[("/file/path", "{dir}/directory"), ("/file/mode", "0777")],
-    ),
-    deed(
-        "file.rmdir",
-        &["rmdir", "{dir}/directory"],
-        &[("/file/path", "{dir}/directory")],
-    ),
-    deed(
-        "network.connect",
-        &["connect", "127.0.0.1:1"],
-        &[("/destination/ip", "127.0.0.1"), ("/destination/port", "1")],
-    ),
-    deed(
-        "network.bind",
-        &["listen", "127.0.0.2:0"],
-        &[("/source/ip", "127.0.0.2"), ("/source/port", "0")],
-    ),
-    deed(
-        "network.bind",
-        &["listen", "[::1]:0"],
-        &[("/source/ip", "::1")],
-    ),
-    deed(
-        "network.listen",
-        &["listen", "127.0.0.2:0"],
-        &[("/source/ip", "127.0.0.2")],
-    ),
-    deed(
-        "network.listen",
-        &["listen", "[::1]:0"],
-        &[("/source/ip", "::1")],
-    ),
-];
+/// All deeds. A domain's are done in their order, since some need what others made.
+fn deeds() -> impl Iterator<Item = &'static Deed> {
+    [process::DEEDS, file::DEEDS, network::DEEDS]
+        .into_iter()
+        .flatten()
+}
 
 fn coverage(bench: &Bench) -> Result<()> {
     let mut seen = Seen::new();
@@ -227,7 +98,7 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
     std::fs::create_dir_all(&dir).context("make a directory for the deeds")?;
     let dir = dir.display().to_string();
     let sensor = bench.sensor().tier(tier).option("events", "*").start()?;
-    for deed in DEEDS {
+    for deed in deeds() {
         let words: Vec<String> = deed
             .words
             .iter()

@@ -1,0 +1,54 @@
+//! What ECS calls an operation: category, types, outcome.
+
+use holdfast_wire::Kind;
+
+/// ECS category and types of a kind, as ECS 8 allows them together.
+pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
+    match kind {
+        Kind::ProcessExec | Kind::ProcessFork => (&["process"], &["start"]),
+        Kind::ProcessExit => (&["process"], &["end"]),
+        Kind::ProcessSignal => (&["process"], &["change"]),
+        Kind::FileOpen => (&["file"], &["access"]),
+        Kind::FileCreate => (&["file"], &["creation"]),
+        Kind::FileDelete => (&["file"], &["deletion"]),
+        Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => (&["file"], &["creation"]),
+        Kind::FileRmdir => (&["file"], &["deletion"]),
+        Kind::FileRename | Kind::FileChmod | Kind::FileChown | Kind::FileTruncate => {
+            (&["file"], &["change"])
+        }
+        Kind::ProcessPtrace => (&["process"], &["access"]),
+        Kind::NetworkConnect => (&["network"], &["connection", "start"]),
+        Kind::NetworkBind => (&["network"], &["info"]),
+        Kind::NetworkListen => (&["network"], &["start"]),
+    }
+}
+
+/// The types of an operation that was refused.
+pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::ProcessExec | Kind::ProcessFork => &["start", "denied"],
+        Kind::ProcessExit => &["end", "denied"],
+        Kind::ProcessSignal
+        | Kind::FileRename
+        | Kind::FileChmod
+        | Kind::FileChown
+        | Kind::FileTruncate => &["change", "denied"],
+        Kind::ProcessPtrace | Kind::FileOpen => &["access", "denied"],
+        Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
+            &["creation", "denied"]
+        }
+        Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
+        Kind::NetworkConnect => &["connection", "denied"],
+        Kind::NetworkBind => &["info", "denied"],
+        Kind::NetworkListen => &["start", "denied"],
+    }
+}
+
+/// The outcome of an operation that was not refused: known where it was seen after it happened, and
+/// not where it was seen on its way.
+pub(super) const fn outcome(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit => "success",
+        _ => "unknown",
+    }
+}

@@ -1,0 +1,45 @@
+//! Events of processes.
+
+use holdfast_wire::event::{self, Event};
+use holdfast_wire::record::process::{Exec, Ptrace};
+
+use super::text;
+
+pub(super) fn exec<'a>(event: &mut Event<'a>, fixed: &Exec, filename: &'a [u8]) {
+    let known = fixed.inode != 0;
+    let executable = event
+        .process
+        .as_ref()
+        .and_then(|process| process.executable.as_deref());
+    // `memfd:` is the kernel's name for it (mm/memfd.c); a real file cannot be called so at the root
+    // of a file system without links to it.
+    let memfd = known
+        && fixed.links == 0
+        && executable.is_some_and(|path| path.trim_start_matches('/').starts_with("memfd:"));
+    event.holdfast.executable = Some(event::Executable {
+        argument: text(filename),
+        deleted: known && fixed.links == 0 && !memfd,
+        memfd,
+    });
+}
+
+pub(super) fn exited(event: &mut Event<'_>, status: i32) {
+    // wait(2): the low seven bits are the signal, 0 for an exit. -1: not known.
+    match (status, status & 0x7f) {
+        (-1, _) => {}
+        (_, 0) => {
+            if let Some(process) = &mut event.process {
+                process.exit_code = Some(status >> 8 & 0xff);
+            }
+        }
+        (_, signal) => event.holdfast.signal = Some(event::signal_name(signal.cast_unsigned())),
+    }
+}
+
+/// What a tracer asks for.
+pub(super) const fn tracing(ptrace: &Ptrace) -> &'static str {
+    match ptrace.mode {
+        0 => "PTRACE_TRACEME",
+        _ => "PTRACE_MODE_ATTACH",
+    }
+}

@@ -1,0 +1,78 @@
+//! Operations on files and names, in this order, since some need what others made.
+
+use super::{Deed, deed};
+
+pub(super) const DEEDS: &[Deed] = &[
+    deed(
+        "file.create",
+        &["write", "{dir}/made"],
+        &[("/file/path", "{dir}/made")],
+    ),
+    deed(
+        "file.open",
+        &["write", "{dir}/made"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/holdfast/flags/0", "O_WRONLY"),
+        ],
+    ),
+    deed(
+        "file.link",
+        &["link", "{dir}/made", "{dir}/linked"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/file/target_path", "{dir}/linked"),
+        ],
+    ),
+    deed(
+        "file.symlink",
+        &["symlink", "../elsewhere", "{dir}/symbolic"],
+        &[
+            ("/file/path", "{dir}/symbolic"),
+            ("/file/target_path", "../elsewhere"),
+        ],
+    ),
+    deed(
+        "file.chmod",
+        &["chmod", "0000", "{dir}/made"],
+        &[("/file/path", "{dir}/made"), ("/file/mode", "0000")],
+    ),
+    deed(
+        "file.chown",
+        &["chown", "1234", "{dir}/made"],
+        &[("/file/path", "{dir}/made"), ("/file/uid", "1234")],
+    ),
+    deed(
+        "file.truncate",
+        &["truncate", "{dir}/made"],
+        &[("/file/path", "{dir}/made")],
+    ),
+    deed(
+        "file.truncate",
+        &["ftruncate", "{dir}/made"],
+        &[("/file/path", "{dir}/made")],
+    ),
+    deed(
+        "file.rename",
+        &["rename", "{dir}/linked", "{dir}/renamed"],
+        &[
+            ("/file/path", "{dir}/linked"),
+            ("/file/target_path", "{dir}/renamed"),
+        ],
+    ),
+    deed(
+        "file.delete",
+        &["delete", "{dir}/renamed"],
+        &[("/file/path", "{dir}/renamed")],
+    ),
+    deed(
+        "file.mkdir",
+        &["mkdir", "{dir}/directory"],
+        &[("/file/path", "{dir}/directory"), ("/file/mode", "0777")],
+    ),
+    deed(
+        "file.rmdir",
+        &["rmdir", "{dir}/directory"],
+        &[("/file/path", "{dir}/directory")],
+    ),
+];

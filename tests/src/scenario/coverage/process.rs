@@ -1,0 +1,45 @@
+//! Life and death of processes, and what they do to each other.
+
+use super::{Deed, deed};
+
+pub(super) const DEEDS: &[Deed] = &[
+    deed(
+        "process.exec",
+        &["signal-self"],
+        &[
+            ("/process/args/1", "act"),
+            ("/process/parent/pid", "{parent}"),
+        ],
+    ),
+    Deed {
+        pid: "/holdfast/target/pid",
+        ..deed(
+            "process.fork",
+            &["signal-self"],
+            &[("/process/pid", "{parent}")],
+        )
+    },
+    deed(
+        "process.exit",
+        &["signal-self"],
+        &[("/process/exit_code", "0")],
+    ),
+    deed(
+        "process.signal",
+        &["signal-self"],
+        &[("/holdfast/signal", "SIGURG")],
+    ),
+    deed(
+        "process.ptrace",
+        &["traceme"],
+        &[
+            ("/holdfast/flags/0", "PTRACE_TRACEME"),
+            ("/holdfast/target/pid", "{parent}"),
+        ],
+    ),
+    deed(
+        "process.ptrace",
+        &["trace-child"],
+        &[("/holdfast/flags/0", "PTRACE_MODE_ATTACH")],
+    ),
+];
