@@ -29,6 +29,8 @@ pub struct HookReport {
     pub tier: Option<&'static str>,
     /// Why no better tier, or why none: one line. Empty when the best tier is in force.
     pub reason: String,
+    /// What the tier in force cannot see, in words that follow "does not see"; empty when nothing.
+    pub blind_to: &'static str,
     /// Every tier that was tried before the one in force, and what the kernel said.
     pub tried: Vec<Attempt>,
 }

@@ -331,6 +331,7 @@ impl Kernel for Loader {
             action: kind.action(),
             tier: attached.way.map(|way| way.tier.name()),
             reason,
+            blind_to: attached.way.map_or("", |way| way.blind_to),
             tried: attached.tried.clone(),
         }
     }

@@ -119,6 +119,7 @@ impl Kernel for Fake {
             action: kind.action(),
             tier,
             reason: String::new(),
+            blind_to: "",
             tried,
         }
     }

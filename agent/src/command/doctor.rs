@@ -4,11 +4,15 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::status::hooks as hook_table;
+use holdfast_wire::control::Tier;
+use tiers::Standing;
+
 use crate::cli::Show;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Table};
 use crate::{kernel, privilege};
+
+mod tiers;
 
 /// Parts of the interface that this version does not have, in words for people.
 const NOT_THERE: [&str; 5] = [
@@ -108,15 +112,41 @@ fn rendered(report: &Value, running: bool, missing: &[String]) -> String {
     if !absent.is_empty() && facts["btf"].is_string() {
         let _ = writeln!(out, "not in BTF   {absent}");
     }
-    if report["hooks"]
-        .as_array()
-        .is_some_and(|hooks| !hooks.is_empty())
-    {
-        let _ = writeln!(out, "\n{}", hook_table(&report["hooks"], 0));
+    if let Some(hooks) = report["hooks"].as_array().filter(|hooks| !hooks.is_empty()) {
+        let _ = writeln!(out, "\n{}", tables(hooks));
     }
     out.push_str("Not in this version:\n");
     for line in NOT_THERE {
         let _ = writeln!(out, "  - {line}");
     }
     out
+}
+
+/// The tiers, and what each hook has of them.
+fn tables(hooks: &[Value]) -> String {
+    let mut refused = Vec::new();
+    let mut of_tiers = Table::new(["TIER", "HERE", "WHY NOT", "WHAT WOULD CHANGE IT"]);
+    for tier in Tier::ALL.iter().copied() {
+        let (here, why, remedy) = match tiers::standing(hooks, tier) {
+            Standing::Used => ("yes", String::new(), ""),
+            Standing::NotNeeded => ("-", "no hook came to need it".to_owned(), ""),
+            Standing::Refused(reason) => {
+                refused.push((tier, reason.clone()));
+                ("no", reason, tiers::remedy(tier))
+            }
+        };
+        of_tiers.row([tier.name().into(), here.into(), why, remedy.into()]);
+    }
+    let mut of_hooks = Table::new(["HOOK", "TIER", "DOES NOT SEE", "WHY NOT BETTER"]);
+    for hook in hooks {
+        let text = |key: &str| hook[key].as_str().unwrap_or_default().to_owned();
+        let why = match (hook["tier"].as_str(), tiers::own_reason(hook, &refused)) {
+            (Some(_), Some((tier, error))) => format!("not {tier}: {error}"),
+            (Some(_), None) => String::new(),
+            (None, _) => text("reason"),
+        };
+        let tier = hook["tier"].as_str().unwrap_or("none").to_owned();
+        of_hooks.row([text("action"), tier, text("blind_to"), why]);
+    }
+    format!("{}\n{}", of_tiers.render(0), of_hooks.render(0))
 }

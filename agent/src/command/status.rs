@@ -75,7 +75,7 @@ fn degradations(status: &Value) -> String {
 }
 
 /// The hooks as a table: what each is attached by, and why not by something better.
-pub(super) fn hooks(hooks: &Value, indent: usize) -> String {
+fn hooks(hooks: &Value, indent: usize) -> String {
     let mut table = Table::new(["HOOK", "TIER", "WHY NOT BETTER"]);
     for hook in hooks.as_array().into_iter().flatten() {
         let text = |key: &str| hook[key].as_str().unwrap_or("none").to_owned();

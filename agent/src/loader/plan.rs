@@ -102,7 +102,7 @@ const fn calls(
 
 /// What a program by tracepoint needs to find the file behind a descriptor, and its path.
 const OF_DESCRIPTOR: &[&str] = &["task_files", "fdtable_fd", "file_path", "mount_mnt"];
-const ARGUMENTS: &str = "io_uring, and paths are the caller's arguments, not resolved";
+const ARGUMENTS: &str = "io_uring; the path that the kernel resolves, only the caller's argument";
 
 /// The ways to attach the hook of `kind`, best first.
 pub(crate) fn ways(kind: Kind) -> &'static [Way] {

@@ -151,7 +151,7 @@ pub(super) static CHMOD: &[Way] = security!(
             part("file_fchmod_enter", Place::Syscalls(&["sys_enter_fchmod"]))
         ],
         OF_DESCRIPTOR,
-        "paths are the caller's arguments, not resolved"
+        "the path that the kernel resolves, only the caller's argument"
     )
 );
 
@@ -170,7 +170,7 @@ pub(super) static CHOWN: &[Way] = security!(
             part("file_fchown_enter", Place::Syscalls(&["sys_enter_fchown"]))
         ],
         OF_DESCRIPTOR,
-        "paths are the caller's arguments, not resolved"
+        "the path that the kernel resolves, only the caller's argument"
     )
 );
 
@@ -208,6 +208,6 @@ pub(super) static TRUNCATE: &[Way] = &[
             ),
         ],
         OF_DESCRIPTOR,
-        "files cut by open, and paths are the caller's arguments, not resolved",
+        "files cut by open; the path that the kernel resolves, only the caller's argument",
     ),
 ];

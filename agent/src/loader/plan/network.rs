@@ -12,7 +12,7 @@ pub(super) static CONNECT: &[Way] = security!(
             Place::Syscalls(&["sys_enter_connect"])
         )],
         &[],
-        "io_uring, and addresses are the caller's arguments"
+        "io_uring; the address that the kernel uses, only the caller's argument"
     )
 );
 
@@ -24,7 +24,7 @@ pub(super) static BIND: &[Way] = security!(
             Place::Syscalls(&["sys_enter_bind"])
         )],
         &[],
-        "io_uring, and addresses are the caller's arguments"
+        "io_uring; the address that the kernel uses, only the caller's argument"
     )
 );
 
