@@ -6,9 +6,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+
+use crate::command::Bounded as _;
+use crate::guest::MODULES;
 
 use crate::report::tail;
 use crate::runner::Setting;
@@ -16,6 +20,8 @@ use crate::sensor::Options;
 
 /// Where busybox is, natively and in guests: one set of commands for both.
 const BUSYBOX: &str = "/bin/busybox";
+/// How long loading a module may take.
+const MODULE: Duration = Duration::from_secs(20);
 /// Lines shown of each of the sensor's logs when a scenario fails.
 const LOG_LINES: usize = 40;
 
@@ -104,6 +110,28 @@ impl Bench {
         let mut command = Command::new("/proc/self/exe");
         command.arg("act").args(deed);
         command
+    }
+
+    /// Has the kernel know the file system `name`; natively it knows it or the scenario can't run.
+    pub fn need_file_system(&self, name: &str) -> Result<()> {
+        let known = || -> Result<bool> {
+            let list = fs::read_to_string("/proc/filesystems").context("list file systems")?;
+            Ok(list.split_whitespace().any(|word| word == name))
+        };
+        if known()? {
+            return Ok(());
+        }
+        if !self.setting.place.is_guest() {
+            return Err(Skip(format!("this kernel has no {name}")).into());
+        }
+        // The module of overlayfs is called overlay, and so is the type.
+        let module = format!("{MODULES}/{name}.ko");
+        self.busybox(&["insmod", &module])
+            .output_within(MODULE)?
+            .with_code(0)
+            .with_context(|| format!("load {module}"))?;
+        ensure!(known()?, "{module} was loaded, and there is no {name}");
+        Ok(())
     }
 
     /// The sensor under test, with everything it writes in the scenario's directory.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::PLAN;
+use super::{MODULES, PLAN};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -60,14 +60,25 @@ impl Content {
     }
 }
 
-/// An archive that holds nothing but a plan.
-pub fn plan(place: &str, scenarios: &[&str]) -> Vec<u8> {
+/// An archive of what is one boot's own: the plan, and the modules beside the kernel's image.
+pub fn plan(place: &str, scenarios: &[&str], kernel: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     let lines: Vec<&str> = std::iter::once(place)
         .chain(scenarios.iter().copied())
         .collect();
     archive.file(PLAN, FILE, (lines.join("\n") + "\n").as_bytes());
-    archive.finish()
+    let beside = kernel.parent().unwrap_or(Path::new("."));
+    for entry in fs::read_dir(beside).with_context(|| format!("list {}", beside.display()))? {
+        let path = entry
+            .with_context(|| format!("list {}", beside.display()))?
+            .path();
+        if let Some(name) = path.file_name().and_then(|name| name.to_str())
+            && name.ends_with(".ko")
+        {
+            archive.copy(&format!("{MODULES}/{name}"), FILE, &path)?;
+        }
+    }
+    Ok(archive.finish())
 }
 
 #[derive(Default)]

@@ -69,7 +69,7 @@ impl Machine {
 
     fn boot(&self, archive: &[u8], scenarios: &[&Scenario]) -> Result<Boot> {
         let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name).collect();
-        let plan = initramfs::plan(&self.place.to_string(), &names);
+        let plan = initramfs::plan(&self.place.to_string(), &names, &self.kernel)?;
         fs::create_dir_all(&self.dir).with_context(|| format!("create {}", self.dir.display()))?;
         let initrd = self.dir.join("initramfs");
         fs::write(&initrd, [archive, plan.as_slice()].concat()).context("write the initramfs")?;
