@@ -156,8 +156,8 @@ pub struct PathBytes(Vec<u8>);
 
 impl PathBytes {
     /// Lists just `path`; the head of it as a prefix, where it is too long.
-    pub(crate) fn exact(path: &str) -> Self {
-        let mut bytes = path.as_bytes().to_vec();
+    pub(crate) fn exact(path: &[u8]) -> Self {
+        let mut bytes = path.to_vec();
         bytes.push(0);
         bytes.truncate(table::KEY_PATH_BYTES);
         Self(bytes)

@@ -242,7 +242,7 @@ impl ProcessList for NoProcesses {
 impl Key {
     fn equal(constant: &Constant) -> Option<Self> {
         match constant {
-            Constant::String(path) => Self::paths(vec![path.clone()].into()),
+            Constant::String(path) => Self::paths(std::iter::once(path.as_str())),
             Constant::Ip(address) => Some(Self::Addresses(vec![crate::expression::Cidr::host(
                 *address,
             )])),
@@ -253,7 +253,7 @@ impl Key {
 
     fn one_of(set: &Set) -> Option<Self> {
         match set {
-            Set::Strings(paths) => Self::paths(paths.clone()),
+            Set::Strings(paths) => Self::paths(paths.iter().map(String::as_str)),
             Set::Ints(ports) => Some(Self::Ports(ports.clone())),
             Set::Ips(addresses) => Some(Self::Addresses(
                 addresses

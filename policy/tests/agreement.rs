@@ -11,6 +11,7 @@ use holdfast_policy::table::TERMS;
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;
+use holdfast_wire::text;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value as Json, json};
@@ -49,35 +50,65 @@ const NETWORKS: [&str; 8] = [
 ];
 const FLAGS: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
 
-/// Paths that are prefixes of each other, and some about as long as a key.
-fn paths() -> Vec<String> {
+/// Paths that are prefixes of each other; those that are not UTF-8, and their like; some about as
+/// long as a key.
+fn paths() -> [Vec<Vec<u8>>; 3] {
     let short = ["/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c", "/ab", "/b", ""];
+    let odd = [
+        &b"/a"[..],
+        b"/\xff",
+        b"/\xff/a",
+        b"/\\",
+        br"/\xff",
+        br"/\xff/a",
+        br"/\x5cxff",
+        b"/\xc3",
+        "/é".as_bytes(),
+        br"/\x2d",
+        "/\u{fffd}".as_bytes(),
+    ];
     let long = (250..=255).flat_map(|length| {
-        let path = "/".repeat(length);
-        [path.clone(), path + "tail"]
+        let path = "/".repeat(length).into_bytes();
+        [path.clone(), [path.as_slice(), b"tail"].concat()]
     });
-    short.into_iter().map(str::to_owned).chain(long).collect()
+    [
+        short.map(|path| path.as_bytes().to_vec()).to_vec(),
+        odd.map(<[u8]>::to_vec).to_vec(),
+        long.collect(),
+    ]
 }
 
-fn path() -> impl Strategy<Value = String> {
-    // The long ones apart, so that they meet each other too.
-    (any::<Index>(), 0..10u8).prop_map(|(index, which)| {
-        let paths = paths();
-        let some = if which < 4 { &paths[9..] } else { &paths[..9] };
-        index.get(some).clone()
+/// Those of a sort meet each other more often than the others.
+fn path_bytes() -> impl Strategy<Value = Vec<u8>> {
+    (any::<Index>(), 0..8u8).prop_map(|(index, which)| {
+        let [short, odd, long] = paths();
+        let sort = match which {
+            0..4 => short,
+            4..6 => odd,
+            _ => long,
+        };
+        index.get(&sort).clone()
     })
+}
+
+/// As a rule has it: some of them the text of no path.
+fn path() -> impl Strategy<Value = String> {
+    prop_oneof![
+        9 => path_bytes().prop_map(|bytes| text::path(&bytes).into_owned()),
+        1 => path_bytes().prop_map(|bytes| text::lossy(&bytes).into_owned()),
+    ]
 }
 
 fn atom() -> impl Strategy<Value = String> {
     let path_field = select(vec!["file.path", "file.target_path", "process.executable"]);
     let by_path = (path_field, 0..8u8, path(), path()).prop_map(|(field, form, a, b)| match form {
-        0 => format!("{field} == '{a}'"),
-        1 => format!("'{a}' == {field}"),
-        2 => format!("{field} != '{a}'"),
-        3 => format!("{field} in ['{a}', '{b}']"),
+        0 => format!("{field} == r'{a}'"),
+        1 => format!("r'{a}' == {field}"),
+        2 => format!("{field} != r'{a}'"),
+        3 => format!("{field} in [r'{a}', r'{b}']"),
         4 => format!("{field} in lists.some"),
-        5 | 6 => format!("{field}.startsWith('{a}')"),
-        _ => format!("{field}.endsWith('{a}')"),
+        5 | 6 => format!("{field}.startsWith(r'{a}')"),
+        _ => format!("{field}.endsWith(r'{a}')"),
     });
     let by_address = (0..3u8, select(&ADDRESSES[..]), select(&NETWORKS[..])).prop_map(
         |(form, address, network)| match form {
@@ -157,7 +188,7 @@ fn policy(rules: std::ops::Range<usize>) -> impl Strategy<Value = Json> {
 
 /// An event, and what the kernel knows of it: all, or with gaps.
 fn event() -> impl Strategy<Value = (Json, Known)> {
-    let what = (select(&KINDS[..]), path(), path(), path());
+    let what = (select(&KINDS[..]), path_bytes(), path_bytes(), path_bytes());
     let peer = (select(&ADDRESSES[..]), 78..82u16, 0..4usize);
     let gaps = prop_oneof![Just([false; 5]), any::<[bool; 5]>()];
     (what, peer, gaps, any::<[bool; 3]>()).prop_map(
@@ -170,16 +201,16 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
             let mut event = json!({
                 "event": {"action": kind.action()},
                 "process": {"user": {"id": if root { "0" } else { "1" }}, "ancestors": ancestors}});
-            let known = |gap: usize, value: &str| (!gaps[gap]).then(|| value.to_owned());
+            let known = |gap: usize, value: &[u8]| (!gaps[gap]).then(|| value.to_vec());
             let mut kernel = Known::default();
-            event["process"]["executable"] = executable.clone().into();
+            event["process"]["executable"] = text::path(&executable).into();
             kernel.executable = known(0, &executable);
             match kind {
                 Kind::FileOpen | Kind::FileRename => {
-                    event["file"]["path"] = path.clone().into();
+                    event["file"]["path"] = text::path(&path).into();
                     kernel.path = known(1, &path);
                     if kind == Kind::FileRename {
-                        event["file"]["target_path"] = target.clone().into();
+                        event["file"]["target_path"] = text::path(&target).into();
                         kernel.target_path = known(2, &target);
                     } else {
                         event["holdfast"]["flags"] = json!([FLAGS[mode], "O_CLOEXEC"]);
@@ -352,7 +383,7 @@ fn rules_without_room_are_undecided() {
     assert_eq!(hook.terms as usize, TERMS);
     let decision = |path: &str| {
         let known = Known {
-            path: Some(path.into()),
+            path: Some(path.as_bytes().to_vec()),
             ..Known::default()
         };
         decide(

@@ -3,7 +3,8 @@
 //! * kernel → user: [`record`] (what the kernel programs write), [`decode`] (how it is read back),
 //!   [`control`] (the small maps both sides share), [`layout`] (the kernel struct fields that the
 //!   programs read), [`ledger`] (what was counted);
-//! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged.
+//! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged,
+//!   and [`text`], how bytes are shown in it.
 //!
 //! The crate does no I/O. Without the `std` feature it is what the kernel programs link.
 //!
@@ -23,6 +24,8 @@ pub mod record;
 pub mod decode;
 #[cfg(feature = "std")]
 pub mod event;
+#[cfg(feature = "std")]
+pub mod text;
 
 pub use kind::{Domain, Kind};
 

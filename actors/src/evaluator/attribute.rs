@@ -2,11 +2,13 @@
 //! the record is about. What neither table nor record knows is read from `/proc`, if it is still
 //! there.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_wire::decode::{Body, Record};
 use holdfast_wire::record::{Header, flags};
+use holdfast_wire::text;
 
 use super::build;
 use super::path;
@@ -25,7 +27,7 @@ pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> 
     } = &record.body
     {
         let lacks_fields = header.flags & flags::NO_TASK_FIELDS != 0;
-        let text = |bytes| build::text(bytes).map(|text| text.into_owned());
+        let text = |bytes| build::path_text(bytes).map(|text| text.into_owned());
         let mut image = Image {
             executable: text(executable),
             name: comm(header),
@@ -45,7 +47,7 @@ pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> 
         if lacks_fields || image.executable.is_none() || is_argument {
             complete(&mut image, header, filename, proc);
         }
-        let terminal = build::text(until_nul(&fixed.terminal)).map(|name| name.as_ref().into());
+        let terminal = named(&fixed.terminal).map(|name| name.as_ref().into());
         let key = Key::of(header);
         if table.get(key).is_none() {
             table.insert(Found {
@@ -186,7 +188,7 @@ fn complete(image: &mut Image, header: &Header, filename: &[u8], proc: &Path) {
         .is_none_or(|path| !path.starts_with('/'))
     {
         let given = image.executable.take();
-        let given = given.or_else(|| build::text(filename).map(|text| text.into_owned()));
+        let given = given.or_else(|| build::path_text(filename).map(|text| text.into_owned()));
         let here = holdfast_wire::record::file::AT_FDCWD;
         let cwd = image.working_directory.as_deref();
         image.executable = given.map(|given| path::resolve(proc, header.tgid, here, &given, cwd));
@@ -194,11 +196,13 @@ fn complete(image: &mut Image, header: &Header, filename: &[u8], proc: &Path) {
 }
 
 fn comm(header: &Header) -> Option<String> {
-    build::text(until_nul(&header.comm)).map(|name| name.into_owned())
+    named(&header.comm).map(|name| name.into_owned())
 }
 
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+/// A name that is padded with NULs; nothing for nothing.
+fn named(padded: &[u8]) -> Option<Cow<'_, str>> {
+    let name = padded.split(|byte| *byte == 0).next().unwrap_or_default();
+    (!name.is_empty()).then(|| text::lossy(name))
 }
 
 #[cfg(test)]

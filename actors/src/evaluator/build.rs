@@ -8,6 +8,7 @@ use holdfast_wire::control::Tier;
 use holdfast_wire::decode::{Body, Record};
 use holdfast_wire::event::{self, Event};
 use holdfast_wire::record::{Header, flags};
+use holdfast_wire::text;
 
 use super::path;
 use super::processes::{Process, Program};
@@ -100,7 +101,7 @@ pub(crate) fn event<'a>(
             let resolve = |directory, path| place.path(header, directory, path, cwd);
             let target_path = match record.kind {
                 // What it says is resolved when it is followed, from where it stands.
-                Kind::FileSymlink => text(target),
+                Kind::FileSymlink => path_text(target),
                 _ => resolve(fixed.target_directory, target),
             };
             let path = resolve(fixed.directory, path);
@@ -161,7 +162,7 @@ impl<'a> Place<'a> {
         bytes: &'a [u8],
         working_directory: Option<&str>,
     ) -> Option<Cow<'a, str>> {
-        let path = text(bytes)?;
+        let path = path_text(bytes)?;
         Some(match argument(header) {
             Some(_) => {
                 path::resolve(self.proc, header.tgid, directory, &path, working_directory).into()
@@ -188,7 +189,7 @@ impl<'a> Place<'a> {
             .next()
             .unwrap_or_default();
         if !comm.is_empty() {
-            shown.name = Some(String::from_utf8_lossy(comm).into_owned().into());
+            shown.name = Some(text::lossy(comm).into_owned().into());
         }
         let known = header.flags & flags::NO_TASK_FIELDS == 0;
         shown.thread = Some(event::Thread {
@@ -273,8 +274,8 @@ pub(crate) fn argument(header: &Header) -> Option<&'static str> {
     (header.flags & flags::PATH_IS_ARGUMENT != 0).then_some("argument")
 }
 
-/// Bytes as the kernel has them → text; nothing for nothing.
-pub(crate) fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
+/// A path as the kernel has it → its text; nothing for nothing.
+pub(crate) fn path_text(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes))
+    (!bytes.is_empty()).then(|| text::path(bytes))
 }

@@ -21,9 +21,9 @@ pub(crate) fn resolve(
     }
     let process = proc.join(tgid.to_string());
     let base = if directory == AT_FDCWD {
-        scan::link(&process.join("cwd")).or_else(|| working_directory.map(str::to_owned))
+        scan::link(&process, "cwd").or_else(|| working_directory.map(str::to_owned))
     } else {
-        scan::link(&process.join("fd").join(directory.to_string()))
+        scan::link(&process, &format!("fd/{directory}"))
     };
     // What is no directory (`socket:[…]`) does not begin with a slash.
     match base.filter(|base| base.starts_with('/')) {

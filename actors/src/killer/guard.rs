@@ -4,9 +4,13 @@
 //! executable must be the very file that the host has at that path.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fs, process};
+
+use holdfast_wire::text;
 
 use crate::evaluator::processes::scan;
 
@@ -84,13 +88,14 @@ impl Guard {
         if tgid == self.own {
             return Some("it is the sensor");
         }
-        let link = proc.join(tgid.to_string()).join("exe");
-        let executable = scan::link(&link)?;
+        let process = proc.join(tgid.to_string());
+        let executable = scan::link(&process, "exe")?;
         if !self.lists(&executable) {
             return None;
         }
-        let runs = fs::metadata(link).ok()?;
-        let hosts = fs::metadata(self.root.join(executable.trim_start_matches('/'))).ok()?;
+        let runs = fs::metadata(process.join("exe")).ok()?;
+        let path = text::path_bytes(executable.trim_start_matches('/'))?;
+        let hosts = fs::metadata(self.root.join(OsStr::from_bytes(&path))).ok()?;
         let same = (runs.dev(), runs.ino()) == (hosts.dev(), hosts.ino());
         same.then_some("it is on the never-kill list")
     }

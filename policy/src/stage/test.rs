@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use holdfast_wire::text;
+
 use crate::expression::{Cidr, MAPPED};
 use crate::snapshot::PathBytes;
 use crate::table::{Dimension, KEY_PATH_BYTES};
@@ -22,8 +24,8 @@ pub(crate) enum Test {
 /// One of these is the value.
 #[derive(Clone, Debug)]
 pub(crate) enum Key {
-    /// Sorted.
-    Paths(Arc<Vec<String>>),
+    /// The kernel's bytes, sorted.
+    Paths(Arc<[Vec<u8>]>),
     Prefix(String),
     Addresses(Vec<Cidr>),
     Ports(Vec<i64>),
@@ -93,17 +95,22 @@ fn all(parts: impl Iterator<Item = Option<bool>>, neutral: bool) -> Option<bool>
 }
 
 impl Key {
-    /// `None` where the kernel's bytes and an event's text may differ: what is not UTF-8 becomes
-    /// U+FFFD in events, and a NUL ends a path.
-    pub(crate) fn paths(paths: Arc<Vec<String>>) -> Option<Self> {
-        paths
-            .iter()
-            .all(|path| is_comparable(path))
-            .then_some(Self::Paths(paths))
+    /// `None` where one of the texts is that of no path.
+    pub(crate) fn paths<'t>(texts: impl Iterator<Item = &'t str>) -> Option<Self> {
+        let bytes = |text: &'t str| {
+            let bytes = text::path_bytes(text)?;
+            // A NUL ends a path.
+            (!bytes.contains(&0)).then(|| bytes.into_owned())
+        };
+        let mut paths: Vec<Vec<u8>> = texts.map(bytes).collect::<Option<_>>()?;
+        paths.sort_unstable();
+        Some(Self::Paths(paths.into()))
     }
 
+    /// `None` where it is not one of the bytes as well.
     pub(crate) fn prefix(prefix: &str) -> Option<Self> {
-        is_comparable(prefix).then(|| Self::Prefix(prefix.to_owned()))
+        let plain = text::is_plain_prefix(prefix) && !prefix.contains('\0');
+        plain.then(|| Self::Prefix(prefix.to_owned()))
     }
 
     pub(crate) fn access(name: &str) -> Option<Self> {
@@ -168,7 +175,7 @@ impl Key {
             (Self::Paths(paths), Probe::Path(entry)) => match entry.as_exact() {
                 Some(path) => Some(
                     paths
-                        .binary_search_by(|item| item.as_bytes().cmp(path))
+                        .binary_search_by(|item| item.as_slice().cmp(path))
                         .is_ok(),
                 ),
                 // A value below a prefix that is one of the paths has an entry of its own, unless
@@ -193,8 +200,4 @@ impl Key {
             _ => Some(false),
         }
     }
-}
-
-fn is_comparable(path: &str) -> bool {
-    !path.contains(['\0', char::REPLACEMENT_CHARACTER])
 }

@@ -15,9 +15,9 @@ const GENERATION: u32 = 1;
 /// What a kernel program knows of an operation; `None` is not known.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
-    pub(crate) path: Option<String>,
-    pub(crate) target_path: Option<String>,
-    pub(crate) executable: Option<String>,
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) target_path: Option<Vec<u8>>,
+    pub(crate) executable: Option<Vec<u8>>,
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: Option<u16>,
     pub(crate) access: Option<usize>,
@@ -115,8 +115,8 @@ fn by_address(tables: &Tables, kind: Kind, address: IpAddr) -> Option<Vector> {
 }
 
 /// The value of the longest key that `path` with its NUL begins with.
-fn longest<T>(keys: impl Iterator<Item = (PathKey, T)>, tag: Tag, path: &str) -> Option<T> {
-    let mut bytes = path.as_bytes().to_vec();
+fn longest<T>(keys: impl Iterator<Item = (PathKey, T)>, tag: Tag, path: &[u8]) -> Option<T> {
+    let mut bytes = path.to_vec();
     bytes.push(0);
     bytes.truncate(KEY_PATH_BYTES);
     let matches = keys.filter(|(key, _)| {

@@ -3,7 +3,7 @@
 use holdfast_wire::event::{self, Event};
 use holdfast_wire::record::process::{Exec, Ptrace};
 
-use super::text;
+use super::path_text;
 
 pub(super) fn exec<'a>(event: &mut Event<'a>, fixed: &Exec, filename: &'a [u8]) {
     let known = fixed.inode != 0;
@@ -17,7 +17,7 @@ pub(super) fn exec<'a>(event: &mut Event<'a>, fixed: &Exec, filename: &'a [u8]) 
         && fixed.links == 0
         && executable.is_some_and(|path| path.trim_start_matches('/').starts_with("memfd:"));
     event.holdfast.executable = Some(event::Executable {
-        argument: text(filename),
+        argument: path_text(filename),
         deleted: known && fixed.links == 0 && !memfd,
         memfd,
     });

@@ -1,12 +1,15 @@
 //! Processes as `/proc` has them: those that ran before the sensor, and what a record lacks.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_wire::record::ARGUMENT_BYTES;
+use holdfast_wire::text;
 
 use super::{Credentials, Found, Image, Key};
 
@@ -68,7 +71,7 @@ pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<String> {
     };
     bytes
         .split(|byte| *byte == 0)
-        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .map(|part| text::lossy(part).into_owned())
         .collect()
 }
 
@@ -97,24 +100,33 @@ fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn text(path: &Path) -> Option<String> {
-    read(path, MAX_FILE).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+fn read_text(path: &Path) -> Option<String> {
+    read(path, MAX_FILE).map(|bytes| text::lossy(&bytes).into_owned())
 }
 
-/// Where a link in `/proc/PID` points; a removed file's mark is cut off.
-pub(crate) fn link(path: &Path) -> Option<String> {
-    let target = fs::read_link(path).ok()?;
-    let target = String::from_utf8_lossy(target.as_os_str().as_bytes()).into_owned();
-    Some(
-        target
-            .strip_suffix(" (deleted)")
-            .map_or(target.clone(), str::to_owned),
-    )
+/// Where a link of a process's directory in `/proc` points, such as `exe` or `fd/3`; a removed
+/// file's mark is cut off.
+pub(crate) fn link(process: &Path, name: &str) -> Option<String> {
+    let link = process.join(name);
+    let target = fs::read_link(&link).ok()?.into_os_string().into_vec();
+    let unmarked = target.strip_suffix(b" (deleted)");
+    let path = unmarked.filter(|_| !leads_to(process, &target, &link));
+    Some(text::path(path.unwrap_or(&target)).into_owned())
+}
+
+/// Whether a file of that very name is there, as the process sees it, and is the one behind `link`.
+fn leads_to(process: &Path, target: &[u8], link: &Path) -> bool {
+    let below_root = OsStr::from_bytes(target.strip_prefix(b"/").unwrap_or(target));
+    let named = fs::metadata(process.join("root").join(below_root));
+    match (named, fs::metadata(link)) {
+        (Ok(named), Ok(linked)) => (named.dev(), named.ino()) == (linked.dev(), linked.ino()),
+        _ => false,
+    }
 }
 
 /// When the process with this pid started.
 pub(crate) fn stat(proc: &Path, tgid: u32) -> Option<Stat> {
-    let text = text(&proc.join(tgid.to_string()).join("stat"))?;
+    let text = read_text(&proc.join(tgid.to_string()).join("stat"))?;
     parse_stat(&text, rustix::param::clock_ticks_per_second())
 }
 
@@ -122,8 +134,8 @@ pub(crate) fn stat(proc: &Path, tgid: u32) -> Option<Stat> {
 pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
     let stat = stat(proc, tgid)?;
     let directory = proc.join(tgid.to_string());
-    let loginuid = text(&directory.join("loginuid")).and_then(|text| text.trim().parse().ok());
-    let ids = text(&directory.join("status")).and_then(|text| parse_ids(&text));
+    let loginuid = read_text(&directory.join("loginuid")).and_then(|text| text.trim().parse().ok());
+    let ids = read_text(&directory.join("status")).and_then(|text| parse_ids(&text));
     let credentials = ids.map(|(uid, euid, gid)| Credentials {
         uid,
         euid,
@@ -131,11 +143,11 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
         loginuid: loginuid.unwrap_or(u32::MAX),
     });
     let image = Image {
-        executable: link(&directory.join("exe")),
+        executable: link(&directory, "exe"),
         name: Some(stat.name),
         arguments: read(&directory.join("cmdline"), ARGUMENT_BYTES as u64)
             .map_or_else(Vec::new, |bytes| split_arguments(&bytes)),
-        working_directory: link(&directory.join("cwd")),
+        working_directory: link(&directory, "cwd"),
     };
     Some(Found {
         key: Key {
@@ -193,6 +205,20 @@ mod tests {
         assert_eq!(terminal_name(34817).as_deref(), Some("pts1"));
         assert_eq!(terminal_name(0x401).as_deref(), Some("tty1"));
         assert_eq!(terminal_name(0), None);
+    }
+
+    #[test]
+    fn only_the_kernels_mark_is_cut_off() {
+        use std::os::fd::AsRawFd;
+        let own = Path::new("/proc/self");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x (deleted)");
+        let file = File::create(&path).unwrap();
+        let shown = || link(own, &format!("fd/{}", file.as_raw_fd())).unwrap();
+        assert_eq!(shown(), path.to_str().unwrap());
+        // The mark of the kernel comes behind that of the name.
+        fs::remove_file(&path).unwrap();
+        assert_eq!(shown(), path.to_str().unwrap());
     }
 
     #[test]
