@@ -57,5 +57,6 @@ mod losses;
 mod probe;
 mod reader;
 pub mod root;
+mod runtime;
 pub mod sink;
 mod supervisor;

@@ -98,7 +98,8 @@ impl FromIterator<Kind> for Kinds {
 
 /// What an expression is evaluated on.
 pub trait Fields {
-    /// The value of `field`, of the field's type or absent; a list is never absent.
+    /// The value of `field`, of the field's type or absent; a list is never absent, and neither is
+    /// `container.id`: it is empty where there is no container.
     fn get(&self, field: Field) -> Value<'_>;
 }
 
@@ -169,6 +170,11 @@ named! {
         DestinationPort "destination.port" Int Kinds::of(&[Kind::NetworkConnect]);
         NetworkTransport "network.transport" String Kinds::NETWORK;
         NetworkType "network.type" String Kinds::NETWORK;
+        ContainerId "container.id" String Kinds::ALL;
+        ContainerRuntime "container.runtime" String Kinds::ALL;
+        OrchestratorType "orchestrator.type" String Kinds::ALL;
+        ResourceType "orchestrator.resource.type" String Kinds::ALL;
+        ResourceId "orchestrator.resource.id" String Kinds::ALL;
         Tier "holdfast.tier" String Kinds::ALL;
         Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace]);
         Signal "holdfast.signal" String Kinds::of(&[Kind::ProcessSignal, Kind::ProcessExit]);
@@ -227,6 +233,9 @@ pub enum Field {
 impl Field {
     /// `process.executable`
     pub const EXECUTABLE: Self = Self::Process(Subject::Actor, Part::Executable);
+
+    /// `container.id`
+    pub const CONTAINER: Self = Self::Plain(Plain::ContainerId);
 
     /// Every field.
     pub fn all() -> impl Iterator<Item = Self> {

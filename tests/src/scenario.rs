@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::bench::Bench;
 use crate::place::Place;
 
+pub mod container;
 pub mod coverage;
 pub mod deny;
 pub mod harness;
@@ -50,6 +51,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         harness::SCENARIOS,
         process::SCENARIOS,
         coverage::SCENARIOS,
+        container::SCENARIOS,
         deny::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,

@@ -8,8 +8,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+mod container;
 mod names;
 mod time;
+
+pub use container::{Container, Orchestrator, Resource};
 
 pub use names::{capability_names, open_flag_names, protocol_name, signal_name};
 pub use time::rfc3339;
@@ -41,6 +44,12 @@ pub struct Event<'a> {
     /// Transport and address family.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network<'a>>,
+    /// The container that the process is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container<'a>>,
+    /// The pod that the container is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestrator: Option<Orchestrator<'a>>,
     /// The rule that matched, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule<'a>>,

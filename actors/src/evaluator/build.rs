@@ -13,8 +13,10 @@ use holdfast_wire::text;
 use super::path;
 use super::processes::{Process, Program};
 use super::users::Users;
+use crate::runtime::membership::Membership;
 
 mod class;
+mod container;
 mod file;
 mod network;
 mod process;
@@ -34,6 +36,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) ancestors: Vec<&'a Process>,
     /// The process acted upon: a signal's target, a fork's child.
     pub(crate) target: Option<&'a Process>,
+    /// The container it is in.
+    pub(crate) membership: &'a Membership,
 }
 
 /// What is the same for many events.
@@ -73,6 +77,8 @@ pub(crate) fn event<'a>(
         },
         host: Some(place.host),
         process: Some(place.subject(record, subject)),
+        container: container::container(subject.membership),
+        orchestrator: container::orchestrator(subject.membership),
         holdfast: holdfast(header),
         ..Default::default()
     };

@@ -31,6 +31,7 @@ use crate::ledger::Fate;
 use crate::reader::intake::{Batch, time_of};
 use crate::root::Settings;
 use crate::root::shared::Shared;
+use crate::runtime::membership::Memberships;
 
 const DOMAINS: usize = Domain::ALL.len();
 /// Records handled in one go, before control messages are looked at: some milliseconds.
@@ -75,6 +76,7 @@ pub(crate) struct Evaluation {
     processes: Table,
     knows_processes: bool,
     users: Users,
+    memberships: Memberships,
     /// By epoch and rule.
     throttles: HashMap<(u32, u16), Windows>,
     epoch: u32,
@@ -92,6 +94,7 @@ impl Evaluation {
             processes: Table::new(settings.host.boot_id.clone()),
             knows_processes: false,
             users: Users::new(settings.host.root.join("etc/passwd")),
+            memberships: Memberships::new(&settings.host.root),
             throttles: HashMap::new(),
             epoch: 0,
             outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),
@@ -253,6 +256,7 @@ impl Evaluation {
         }
         let table = &self.processes;
         let parent = process.parent.and_then(|key| table.get(key));
+        let membership = self.memberships.of(header, parent);
         let target = match record.body {
             Body::Fork(fork) => Some(Key {
                 tgid: fork.child_tgid,
@@ -274,6 +278,7 @@ impl Evaluation {
             parent,
             ancestors: table.ancestors(&process).collect(),
             target: target.and_then(|key| table.get(key)),
+            membership: &membership,
         };
         let host = &shared.settings.host;
         let place = Place {

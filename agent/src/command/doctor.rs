@@ -16,7 +16,7 @@ mod tiers;
 
 /// Parts of the interface that this version does not have, in words for people.
 const NOT_THERE: [&str; 5] = [
-    "container engines are not asked: events carry no container fields",
+    "container engines are not asked: events carry a container's id, but no name, image or labels",
     "the fanotify tier: a kernel without eBPF is not served",
     "hooks for memory, capabilities and the kernel itself; sockets other than connect",
     "restarts without a gap: nothing is watched while the sensor is not running",

@@ -38,6 +38,8 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let source = event.source.as_ref();
     let destination = event.destination.as_ref();
     let network = event.network.as_ref();
+    let container = event.container.as_ref();
+    let orchestrator = event.orchestrator.as_ref();
     let holdfast = &event.holdfast;
     let executable = holdfast.executable.as_ref();
     let namespaces = holdfast.namespaces;
@@ -72,6 +74,11 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
             Value::string(network.and_then(|network| network.transport.as_deref()))
         }
         Plain::NetworkType => Value::string(network.map(|network| network.family)),
+        Plain::ContainerId => Value::string(Some(container.map_or("", |it| &it.id))),
+        Plain::ContainerRuntime => Value::string(container.and_then(|it| it.runtime)),
+        Plain::OrchestratorType => Value::string(orchestrator.map(|it| it.kind)),
+        Plain::ResourceType => Value::string(orchestrator.map(|it| it.resource.kind)),
+        Plain::ResourceId => Value::string(orchestrator.map(|it| it.resource.id.as_ref())),
         Plain::Tier => Value::string(holdfast.tier),
         Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
         Plain::Signal => Value::string(holdfast.signal.as_deref()),
@@ -119,8 +126,8 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Capabilities, Endpoint, EventFields, Executable, File, Holdfast, Host, Id, Namespaces,
-        Network, Thread, Tty, User,
+        Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast, Host, Id,
+        Namespaces, Network, Orchestrator, Resource, Thread, Tty, User,
     };
 
     fn process(name: &str) -> Process<'_> {
@@ -191,6 +198,17 @@ mod tests {
             network: Some(Network {
                 transport: Some("tcp".into()),
                 family: "ipv4",
+            }),
+            container: Some(Container {
+                id: "c1".into(),
+                runtime: Some("docker"),
+            }),
+            orchestrator: Some(Orchestrator {
+                kind: "kubernetes",
+                resource: Resource {
+                    kind: "pod",
+                    id: "p1".into(),
+                },
             }),
             holdfast: Holdfast {
                 tier: Some("lsm"),

@@ -47,14 +47,17 @@ impl<'a> Recorded<'a> {
 
 impl Fields for Recorded<'_> {
     fn get(&self, field: Field) -> Value<'_> {
-        typed(find(self.event, &field.name()), field.value_type())
+        Fields::get(self.event, field)
     }
 }
 
 /// Any JSON object by the names of fields: for filters over events of which not all have a kind.
 impl Fields for Json {
     fn get(&self, field: Field) -> Value<'_> {
-        typed(find(self, &field.name()), field.value_type())
+        match typed(find(self, &field.name()), field.value_type()) {
+            Value::Absent if field == Field::CONTAINER => Value::string(Some("")),
+            value => value,
+        }
     }
 }
 

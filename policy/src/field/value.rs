@@ -85,7 +85,8 @@ impl<'a> Value<'a> {
             Self::Strings(list) => !list.is_empty(),
             Self::Ints(list) => !list.is_empty(),
             Self::Processes(list) => list.count() > 0,
-            Self::Bool(_) | Self::Int(_) | Self::String(_) | Self::Ip(_) => true,
+            Self::String(text) => !text.is_empty(),
+            Self::Bool(_) | Self::Int(_) | Self::Ip(_) => true,
         }
     }
 }

@@ -1,0 +1,4 @@
+//! Which container a process is in, as its cgroup says: at once, and without asking any engine.
+
+pub(crate) mod cgroup;
+pub(crate) mod membership;
