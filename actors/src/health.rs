@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 
+use crate::kernel::KernelError;
 use crate::root::shared::Shared;
 use crate::supervisor::Order;
 
@@ -97,9 +98,10 @@ impl Health {
         } else {
             self.shared.degraded.clear("evaluator progress");
         }
+        let capped = self.capped().await?;
         self.shared
             .losses
-            .tell(&self.shared.ledger, &self.shared.degraded);
+            .tell(&self.shared.ledger, &capped, &self.shared.degraded);
         if *self.ready.borrow() && !state.told_ready {
             state.told_ready = true;
             watchdog::tell_ready();
@@ -109,6 +111,28 @@ impl Health {
             watchdog::tell_alive();
         }
         Ok(())
+    }
+
+    /// Which cgroups were capped since the last look, in words; empty when none were.
+    async fn capped(&self) -> Result<String, ActorProcessingErr> {
+        const WHAT: &str = "cap counters";
+        let shared = self.shared.clone();
+        if !shared
+            .caps
+            .is_more(shared.ledger.total(|entry| entry.capped))
+        {
+            return Ok(String::new());
+        }
+        let look = move || {
+            let capped = shared.kernel.capped()?;
+            Ok(shared.caps.look(&capped, &shared.cgroups))
+        };
+        let looked: Result<_, KernelError> = tokio::task::spawn_blocking(look).await?;
+        match &looked {
+            Ok(_) => self.shared.degraded.clear(WHAT),
+            Err(error) => self.shared.degraded.set(WHAT, &error.to_string()),
+        }
+        Ok(looked.unwrap_or_default())
     }
 
     /// One line for `systemctl status`.

@@ -5,11 +5,12 @@ use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 
 use holdfast_policy::snapshot::Tables;
-use holdfast_wire::Kind;
 use holdfast_wire::control::{Counters, Tier};
+use holdfast_wire::{Domain, Kind};
 use serde::Serialize;
 
-/// One ring buffer. The kernel's consumer position is the durable mailbox of its reader: it moves
+/// One domain's records, in the order in which they were made as far as a process can tell: what one
+/// process did comes in its order, whichever CPUs it ran on. The kernel's consumer position is the durable mailbox of its reader: it moves
 /// only past records that were taken, so a reader that dies and comes back goes on where it was.
 pub trait Ring: Send {
     /// Becomes readable when the programs wake the reader.
@@ -44,6 +45,26 @@ pub struct Attempt {
     pub error: String,
 }
 
+/// What carries records from the kernel programs to the readers.
+#[derive(Clone, Debug, Serialize)]
+pub struct BufferReport {
+    /// `ring` or `perf`.
+    pub kind: &'static str,
+    /// Why not the better one; empty when it is that.
+    pub reason: String,
+}
+
+/// What the cap has withheld of one cgroup in one domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capped {
+    /// The cgroup's id.
+    pub cgroup: u64,
+    /// Where.
+    pub domain: Domain,
+    /// How many, since the kernel began to count for it; begins anew when it was forgotten.
+    pub events: u64,
+}
+
 /// Why a hook or the tables could not be brought into the wanted state.
 #[derive(Debug, thiserror::Error)]
 #[error("{attempted}: {reason}")]
@@ -74,6 +95,15 @@ pub trait Kernel: Send + Sync + Debug {
     /// # Errors
     /// When the map cannot be read.
     fn counters(&self, kind: Kind) -> Result<(Counters, u64), KernelError>;
+
+    /// What the cap has withheld, by cgroup.
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    fn capped(&self) -> Result<Vec<Capped>, KernelError>;
+
+    /// What carries records.
+    fn buffer(&self) -> BufferReport;
 
     /// Puts `tables` into force: fills the generation that is not in force, then switches.
     ///

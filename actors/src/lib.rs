@@ -45,6 +45,7 @@
 //! evaluator for the killer's answer, for a quarter of a second at most. A handler works or waits for
 //! about a tenth of a second at most, so that a control message is never far from being handled.
 
+mod caps;
 mod clock;
 mod degraded;
 mod evaluator;

@@ -28,6 +28,8 @@ struct Lost {
     missed: u64,
     ring_full: u64,
     dropped: u64,
+    /// Not lost for want of room, but withheld.
+    capped: u64,
 }
 
 impl Lost {
@@ -36,6 +38,7 @@ impl Lost {
             missed: entry.missed,
             ring_full: entry.ring_full,
             dropped: entry.dropped,
+            capped: entry.capped,
         }
     }
 
@@ -44,6 +47,7 @@ impl Lost {
             missed: self.missed.saturating_sub(before.missed),
             ring_full: self.ring_full.saturating_sub(before.ring_full),
             dropped: self.dropped.saturating_sub(before.dropped),
+            capped: self.capped.saturating_sub(before.capped),
         }
     }
 
@@ -53,6 +57,7 @@ impl Lost {
             ("missed", self.missed),
             ("ring_full", self.ring_full),
             ("dropped", self.dropped),
+            ("capped", self.capped),
         ];
         let mut lead = if text.is_empty() { "" } else { "; " }.to_owned() + kind.action() + " ";
         for (term, count) in terms.into_iter().filter(|(_, count)| *count > 0) {
@@ -71,8 +76,9 @@ impl Losses {
         }))
     }
 
-    /// Has what was lost since the last look reported, if anything was.
-    pub(crate) fn tell(&self, ledger: &Ledger, degraded: &Degradations) {
+    /// Has what was lost since the last look reported, if anything was; `capped` names the cgroups of
+    /// which something was withheld.
+    pub(crate) fn tell(&self, ledger: &Ledger, capped: &str, degraded: &Degradations) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock::wall_text();
         let mut text = String::new();
@@ -82,6 +88,11 @@ impl Losses {
             lost.since(before).describe(*kind, &mut text);
         }
         let looked = std::mem::replace(&mut told.looked, now.clone());
+        if !capped.is_empty() {
+            let lead = if text.is_empty() { "" } else { "; " };
+            // Writing to a String does not fail.
+            let _ = write!(text, "{lead}capped: {capped}");
+        }
         if !text.is_empty() {
             degraded.tell(
                 "sensor.loss",
@@ -101,7 +112,7 @@ mod tests {
     fn each_loss_is_told_once_with_its_terms() {
         let (losses, ledger, degraded) = (Losses::new(), Ledger::new(), Degradations::default());
         let tell = || {
-            losses.tell(&ledger, &degraded);
+            losses.tell(&ledger, "", &degraded);
             degraded.next_notice().map(|notice| notice.reason)
         };
         assert_eq!(tell(), None);
@@ -119,5 +130,17 @@ mod tests {
         assert_eq!(tell(), None);
         ledger.evaluated(Kind::ProcessExec, Fate::Dropped, 4);
         assert!(tell().unwrap().ends_with(": process.exec 4 dropped"));
+        let capped = Counters {
+            seen: 19,
+            ring_full: 3,
+            filtered: 10,
+            capped: 10,
+            ..Counters::default()
+        };
+        ledger.set_kernel(Kind::FileOpen, &capped, 2);
+        losses.tell(&ledger, "10 file events of cgroup 7 (/x)", &degraded);
+        let told = degraded.next_notice().unwrap().reason;
+        let end = ": file.open 10 capped; capped: 10 file events of cgroup 7 (/x)";
+        assert!(told.ends_with(end), "{told}");
     }
 }

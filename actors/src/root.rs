@@ -326,6 +326,7 @@ impl State {
             .filter(|(kind, _)| kind.can_be_refused())
             .filter_map(|(_, hook)| Tier::from_name(hook.tier?));
         let policies = shared.policies.current();
+        let cap = shared.settings.cap;
         Status {
             tier: tiers.min().map_or("none", Tier::name),
             mode: shared.settings.mode.name(),
@@ -344,6 +345,12 @@ impl State {
                 rules: policies.rules().len(),
             },
             ledger: shared.ledger.status(),
+            buffer: shared.kernel.buffer(),
+            limits: status::Limits {
+                cgroup_events_per_second: cap.map_or(0, |cap| cap.events_per_second),
+                cgroup_burst: cap.map_or(0, |cap| cap.burst),
+                capped: shared.caps.status(),
+            },
             hooks,
             lanes: shared.lanes(),
             sinks: shared.sinks.status(),

@@ -116,6 +116,8 @@ pub(crate) struct Config {
     pub(crate) control: Control,
     /// The kernel side.
     pub(crate) kernel: Kernel,
+    /// What one part of the machine may take from the others.
+    pub(crate) limits: Limits,
     /// Where the host is, seen from a container.
     pub(crate) host: Host,
 }
@@ -169,6 +171,15 @@ sections! {
         memory_ring: u32,
         /// Bytes of the ring of the capability domain.
         capability_ring: u32,
+        /// `auto`, `ring` or `perf`.
+        buffer: String,
+    }
+    /// `[limits]`
+    Limits {
+        /// Events of a cgroup; 0 for any number.
+        cgroup_events_per_second: u32,
+        /// Events; 0 for those of a second.
+        cgroup_burst: u32,
     }
     /// `[host]`
     Host {

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use holdfast_actors::kernel::{HookReport, Kernel, Ring};
-use holdfast_wire::control::Tier;
+use holdfast_wire::control::{Cap, Tier};
 use holdfast_wire::{Domain, Kind};
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::loader::{Loader, Options};
+use crate::loader::{Buffer, Loader, Options};
 use crate::preflight;
 
 /// The loaded kernel programs, nothing attached.
@@ -33,7 +33,8 @@ pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
             "cannot load the kernel programs: {error}: see `holdfast doctor`"
         ))
     })?;
-    let facts = json!(loader.facts());
+    let mut facts = json!(loader.facts());
+    facts["buffer"] = json!(loader.buffer());
     Ok(Opened {
         kernel: loader,
         rings,
@@ -54,7 +55,24 @@ fn options(config: &Config) -> Options {
             kernel.memory_ring,
             kernel.capability_ring,
         ],
+        // `auto` is the name of none.
+        buffer: Buffer::from_name(&kernel.buffer),
+        cap: cap(config),
     }
+}
+
+/// The most events of a cgroup.
+pub(crate) fn cap(config: &Config) -> Option<Cap> {
+    let limits = &config.limits;
+    let events_per_second = limits.cgroup_events_per_second;
+    let burst = match limits.cgroup_burst {
+        0 => events_per_second,
+        burst => burst,
+    };
+    (events_per_second > 0).then_some(Cap {
+        events_per_second,
+        burst,
+    })
 }
 
 /// Facts about this kernel, without trying anything.

@@ -4,22 +4,24 @@
 //! the best tier that works, found by trying: a tier counts only if a trial attachment of it was
 //! seen to fire, since attaching an LSM program succeeds on kernels where it then never runs.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
-use aya::{Ebpf, EbpfLoader};
-use holdfast_actors::kernel::{Attempt, HookReport, Kernel, KernelError, Ring};
+use aya::EbpfLoader;
+use aya::maps::{HashMap, MapData, PerCpuArray};
+use holdfast_actors::kernel::{Attempt, BufferReport, Capped, HookReport, Kernel, KernelError};
 use holdfast_policy::snapshot::Tables;
-use holdfast_wire::control::{Counters, SCRATCH_SLOTS, Tier};
+use holdfast_wire::control::{Bucket, CAPPED_CGROUPS, Cap, CapKey, Counters, SCRATCH_SLOTS, Tier};
 use holdfast_wire::{Domain, Kind};
 
 use crate::preflight::{self, Facts};
 
 mod attach;
 mod fmod_ret;
+mod object;
 mod plan;
 mod pod;
 mod reason;
@@ -28,12 +30,11 @@ mod sys;
 mod tables;
 
 use attach::{Link, Programs};
+use object::{OBJECT, ring_name};
 use pod::Plain;
 use reason::chain;
+pub(crate) use rings::{Buffer, Rings};
 use tables::PolicyMaps;
-
-/// The kernel programs, built by `tools/build-ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HOLDFAST_EBPF_OBJECT"));
 
 /// What the loader is told.
 #[derive(Clone, Debug)]
@@ -44,6 +45,10 @@ pub(crate) struct Options {
     pub(crate) ceiling: Option<Tier>,
     /// Bytes of each domain's ring, a power of two and a multiple of the page size.
     pub(crate) ring_bytes: [u32; Domain::ALL.len()],
+    /// What carries records; `None` for the best there is.
+    pub(crate) buffer: Option<Buffer>,
+    /// The most events of a cgroup; `None` for any number.
+    pub(crate) cap: Option<Cap>,
 }
 
 impl Default for Options {
@@ -52,6 +57,8 @@ impl Default for Options {
             btf: None,
             ceiling: None,
             ring_bytes: [4 << 20, 8 << 20, 2 << 20, 1 << 20, 1 << 20],
+            buffer: None,
+            cap: None,
         }
     }
 }
@@ -59,9 +66,12 @@ impl Default for Options {
 /// Why the sensor cannot start here.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
-    /// The maps could not be made: no permission, no ring buffers, no memory.
+    /// The maps could not be made: no permission, no memory.
     #[error("cannot create the BPF maps: {0}")]
     Maps(String),
+    /// What carries records could not be made.
+    #[error("cannot make the buffers for records: {0}")]
+    Buffers(String),
     /// The object does not have what the agent expects: built from another tree.
     #[error("the embedded kernel programs do not fit this agent: {0}")]
     Object(String),
@@ -71,6 +81,7 @@ pub(crate) enum LoadError {
 pub(crate) struct Loader {
     facts: Facts,
     ceiling: Option<Tier>,
+    buffer: BufferReport,
     state: Mutex<State>,
 }
 
@@ -79,7 +90,10 @@ struct State {
     policy: PolicyMaps,
     counters: PerCpuArray<MapData, Plain<Counters>>,
     never_kill: HashMap<MapData, u32, u32>,
+    buckets: HashMap<MapData, Plain<CapKey>, Plain<Bucket>>,
     sensor: u32,
+    /// Whether the programs take the time from a clock that has to be set.
+    sets_clock: bool,
     hooks: BTreeMap<Kind, Attached>,
     /// Whether a tier works, once tried.
     trials: BTreeMap<Tier, Result<(), String>>,
@@ -91,10 +105,28 @@ struct Attached {
     way: Option<&'static plan::Way>,
     links: Vec<Link>,
     tried: Vec<Attempt>,
+    missed: Missed,
 }
 
-/// The readers' ends of the rings.
-pub(crate) type Rings = Vec<(Domain, Box<dyn Ring>)>;
+/// Where a hook's runs were missed, counted by the kernel.
+#[derive(Default)]
+struct Missed {
+    /// The programs that ever served it: each stays loaded, and its count with it.
+    programs: BTreeSet<&'static str>,
+    /// By kprobes whose links are gone, with which their counts went.
+    kprobes: u64,
+}
+
+impl Attached {
+    /// Detaches, and keeps what must outlive that.
+    fn detach(&mut self) {
+        self.missed.kprobes += self.links.iter().map(Link::kprobe_misses).sum::<u64>();
+        *self = Self {
+            missed: std::mem::take(&mut self.missed),
+            ..Self::default()
+        };
+    }
+}
 
 impl Loader {
     /// Loads the object and makes its maps; attaches nothing.
@@ -111,20 +143,34 @@ impl Loader {
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
         let layout = types.layout.words();
+        let (buffer, reason) = Buffer::choose(options.buffer).map_err(LoadError::Buffers)?;
+        let perf_buffers = u32::from(buffer == Buffer::Perf);
+        let cap = Cap::constants(options.cap);
         let mut ebpf = EbpfLoader::new();
-        for (domain, bytes) in Domain::ALL.into_iter().zip(options.ring_bytes) {
-            ebpf.map_max_entries(ring_name(domain), bytes);
-        }
+        let object = match buffer {
+            Buffer::Ring => {
+                for (domain, bytes) in Domain::ALL.into_iter().zip(options.ring_bytes) {
+                    ebpf.map_max_entries(ring_name(domain), bytes);
+                }
+                Cow::Borrowed(OBJECT)
+            }
+            Buffer::Perf => object::with_perf_buffers().map_err(LoadError::Object)?,
+        };
         let mut ebpf = ebpf
             .btf(btf.as_ref())
             .override_global("LAYOUT", layout.as_slice(), true)
             .override_global("RING_BYTES", options.ring_bytes.as_slice(), true)
+            .override_global("PERF_BUFFERS", &perf_buffers, true)
+            .override_global("CGROUP_CAP", cap.as_slice(), true)
             .map_max_entries("SCRATCH", SCRATCH_SLOTS * cpus as u32)
-            .load(OBJECT)
+            .map_max_entries("BUCKETS", options.cap.map_or(1, |_| CAPPED_CGROUPS))
+            .load(&object)
             .map_err(|error| LoadError::Maps(chain(&error)))?;
 
         let modify_return = fmod_ret::FmodRet::new(&ebpf);
-        let rings = take_rings(&mut ebpf).map_err(LoadError::Object)?;
+        let rings = buffer
+            .take(&mut ebpf, options.ring_bytes)
+            .map_err(LoadError::Buffers)?;
         let object = |error: aya::maps::MapError| LoadError::Object(chain(&error));
         let missing = |name: &str| LoadError::Object(format!("no map {name}"));
         let counters = ebpf
@@ -133,18 +179,23 @@ impl Loader {
         let never_kill = ebpf
             .take_map("NEVER_KILL")
             .ok_or_else(|| missing("NEVER_KILL"))?;
+        let buckets = ebpf.take_map("BUCKETS").ok_or_else(|| missing("BUCKETS"))?;
         let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
         let sensor = std::process::id();
         policy.set_sensor(sensor).map_err(LoadError::Maps)?;
+        policy.set_clock().map_err(LoadError::Maps)?;
         let loader = Self {
             facts: types.facts,
             ceiling: options.ceiling,
+            buffer: buffer.report(reason),
             state: Mutex::new(State {
                 programs: Programs::new(ebpf, modify_return, btf, types.layout),
                 policy,
                 counters: counters.try_into().map_err(object)?,
                 never_kill: never_kill.try_into().map_err(object)?,
+                buckets: buckets.try_into().map_err(object)?,
                 sensor,
+                sets_clock: buffer == Buffer::Perf,
                 hooks: BTreeMap::new(),
                 trials: BTreeMap::new(),
             }),
@@ -163,37 +214,14 @@ impl Loader {
     }
 }
 
-/// The map of a domain's ring.
-const fn ring_name(domain: Domain) -> &'static str {
-    match domain {
-        Domain::Process => "PROCESS_RING",
-        Domain::File => "FILE_RING",
-        Domain::Network => "NETWORK_RING",
-        Domain::Memory => "MEMORY_RING",
-        Domain::Capability => "CAPABILITY_RING",
-    }
-}
-
-fn take_rings(ebpf: &mut Ebpf) -> Result<Rings, String> {
-    let mut rings: Rings = Vec::new();
-    for domain in Domain::ALL {
-        let name = ring_name(domain);
-        let map = ebpf
-            .take_map(name)
-            .ok_or_else(|| format!("no map {name}"))?;
-        let ring = RingBuf::try_from(map).map_err(|error| chain(&error))?;
-        rings.push((domain, Box::new(rings::KernelRing(ring))));
-    }
-    Ok(rings)
-}
-
 impl State {
     /// Attaches `kind` in the best way that works, and remembers what was tried.
     fn attach(&mut self, kind: Kind, ceiling: Option<Tier>) -> Result<Tier, String> {
         if let Some(way) = self.hooks.get(&kind).and_then(|attached| attached.way) {
             return Ok(way.tier);
         }
-        let mut attached = Attached::default();
+        let mut attached = self.hooks.remove(&kind).unwrap_or_default();
+        attached.tried.clear();
         for way in plan::ways(kind) {
             // A hook whose only tier is below the ceiling is not held back by it.
             if ceiling.is_some_and(|ceiling| way.tier < ceiling) {
@@ -202,6 +230,8 @@ impl State {
             match self.try_way(way) {
                 Ok(links) => {
                     attached.way = Some(way);
+                    let programs = links.iter().map(Link::program);
+                    attached.missed.programs.extend(programs);
                     attached.links = links;
                     break;
                 }
@@ -282,8 +312,43 @@ impl State {
             sum.ring_full += cpu.ring_full;
             sum.truncated += cpu.truncated;
             sum.missed += cpu.missed;
+            sum.capped += cpu.capped;
         }
         Ok(sum)
+    }
+
+    /// Runs of the programs of `kind` that the kernel skipped.
+    fn skipped(&self, kind: Kind) -> u64 {
+        let Some(attached) = self.hooks.get(&kind) else {
+            return 0;
+        };
+        let programs = attached.missed.programs.iter();
+        programs
+            .map(|program| self.programs.recursion_misses(program))
+            .chain(attached.links.iter().map(Link::kprobe_misses))
+            .sum::<u64>()
+            + attached.missed.kprobes
+    }
+
+    /// What the cap has withheld, of the cgroups whose buckets there are.
+    fn capped(&self) -> Result<Vec<Capped>, String> {
+        let mut all = Vec::new();
+        // Not by an iterator over both: a bucket may be evicted between its key and its value.
+        for key in self.buckets.keys() {
+            let Plain(key) = key.map_err(|error| chain(&error))?;
+            let Ok(Plain(bucket)) = self.buckets.get(&Plain(key), 0) else {
+                continue;
+            };
+            let domain = Domain::ALL.get(key.domain as usize);
+            if let Some(domain) = domain.filter(|_| bucket.capped > 0) {
+                all.push(Capped {
+                    cgroup: key.cgroup,
+                    domain: *domain,
+                    events: bucket.capped,
+                });
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -302,7 +367,7 @@ impl Kernel for Loader {
 
     fn detach(&self, kind: Kind) {
         if let Some(attached) = self.state().hooks.get_mut(&kind) {
-            *attached = Attached::default();
+            attached.detach();
         }
     }
 
@@ -337,18 +402,23 @@ impl Kernel for Loader {
     }
 
     fn counters(&self, kind: Kind) -> Result<(Counters, u64), KernelError> {
-        let state = self.state();
-        let counters = state
-            .counters(kind)
-            .map_err(kernel_error("read the kernel's counters"))?;
-        let links = state
-            .hooks
-            .get(&kind)
-            .map(|attached| attached.links.as_slice());
-        Ok((
-            counters,
-            state.programs.recursion_misses(links.unwrap_or_default()),
-        ))
+        let mut state = self.state();
+        if state.sets_clock {
+            let set = state.policy.set_clock();
+            set.map_err(kernel_error("set the programs' clock"))?;
+        }
+        let counters = state.counters(kind);
+        let counters = counters.map_err(kernel_error("read the kernel's counters"))?;
+        Ok((counters, state.skipped(kind)))
+    }
+
+    fn capped(&self) -> Result<Vec<Capped>, KernelError> {
+        let capped = self.state().capped();
+        capped.map_err(kernel_error("read what was capped"))
+    }
+
+    fn buffer(&self) -> BufferReport {
+        self.buffer.clone()
     }
 
     fn install(&self, tables: &Tables) -> Result<(), KernelError> {

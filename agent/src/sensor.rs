@@ -17,7 +17,7 @@ use crate::control::{MAX_REQUESTS, Request, Server, Shared};
 use crate::failure::Failure;
 use crate::kernel::Opened;
 use crate::policies::{self, Set};
-use crate::{logging, reload};
+use crate::{kernel, logging, reload};
 
 /// What a sensor starts with.
 pub(crate) struct Startup {
@@ -228,6 +228,7 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
         stdout,
         log,
         never_kill: config.never_kill.clone(),
+        cap: kernel::cap(config),
         host,
     })
 }

@@ -1,9 +1,38 @@
 //! One body, several ways to attach it: where its arguments come from, and the programs of a hook.
 
+use core::ffi::c_void;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext};
+use holdfast_wire::control::Tier;
 
 use crate::task::read;
+
+/// How a program came to run.
+#[derive(Clone, Copy)]
+pub struct Via {
+    /// How it is attached.
+    pub tier: Tier,
+    /// What the kernel called it with, which some helpers want back.
+    pub context: *mut c_void,
+}
+
+impl Via {
+    /// A program of this tier, and its context.
+    #[inline(always)]
+    pub fn new(tier: Tier, context: &impl EbpfContext) -> Self {
+        Self {
+            tier,
+            context: context.as_ptr(),
+        }
+    }
+
+    /// A program on a tracepoint, raw or not.
+    #[inline(always)]
+    pub fn tracepoint(context: &impl EbpfContext) -> Self {
+        Self::new(Tier::Tracepoint, context)
+    }
+}
 
 /// Where a hook's body finds the arguments of the hooked function.
 pub trait Arguments {
@@ -50,11 +79,14 @@ macro_rules! hook {
         $crate::hook!(@refuse $lsm $fmod_ret, $hook, $function, $body);
         $crate::hook!(@watch $fentry $kprobe, $function, $body);
     };
+    (@run $body:path, $tier:ident, $context:ident) => {
+        $body(&$context, $crate::attach::Via::new(::holdfast_wire::control::Tier::$tier, &$context))
+    };
     (@refuse $lsm:ident $fmod_ret:ident, $hook:literal, $function:literal, $body:path) => {
         #[doc = concat!("`lsm`: `", $hook, "`")]
         #[::aya_ebpf::macros::lsm(hook = $hook)]
         pub fn $lsm(context: ::aya_ebpf::programs::LsmContext) -> i32 {
-            $body(&context, ::holdfast_wire::control::Tier::Lsm)
+            $crate::hook!(@run $body, Lsm, context)
         }
 
         #[doc = concat!("`fmod_ret`: `", $function, "`")]
@@ -63,21 +95,21 @@ macro_rules! hook {
         #[unsafe(link_section = concat!("fentry/", $function))]
         pub extern "C" fn $fmod_ret(context: *mut ::core::ffi::c_void) -> i32 {
             let context = ::aya_ebpf::programs::FEntryContext::new(context);
-            $body(&context, ::holdfast_wire::control::Tier::FmodRet)
+            $crate::hook!(@run $body, FmodRet, context)
         }
     };
     (@watch $fentry:ident $kprobe:ident, $function:literal, $body:path) => {
         #[doc = concat!("`fentry`: `", $function, "`")]
         #[::aya_ebpf::macros::fentry(function = $function)]
         pub fn $fentry(context: ::aya_ebpf::programs::FEntryContext) -> i32 {
-            $body(&context, ::holdfast_wire::control::Tier::Fentry);
+            $crate::hook!(@run $body, Fentry, context);
             0
         }
 
         #[doc = concat!("`kprobe`: `", $function, "`")]
         #[::aya_ebpf::macros::kprobe(function = $function)]
         pub fn $kprobe(context: ::aya_ebpf::programs::ProbeContext) -> u32 {
-            $body(&context, ::holdfast_wire::control::Tier::Kprobe);
+            $crate::hook!(@run $body, Kprobe, context);
             0
         }
     };

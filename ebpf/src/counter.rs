@@ -21,6 +21,8 @@ pub enum Count {
     Truncated,
     /// See [`Counters::missed`].
     Missed,
+    /// See [`Counters::capped`].
+    Capped,
 }
 
 /// Adds one. Atomically: from 5.12 on a program can be preempted by another on the same CPU.
@@ -38,6 +40,7 @@ pub fn count(kind: Kind, what: Count) {
             ring_full,
             truncated,
             missed,
+            capped,
         } = &mut *counters;
         let counter = match what {
             Count::Seen => seen,
@@ -46,6 +49,7 @@ pub fn count(kind: Kind, what: Count) {
             Count::RingFull => ring_full,
             Count::Truncated => truncated,
             Count::Missed => missed,
+            Count::Capped => capped,
         };
         add(counter, 1);
     }

@@ -1,28 +1,18 @@
-//! Building a record in the run's slot and handing it to its ring: submit, else count.
+//! Building a record in the run's slot and handing it over: submit, else count.
 
-use aya_ebpf::helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query};
-use aya_ebpf::maps::RingBuf;
-use holdfast_policy::table::hook_flags;
-use holdfast_wire::control::Verdict;
+use holdfast_wire::ABI_VERSION;
 use holdfast_wire::record::{HEADER_BYTES, Header, flags};
-use holdfast_wire::{ABI_VERSION, Domain};
 
 use crate::bound::mask;
 use crate::counter::{Count, count};
-use crate::maps::{
-    CAPABILITY_RING, FILE_RING, MEMORY_RING, NETWORK_RING, PROCESS_RING, RING_BYTES, constant,
-};
 use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::{Decided, SLOTS};
 use crate::task::fill_header;
+use crate::transport;
 
 /// Bounds where a string may begin in the record; `scratch::RECORD_BYTES` leaves 4,096 behind it.
 pub const OFFSET_MASK: i32 = 16_383;
-
-const BPF_RB_NO_WAKEUP: u64 = 1;
-const BPF_RB_FORCE_WAKEUP: u64 = 2;
-const BPF_RB_AVAIL_DATA: u64 = 0;
 
 /// A record under construction.
 pub struct Emitter {
@@ -49,7 +39,7 @@ impl Emitter {
             (*header).epoch = run.hook.epoch;
             (*header).rule = decided.rule;
             (*header).cpu = run.claimed.cpu as u16;
-            (*header).tier = run.tier as u8;
+            (*header).tier = run.via.tier as u8;
             (*header).verdict = decided.verdict as u8;
             (*header).reserved = 0;
             (*header).reserved_word = 0;
@@ -107,21 +97,10 @@ impl Emitter {
         length as u16
     }
 
-    /// Hands the record to the ring of its domain and counts what became of it.
+    /// Hands the record over and counts what became of it.
     #[inline(always)]
     pub fn submit(self, run: &Run, decided: Decided) {
         const CUT: u32 = flags::PATH_TRUNCATED | flags::ARGUMENTS_TRUNCATED;
-        let ring = match run.kind.domain() {
-            Domain::Process => &PROCESS_RING,
-            Domain::File => &FILE_RING,
-            Domain::Network => &NETWORK_RING,
-            Domain::Memory => &MEMORY_RING,
-            Domain::Capability => &CAPABILITY_RING,
-        };
-        let size = constant(&raw const RING_BYTES[run.kind.domain() as usize]);
-        let waiting = query(ring);
-        let matters = decided.undecided != 0 || decided.verdict > Verdict::Audit as u32;
-        let headroom = u64::from(size / 8);
         let length = self.length();
         // SAFETY: the header is in place.
         let cut = unsafe {
@@ -129,30 +108,7 @@ impl Emitter {
             (*header).length = length as u32;
             (*header).flags & CUT != 0
         };
-        // The last eighth is kept for records on which a verdict depends.
-        if !matters && waiting + headroom > u64::from(size) {
-            count(run.kind, Count::RingFull);
-            return;
-        }
-        let urgent =
-            matters && run.hook.flags & hook_flags::USER_MAY_PREVENT != 0 || decided.prevents();
-        // Waking costs more than the record: only when something depends on it or an eighth is
-        // full; else the reader comes by itself (its timer is 100 ms).
-        let wake = if urgent || waiting > headroom {
-            BPF_RB_FORCE_WAKEUP
-        } else {
-            BPF_RB_NO_WAKEUP
-        };
-        // SAFETY: the record buffer holds at least OFFSET_MASK bytes.
-        let failed = unsafe {
-            bpf_ringbuf_output(
-                core::ptr::from_ref(ring).cast_mut().cast(),
-                self.record.cast(),
-                length,
-                wake,
-            )
-        };
-        if failed != 0 {
+        if !transport::hand_over(run, decided, self.record, length) {
             count(run.kind, Count::RingFull);
             return;
         }
@@ -160,17 +116,5 @@ impl Emitter {
         if cut {
             count(run.kind, Count::Truncated);
         }
-    }
-}
-
-/// Bytes in the ring that the reader has not taken.
-#[inline(always)]
-fn query(ring: &RingBuf) -> u64 {
-    // SAFETY: a map.
-    unsafe {
-        bpf_ringbuf_query(
-            core::ptr::from_ref(ring).cast_mut().cast(),
-            BPF_RB_AVAIL_DATA,
-        )
     }
 }

@@ -2,11 +2,10 @@
 
 use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
-use holdfast_wire::control::Tier;
 use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::file::{AT_FDCWD, File};
 
-use crate::attach::Arguments;
+use crate::attach::{Arguments, Via};
 use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::{Place, Use};
@@ -45,27 +44,27 @@ const S_IFMT: u32 = 0o170_000;
 const S_IFDIR: u32 = 0o040_000;
 
 #[inline(always)]
-fn open(arguments: &impl Arguments, tier: Tier) -> i32 {
-    match Run::begin(Kind::FileOpen, tier) {
+fn open(arguments: &impl Arguments, via: Via) -> i32 {
+    match Run::begin(Kind::FileOpen, via) {
         Some(run) => opened(run, arguments.argument(0)),
         None => 0,
     }
 }
 
 #[inline(always)]
-fn create(arguments: &impl Arguments, tier: Tier) -> i32 {
-    made(Kind::FileCreate, tier, arguments, 0)
+fn create(arguments: &impl Arguments, via: Via) -> i32 {
+    made(Kind::FileCreate, via, arguments, 0)
 }
 
 #[inline(always)]
-fn mkdir(arguments: &impl Arguments, tier: Tier) -> i32 {
-    made(Kind::FileMkdir, tier, arguments, S_IFDIR)
+fn mkdir(arguments: &impl Arguments, via: Via) -> i32 {
+    made(Kind::FileMkdir, via, arguments, S_IFDIR)
 }
 
 /// A name that comes into being: directory, entry, mode.
 #[inline(always)]
-fn made(kind: Kind, tier: Tier, arguments: &impl Arguments, file_type: u32) -> i32 {
-    let Some(run) = Run::begin(kind, tier) else {
+fn made(kind: Kind, via: Via, arguments: &impl Arguments, file_type: u32) -> i32 {
+    let Some(run) = Run::begin(kind, via) else {
         return 0;
     };
     let path = in_directory(
@@ -85,19 +84,19 @@ fn made(kind: Kind, tier: Tier, arguments: &impl Arguments, file_type: u32) -> i
 }
 
 #[inline(always)]
-fn delete(arguments: &impl Arguments, tier: Tier) -> i32 {
-    removed(Kind::FileDelete, tier, arguments)
+fn delete(arguments: &impl Arguments, via: Via) -> i32 {
+    removed(Kind::FileDelete, via, arguments)
 }
 
 #[inline(always)]
-fn rmdir(arguments: &impl Arguments, tier: Tier) -> i32 {
-    removed(Kind::FileRmdir, tier, arguments)
+fn rmdir(arguments: &impl Arguments, via: Via) -> i32 {
+    removed(Kind::FileRmdir, via, arguments)
 }
 
 /// A name that goes: directory, entry.
 #[inline(always)]
-fn removed(kind: Kind, tier: Tier, arguments: &impl Arguments) -> i32 {
-    let Some(run) = Run::begin(kind, tier) else {
+fn removed(kind: Kind, via: Via, arguments: &impl Arguments) -> i32 {
+    let Some(run) = Run::begin(kind, via) else {
         return 0;
     };
     let dentry = arguments.argument(1);
@@ -106,8 +105,8 @@ fn removed(kind: Kind, tier: Tier, arguments: &impl Arguments) -> i32 {
 }
 
 #[inline(always)]
-fn rename(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileRename, tier) else {
+fn rename(arguments: &impl Arguments, via: Via) -> i32 {
+    let Some(run) = Run::begin(Kind::FileRename, via) else {
         return 0;
     };
     let dentry = arguments.argument(1);
@@ -121,8 +120,8 @@ fn rename(arguments: &impl Arguments, tier: Tier) -> i32 {
 }
 
 #[inline(always)]
-fn link(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileLink, tier) else {
+fn link(arguments: &impl Arguments, via: Via) -> i32 {
+    let Some(run) = Run::begin(Kind::FileLink, via) else {
         return 0;
     };
     let dentry = arguments.argument(0);
@@ -138,8 +137,8 @@ fn link(arguments: &impl Arguments, tier: Tier) -> i32 {
 }
 
 #[inline(always)]
-fn symlink(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::FileSymlink, tier) else {
+fn symlink(arguments: &impl Arguments, via: Via) -> i32 {
+    let Some(run) = Run::begin(Kind::FileSymlink, via) else {
         return 0;
     };
     let path = in_directory(
@@ -152,37 +151,37 @@ fn symlink(arguments: &impl Arguments, tier: Tier) -> i32 {
 }
 
 #[inline(always)]
-fn chmod(arguments: &impl Arguments, tier: Tier) -> i32 {
+fn chmod(arguments: &impl Arguments, via: Via) -> i32 {
     let path = arguments.argument(0);
     let mode = arguments.argument(1) as u16;
-    match Run::begin(Kind::FileChmod, tier) {
+    match Run::begin(Kind::FileChmod, via) {
         Some(run) => changed(run, path, Change::Mode(mode)),
         None => 0,
     }
 }
 
 #[inline(always)]
-fn chown(arguments: &impl Arguments, tier: Tier) -> i32 {
+fn chown(arguments: &impl Arguments, via: Via) -> i32 {
     let path = arguments.argument(0);
     let (owner, group) = (arguments.argument(1) as u32, arguments.argument(2) as u32);
-    match Run::begin(Kind::FileChown, tier) {
+    match Run::begin(Kind::FileChown, via) {
         Some(run) => changed(run, path, Change::Owner(owner, group)),
         None => 0,
     }
 }
 
 #[inline(always)]
-fn truncate(arguments: &impl Arguments, tier: Tier) -> i32 {
-    match Run::begin(Kind::FileTruncate, tier) {
+fn truncate(arguments: &impl Arguments, via: Via) -> i32 {
+    match Run::begin(Kind::FileTruncate, via) {
         Some(run) => changed(run, arguments.argument(0), Change::Content),
         None => 0,
     }
 }
 
 #[inline(always)]
-fn ftruncate(arguments: &impl Arguments, tier: Tier) -> i32 {
+fn ftruncate(arguments: &impl Arguments, via: Via) -> i32 {
     let path = embedded(arguments.argument(0), offset!(file_path));
-    match Run::begin(Kind::FileTruncate, tier) {
+    match Run::begin(Kind::FileTruncate, via) {
         Some(run) => changed(run, path, Change::Content),
         None => 0,
     }

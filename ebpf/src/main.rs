@@ -9,6 +9,7 @@
 
 mod attach;
 mod bound;
+mod cap;
 mod counter;
 mod decide;
 mod emit;
@@ -21,6 +22,7 @@ mod run;
 mod scratch;
 mod syscall;
 mod task;
+mod transport;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -1,13 +1,15 @@
 //! Every map, its size and why. Sizes that a setting or the machine decides are set by the loader.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{
+    Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray, RingBuf,
+};
 use holdfast_policy::table::{
     ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
     KEY_PATH_BYTES, PATH_ENTRIES, PORT_ENTRIES, PortKey, Vector,
 };
 use holdfast_wire::Domain;
-use holdfast_wire::control::{Control, Counters as KindCounters};
+use holdfast_wire::control::{Bucket, CAPPED_CGROUPS, CapKey, Control, Counters as KindCounters};
 use holdfast_wire::kind::KINDS;
 use holdfast_wire::layout::Layout;
 
@@ -22,9 +24,18 @@ pub static LAYOUT: Layout = Layout::UNKNOWN;
 #[unsafe(no_mangle)]
 pub static RING_BYTES: [u32; Domain::ALL.len()] = [4 << 20, 8 << 20, 2 << 20, 1 << 20, 1 << 20];
 
-/// Reads one of the two above.
+/// 1 where there are neither ring buffers nor the helper that tells `CLOCK_BOOTTIME`, which came with
+/// the same release of the kernel (5.8): see [`crate::transport`].
+#[unsafe(no_mangle)]
+pub static PERF_BUFFERS: u32 = 0;
+
+/// See `holdfast_wire::control::Cap::constants`.
+#[unsafe(no_mangle)]
+pub static CGROUP_CAP: [u64; 2] = [0, 0];
+
+/// Reads one of those above.
 #[inline(always)]
-pub fn constant(field: *const u32) -> u32 {
+pub fn constant<T: Copy>(field: *const T) -> T {
     // SAFETY: a field of a static; volatile since the loader changes it before loading.
     unsafe { field.read_volatile() }
 }
@@ -40,6 +51,8 @@ pub static COUNTERS: PerCpuArray<KindCounters> = PerCpuArray::with_max_entries(K
 /// Working memory: `scratch::SLOTS` per CPU; the loader multiplies by the number of possible CPUs.
 #[map]
 pub static SCRATCH: Array<Slot> = Array::with_max_entries(crate::scratch::SLOTS, 0);
+
+// Where there are no ring buffers the loader makes these arrays of perf buffers.
 
 /// 4 MiB: some 8,000 execs between two looks of the reader.
 #[map]
@@ -60,6 +73,33 @@ pub static MEMORY_RING: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// 1 MiB: some 7,000 uses of capabilities between two looks of the reader.
 #[map]
 pub static CAPABILITY_RING: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+// The perf buffers for records on which a kill depends. Beside rings they stay empty.
+
+/// See [`PROCESS_RING`].
+#[map]
+pub static PROCESS_URGENT: PerfEventByteArray = PerfEventByteArray::new(0);
+
+/// See [`FILE_RING`].
+#[map]
+pub static FILE_URGENT: PerfEventByteArray = PerfEventByteArray::new(0);
+
+/// See [`NETWORK_RING`].
+#[map]
+pub static NETWORK_URGENT: PerfEventByteArray = PerfEventByteArray::new(0);
+
+/// See [`MEMORY_RING`].
+#[map]
+pub static MEMORY_URGENT: PerfEventByteArray = PerfEventByteArray::new(0);
+
+/// See [`CAPABILITY_RING`].
+#[map]
+pub static CAPABILITY_URGENT: PerfEventByteArray = PerfEventByteArray::new(0);
+
+/// What each cgroup has left of its cap. The loader leaves it empty where there is no cap. A bucket
+/// that is evicted is full when it comes back.
+#[map]
+pub static BUCKETS: LruHashMap<CapKey, Bucket> = LruHashMap::with_max_entries(CAPPED_CGROUPS, 0);
 
 /// Per generation and kind, what is asked of it.
 #[map]

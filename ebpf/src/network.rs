@@ -4,10 +4,9 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use holdfast_wire::Kind;
-use holdfast_wire::control::Tier;
 use holdfast_wire::record::network::Socket;
 
-use crate::attach::Arguments;
+use crate::attach::{Arguments, Via};
 use crate::run::Run;
 use crate::syscall::{field, file_of_descriptor};
 use crate::task::{pointer, read};
@@ -37,22 +36,22 @@ fn mapped(address: u32) -> Words {
 }
 
 #[inline(always)]
-fn connect(arguments: &impl Arguments, tier: Tier) -> i32 {
-    address(Kind::NetworkConnect, arguments, tier)
+fn connect(arguments: &impl Arguments, via: Via) -> i32 {
+    address(Kind::NetworkConnect, arguments, via)
 }
 
 #[inline(always)]
-fn bind(arguments: &impl Arguments, tier: Tier) -> i32 {
-    address(Kind::NetworkBind, arguments, tier)
+fn bind(arguments: &impl Arguments, via: Via) -> i32 {
+    address(Kind::NetworkBind, arguments, via)
 }
 
 /// A socket, an address and its length.
 #[inline(always)]
-fn address(kind: Kind, arguments: &impl Arguments, tier: Tier) -> i32 {
+fn address(kind: Kind, arguments: &impl Arguments, via: Via) -> i32 {
     // `move_addr_to_kernel` has copied it into a buffer of 128 bytes, so all of it can be read.
     let raw: RawAddress = read(arguments.argument(1), 0);
     let (length, socket) = (arguments.argument(2), arguments.argument(0));
-    judge_address(kind, tier, &raw, length, socket)
+    judge_address(kind, via, &raw, length, socket)
 }
 
 /// `sys_enter_connect(fd, uservaddr, addrlen)`
@@ -85,7 +84,7 @@ fn address_argument(kind: Kind, context: &TracePointContext) -> u32 {
     };
     if failed == 0 {
         let socket = socket_of_descriptor(field(context, 0));
-        judge_address(kind, Tier::Tracepoint, &raw, length, socket);
+        judge_address(kind, Via::tracepoint(context), &raw, length, socket);
     }
     0
 }
@@ -98,7 +97,7 @@ fn socket_of_descriptor(descriptor: u64) -> u64 {
 }
 
 #[inline(always)]
-fn judge_address(kind: Kind, tier: Tier, raw: &RawAddress, length: u64, socket: u64) -> i32 {
+fn judge_address(kind: Kind, via: Via, raw: &RawAddress, length: u64, socket: u64) -> i32 {
     let family = raw[0] as u16;
     let port = u16::from_be((raw[0] >> 16) as u16);
     let words = if family == AF_INET && length >= 16 {
@@ -110,23 +109,26 @@ fn judge_address(kind: Kind, tier: Tier, raw: &RawAddress, length: u64, socket: 
     } else {
         return 0;
     };
-    judge(kind, tier, socket, family, words, port)
+    judge(kind, via, socket, family, words, port)
 }
 
 #[inline(always)]
-fn listen(arguments: &impl Arguments, tier: Tier) -> i32 {
-    judge_listen(arguments.argument(0), tier)
+fn listen(arguments: &impl Arguments, via: Via) -> i32 {
+    judge_listen(arguments.argument(0), via)
 }
 
 /// `sys_enter_listen(fd, backlog)`
 #[tracepoint]
 pub fn network_listen_enter(context: TracePointContext) -> u32 {
-    judge_listen(socket_of_descriptor(field(&context, 0)), Tier::Tracepoint);
+    judge_listen(
+        socket_of_descriptor(field(&context, 0)),
+        Via::tracepoint(&context),
+    );
     0
 }
 
 #[inline(always)]
-fn judge_listen(socket: u64, tier: Tier) -> i32 {
+fn judge_listen(socket: u64, via: Via) -> i32 {
     let sock = pointer(socket, offset!(socket_sk));
     let family: u16 = read(sock, offset!(sock_family));
     let words = if family == AF_INET {
@@ -137,14 +139,14 @@ fn judge_listen(socket: u64, tier: Tier) -> i32 {
         return 0;
     };
     let port: u16 = read(sock, offset!(sock_port));
-    judge(Kind::NetworkListen, tier, socket, family, words, port)
+    judge(Kind::NetworkListen, via, socket, family, words, port)
 }
 
 #[inline(always)]
-fn judge(kind: Kind, tier: Tier, socket: u64, family: u16, words: Words, port: u16) -> i32 {
+fn judge(kind: Kind, via: Via, socket: u64, family: u16, words: Words, port: u16) -> i32 {
     // SAFETY: both are 16 bytes without padding.
     let address: [u8; 16] = unsafe { core::mem::transmute(words) };
-    let Some(mut run) = Run::begin(kind, tier) else {
+    let Some(mut run) = Run::begin(kind, via) else {
         return 0;
     };
     decide::by_address(&mut run, address);

@@ -6,12 +6,11 @@ use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
-use holdfast_wire::control::Tier;
 use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::process::{Exec, Exit, Fork, Ptrace, Signal, TERMINAL_BYTES};
 use holdfast_wire::record::{ARGUMENT_BYTES, flags};
 
-use crate::attach::Arguments;
+use crate::attach::{Arguments, Via};
 use crate::bound::mask;
 use crate::path::Path;
 use crate::run::Run;
@@ -38,8 +37,8 @@ fn raw_argument(context: &RawTracePointContext, n: usize) -> u64 {
 /// Refuses an exec before it happens. What is not refused is recorded, and judged again with all its
 /// facts, at `sched_process_exec`. For a script it runs for the script and for its interpreter.
 #[inline(always)]
-fn check_exec(arguments: &impl Arguments, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::ProcessExec, tier) else {
+fn check_exec(arguments: &impl Arguments, via: Via) -> i32 {
+    let Some(run) = Run::begin(Kind::ProcessExec, via) else {
         return 0;
     };
     if run.candidates.none() {
@@ -54,7 +53,7 @@ fn check_exec(arguments: &impl Arguments, tier: Tier) -> i32 {
 /// program is in place and has not run yet.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(context: RawTracePointContext) -> i32 {
-    if let Some(run) = Run::begin(Kind::ProcessExec, Tier::Tracepoint) {
+    if let Some(run) = Run::begin(Kind::ProcessExec, Via::tracepoint(&context)) {
         exec(run, raw_argument(&context, 2), false);
     }
     0
@@ -160,7 +159,7 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
     if tgid != read::<u32>(child, offset!(task_pid)) {
         return 0;
     }
-    let Some(mut run) = Run::begin(Kind::ProcessFork, Tier::Tracepoint) else {
+    let Some(mut run) = Run::begin(Kind::ProcessFork, Via::tracepoint(&context)) else {
         return 0;
     };
     let decided = run.decide();
@@ -185,7 +184,7 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
 /// `sched_process_exit(struct task_struct *p)`, for the last thread of a process. Without offsets the
 /// thread group leader stands for it.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
-pub fn process_exit(_context: RawTracePointContext) -> i32 {
+pub fn process_exit(context: RawTracePointContext) -> i32 {
     let task = crate::task::current();
     let signal = pointer(task, offset!(task_signal));
     let is_last = if offset!(signal_live) == ABSENT {
@@ -198,7 +197,7 @@ pub fn process_exit(_context: RawTracePointContext) -> i32 {
     if !is_last {
         return 0;
     }
-    let Some(mut run) = Run::begin(Kind::ProcessExit, Tier::Tracepoint) else {
+    let Some(mut run) = Run::begin(Kind::ProcessExit, Via::tracepoint(&context)) else {
         return 0;
     };
     let decided = run.decide();
@@ -229,13 +228,13 @@ pub fn process_exit(_context: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn signal(arguments: &impl Arguments, tier: Tier) -> i32 {
+fn signal(arguments: &impl Arguments, via: Via) -> i32 {
     let number = arguments.argument(2) as u32;
     // Signal 0 only asks whether the process is there.
     if number == 0 {
         return 0;
     }
-    let Some(run) = Run::begin(Kind::ProcessSignal, tier) else {
+    let Some(run) = Run::begin(Kind::ProcessSignal, via) else {
         return 0;
     };
     let target = arguments.argument(0);
@@ -268,7 +267,7 @@ fn signal_argument(context: &TracePointContext, target: usize, number: usize) ->
     if number == 0 {
         return 0;
     }
-    if let Some(run) = Run::begin(Kind::ProcessSignal, Tier::Tracepoint) {
+    if let Some(run) = Run::begin(Kind::ProcessSignal, Via::tracepoint(context)) {
         let fixed = Signal {
             target_start_boottime: 0,
             target_tgid: field(context, target) as i32,
@@ -296,22 +295,22 @@ pub fn process_tgkill_enter(context: TracePointContext) -> u32 {
 const PTRACE_MODE_ATTACH: u32 = 2;
 
 #[inline(always)]
-fn ptrace(arguments: &impl Arguments, tier: Tier) -> i32 {
+fn ptrace(arguments: &impl Arguments, via: Via) -> i32 {
     let mode = arguments.argument(1) as u32;
     if mode & PTRACE_MODE_ATTACH == 0 {
         return 0;
     }
-    trace(arguments.argument(0), mode, tier)
+    trace(arguments.argument(0), mode, via)
 }
 
 #[inline(always)]
-fn traceme(arguments: &impl Arguments, tier: Tier) -> i32 {
-    trace(arguments.argument(0), 0, tier)
+fn traceme(arguments: &impl Arguments, via: Via) -> i32 {
+    trace(arguments.argument(0), 0, via)
 }
 
 #[inline(always)]
-fn trace(target: u64, mode: u32, tier: Tier) -> i32 {
-    let Some(run) = Run::begin(Kind::ProcessPtrace, tier) else {
+fn trace(target: u64, mode: u32, via: Via) -> i32 {
+    let Some(run) = Run::begin(Kind::ProcessPtrace, via) else {
         return 0;
     };
     let fixed = Ptrace {
@@ -347,13 +346,13 @@ pub fn process_ptrace_enter(context: TracePointContext) -> u32 {
     let target = match field(&context, 0) {
         PTRACE_TRACEME => {
             let parent = pointer(crate::task::current(), offset!(task_real_parent));
-            trace(parent, 0, Tier::Tracepoint);
+            trace(parent, 0, Via::tracepoint(&context));
             return 0;
         }
         PTRACE_ATTACH | PTRACE_SEIZE => field(&context, 1) as i32,
         _ => return 0,
     };
-    if let Some(run) = Run::begin(Kind::ProcessPtrace, Tier::Tracepoint) {
+    if let Some(run) = Run::begin(Kind::ProcessPtrace, Via::tracepoint(&context)) {
         let fixed = Ptrace {
             target_start_boottime: 0,
             target_tgid: target,

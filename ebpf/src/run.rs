@@ -4,9 +4,11 @@ use aya_ebpf::helpers::generated::bpf_send_signal;
 use holdfast_policy::decision::Candidates;
 use holdfast_policy::table::{Dimension, HOOKS as HOOK_SLOTS, HookTable, hook_flags};
 use holdfast_wire::Kind;
-use holdfast_wire::control::{Tier, Verdict};
+use holdfast_wire::control::Verdict;
 use holdfast_wire::record::{NO_RULE, flags};
 
+use crate::attach::Via;
+use crate::cap;
 use crate::counter::{Count, count};
 use crate::decide;
 use crate::emit::Emitter;
@@ -22,8 +24,8 @@ const SIGKILL: u32 = 9;
 pub struct Run {
     /// What is happening.
     pub kind: Kind,
-    /// How the program is attached.
-    pub tier: Tier,
+    /// How the program came to run.
+    pub via: Via,
     /// The half of the tables that is in force.
     pub generation: u32,
     /// What is asked of this hook.
@@ -41,7 +43,7 @@ pub struct Run {
 impl Run {
     /// Begins a run; `None` when there is nothing to do. Counts nothing but a missed run.
     #[inline(always)]
-    pub fn begin(kind: Kind, tier: Tier) -> Option<Self> {
+    pub fn begin(kind: Kind, via: Via) -> Option<Self> {
         let control = CONTROL.get(0)?;
         if control.sensor_tgid == task::current_tgid() {
             return None;
@@ -54,7 +56,7 @@ impl Run {
         };
         Some(Self {
             kind,
-            tier,
+            via,
             generation,
             hook,
             claimed,
@@ -124,11 +126,16 @@ impl Run {
     /// Returns what [`Self::finish`] does.
     #[inline(always)]
     pub fn settle(self, decided: Decided, fill: impl FnOnce(&mut Emitter, &Self)) -> i32 {
-        if self.is_wanted(decided) {
-            self.finish(decided, fill)
-        } else {
+        if !self.is_wanted(decided) {
             self.filter();
             0
+        } else if self.may_be_capped(decided) && !cap::admits(&self) {
+            let kind = self.kind;
+            self.filter();
+            count(kind, Count::Capped);
+            0
+        } else {
+            self.finish(decided, fill)
         }
     }
 
@@ -136,12 +143,17 @@ impl Run {
     #[inline(always)]
     fn is_wanted(&self, decided: Decided) -> bool {
         const WHATEVER: u32 = hook_flags::REPORT | hook_flags::TRACK;
-        self.hook.flags & WHATEVER != 0
-            || decided.undecided != 0
-            || decided.verdict > Verdict::Allow as u32
+        self.hook.flags & WHATEVER != 0 || decided.speaks()
     }
 
-    /// Ends a run that is not wanted: counted as filtered.
+    /// Whether nobody but a subscription asks for it. Rules do not ask in vain, and the table of
+    /// processes, by which every other event is told whose it is, is kept whole.
+    #[inline(always)]
+    fn may_be_capped(&self, decided: Decided) -> bool {
+        self.hook.flags & hook_flags::TRACK == 0 && !decided.speaks()
+    }
+
+    /// Ends a run that is not wanted, or not admitted: counted as filtered.
     #[inline(always)]
     fn filter(self) {
         count(self.kind, Count::Seen);
@@ -164,11 +176,11 @@ impl Run {
         let mut result = 0;
         let mut signal = false;
         if decided.prevents() {
-            if self.tier.refuses() {
+            if self.via.tier.refuses() {
                 result = -EPERM;
                 self.flags |= flags::REFUSED;
             }
-            if !self.tier.refuses() || decided.verdict > Verdict::Deny as u32 {
+            if !self.via.tier.refuses() || decided.verdict > Verdict::Deny as u32 {
                 // SAFETY: a lookup by value.
                 if unsafe { NEVER_KILL.get(task::current_tgid()) }.is_some() {
                     self.flags |= flags::SPARED;
@@ -198,6 +210,12 @@ impl Run {
 }
 
 impl Decided {
+    /// Whether a rule that says more than `allow` matched, or may have.
+    #[inline(always)]
+    pub fn speaks(self) -> bool {
+        self.undecided != 0 || self.verdict > Verdict::Allow as u32
+    }
+
     /// See `Verdict::prevents`: verdicts are numbered from the weakest to the strongest.
     #[inline(always)]
     pub fn prevents(self) -> bool {

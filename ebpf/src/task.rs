@@ -2,9 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_comm, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_kernel};
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task,
     bpf_get_current_uid_gid,
@@ -88,7 +86,7 @@ pub fn fill_header(header: *mut Header, task: u64) {
     // SAFETY: `header` is the beginning of this run's record buffer, which is aligned and large
     // enough; each field is written once.
     unsafe {
-        (*header).boottime = bpf_ktime_get_boot_ns();
+        (*header).boottime = crate::transport::boottime();
         (*header).start_boottime = process_start(task);
         (*header).cgroup_id = bpf_get_current_cgroup_id();
         (*header).effective_capabilities = read(cred, offset!(cred_cap_effective));

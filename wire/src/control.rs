@@ -91,6 +91,9 @@ pub struct Control {
     pub sensor_tgid: u32,
     /// Which half of the policy tables is in force: 0 or 1.
     pub generation: u32,
+    /// `CLOCK_BOOTTIME` minus `CLOCK_MONOTONIC`, nanoseconds: the time the machine was suspended for.
+    /// Only used where the kernel lends programs no other clock (before 5.8).
+    pub boottime_ahead: u64,
 }
 
 /// Per-CPU counters of one kind, each counted where it happens and never derived.
@@ -99,7 +102,7 @@ pub struct Control {
 pub struct Counters {
     /// Operations that a program looked at (the sensor's own are not looked at).
     pub seen: u64,
-    /// Operations that no rule and no subscription wanted.
+    /// Operations that no rule and no subscription wanted, and those that were capped.
     pub filtered: u64,
     /// Records handed to the ring.
     pub submitted: u64,
@@ -109,11 +112,75 @@ pub struct Counters {
     pub truncated: u64,
     /// Runs given up before anything was looked at, since no scratch slot was free.
     pub missed: u64,
+    /// Of the filtered: those that a subscription wanted, of a cgroup that made too many.
+    pub capped: u64,
+}
+
+/// Buckets there are room for: a crowded node has some thousand cgroups in a few domains, and the map
+/// keeps some of its entries by CPU (`LOCAL_FREE_TARGET` of `kernel/bpf/bpf_lru_list.c`). 2 MiB.
+pub const CAPPED_CGROUPS: u32 = 16_384;
+
+/// Whose rate is capped by one bucket: a cgroup's, in each domain by itself, as each domain has a
+/// ring by itself. A storm of its opens withholds none of its connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct CapKey {
+    /// [`crate::record::Header::cgroup_id`].
+    pub cgroup: u64,
+    /// Number of a [`crate::Domain`].
+    pub domain: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A token bucket, as the time at which it is full again: each record moves it by what it costs, and
+/// there is a record to be had as long as that is not too far ahead. One number, so that CPUs need
+/// no lock for it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Bucket {
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub full_at: u64,
+    /// Operations withheld since the bucket was made.
+    pub capped: u64,
+}
+
+/// The most events of a cgroup that are reported only because a subscription asks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// In the long run.
+    pub events_per_second: u32,
+    /// At once, after a pause.
+    pub burst: u32,
+}
+
+impl Cap {
+    /// What the kernel programs are told: what a record costs and how far ahead a bucket may be, both
+    /// in nanoseconds; zeros for no cap.
+    #[must_use]
+    pub const fn constants(cap: Option<Self>) -> [u64; 2] {
+        const SECOND: u64 = 1_000_000_000;
+        match cap {
+            None => [0, 0],
+            Some(cap) => {
+                // At least one, so that it is told from none.
+                let rate = if cap.events_per_second == 0 {
+                    1
+                } else {
+                    cap.events_per_second as u64
+                };
+                let cost = if rate > SECOND { 1 } else { SECOND / rate };
+                [cost, cost * cap.burst as u64]
+            }
+        }
+    }
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 8);
-    assert!(size_of::<Counters>() == 48);
+    assert!(size_of::<Control>() == 16);
+    assert!(size_of::<Counters>() == 56);
+    assert!(size_of::<CapKey>() == 16);
+    assert!(size_of::<Bucket>() == 16);
 };
 
 /// Scratch slots per CPU: for a task, and for three that preempt each other in the middle of a run.

@@ -2,7 +2,8 @@
 //!
 //! At quiescence, exactly:
 //!
-//! * `seen = filtered + submitted + ring_full` (counted by the kernel programs),
+//! * `seen = filtered + submitted + ring_full` (counted by the kernel programs; what a cap withholds
+//!   is among the filtered, and counted as `capped` besides),
 //! * `submitted = received` (the second counted by the readers),
 //! * `received = evaluated` and `evaluated = emitted + suppressed + dropped` (by the evaluator).
 
@@ -14,8 +15,10 @@ use crate::control::Counters;
 pub struct Entry {
     /// Operations that a kernel program looked at.
     pub seen: u64,
-    /// Operations that no rule and no subscription wanted.
+    /// Operations that no rule and no subscription wanted, and those that were capped.
     pub filtered: u64,
+    /// Of the filtered: those that a subscription wanted, of a cgroup that made too many.
+    pub capped: u64,
     /// Records handed to the ring.
     pub submitted: u64,
     /// Records that found the ring full.
@@ -45,6 +48,7 @@ impl Entry {
         self.ring_full = counters.ring_full;
         self.truncated = counters.truncated;
         self.missed = counters.missed + skipped_by_kernel;
+        self.capped = counters.capped;
     }
 
     /// The first equation that does not hold, in words; `None` when all hold.
@@ -54,6 +58,8 @@ impl Entry {
     pub fn imbalance(&self) -> Option<&'static str> {
         if self.seen != self.filtered + self.submitted + self.ring_full {
             Some("seen != filtered + submitted + ring_full")
+        } else if self.capped > self.filtered {
+            Some("capped > filtered")
         } else if self.submitted != self.received {
             Some("submitted != received")
         } else if self.received != self.evaluated {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use holdfast_policy::document::Mode;
+use holdfast_wire::control::Cap;
 use holdfast_wire::event;
 
 /// Everything that is set, and does not change while the sensor runs.
@@ -23,6 +24,8 @@ pub struct Settings {
     /// Executables that are never killed besides the built-in ones: a path, or the last component
     /// of one.
     pub never_kill: Vec<String>,
+    /// The most events of a cgroup; only shown (the kernel programs are told by the loader).
+    pub cap: Option<Cap>,
     /// Where the sensor is.
     pub host: Host,
 }

@@ -10,6 +10,7 @@ use ractor::ActorRef;
 use tokio::sync::Notify;
 
 use super::{Settings, StartError, status};
+use crate::caps::{Caps, Cgroups};
 use crate::clock;
 use crate::degraded::Degradations;
 use crate::evaluator::evaluation::Evaluation;
@@ -32,6 +33,9 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     /// What was told of it as lost.
     pub(crate) losses: Losses,
+    /// Which cgroups are being capped.
+    pub(crate) caps: Caps,
+    pub(crate) cgroups: Cgroups,
     pub(crate) degraded: Degradations,
     /// Notified of whatever the evaluator waits for.
     pub(crate) arrival: Arc<Notify>,
@@ -78,6 +82,8 @@ impl Shared {
             kernel,
             ledger: Ledger::new(),
             losses: Losses::new(),
+            caps: Caps::default(),
+            cgroups: Cgroups::find(&settings.host.root),
             degraded: Degradations::new(arrival.clone()),
             arrival,
             intakes,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_wire::ledger::Entry;
 use serde::Serialize;
 
-use crate::kernel::HookReport;
+use crate::kernel::{BufferReport, HookReport};
 
 /// The state of the running sensor.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +27,10 @@ pub struct Status {
     pub policy: Policy,
     /// What happened to every operation that was seen.
     pub ledger: Ledger,
+    /// What carries records from the kernel programs to the readers.
+    pub buffer: BufferReport,
+    /// What one cgroup may take from the others.
+    pub limits: Limits,
     /// Each hook.
     pub hooks: Vec<HookReport>,
     /// The lanes between readers and evaluator, by domain.
@@ -95,6 +99,34 @@ pub struct Ledger {
     pub kinds: BTreeMap<&'static str, Entry>,
     /// Records so corrupt that not even their kind is known; skipped.
     pub unattributed: u64,
+}
+
+/// What one cgroup may take from the others.
+#[derive(Clone, Debug, Serialize)]
+pub struct Limits {
+    /// Events of a cgroup in each domain, in the long run; 0: any number.
+    pub cgroup_events_per_second: u32,
+    /// Events of a cgroup in each domain, at once.
+    pub cgroup_burst: u32,
+    /// Those that made more, those that do so now first.
+    pub capped: Vec<CappedCgroup>,
+}
+
+/// A cgroup that made more events in a domain than the cap lets through.
+#[derive(Clone, Debug, Serialize)]
+pub struct CappedCgroup {
+    /// Its id.
+    pub cgroup: u64,
+    /// From the root of the hierarchy; `None` when it was gone before it was looked for.
+    pub path: Option<String>,
+    /// The domain.
+    pub domain: &'static str,
+    /// Events withheld.
+    pub events: u64,
+    /// Whether it is being capped now.
+    pub now: bool,
+    /// When that was first seen, RFC 3339.
+    pub since: String,
 }
 
 /// A lane between a reader and the evaluator.

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::evaluator::testing;
-use crate::kernel::{Attempt, HookReport};
+use crate::kernel::{Attempt, BufferReport, Capped, HookReport};
 
 /// The rings' writing end, and the kernel's counters.
 #[derive(Debug)]
@@ -136,6 +136,18 @@ impl Kernel for Fake {
         ))
     }
 
+    fn capped(&self) -> Result<Vec<Capped>, KernelError> {
+        Ok(Vec::new())
+    }
+
+    fn buffer(&self) -> BufferReport {
+        let reason = "there is no kernel".to_owned();
+        BufferReport {
+            kind: "ring",
+            reason,
+        }
+    }
+
     fn install(&self, _tables: &Tables) -> Result<(), KernelError> {
         if self.refuse_install.load(Ordering::Relaxed) {
             let (attempted, reason) = ("install".to_owned(), "map is full".to_owned());
@@ -167,6 +179,7 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
             keep: 1,
         }),
         never_kill: Vec::new(),
+        cap: None,
         host: Host {
             event,
             boot_id: "0123456789".into(),

@@ -196,6 +196,39 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "bytes of the ring for capability and kernel events",
     ),
     setting(
+        "kernel.buffer",
+        Kind::OneOf {
+            words: &["auto", "ring", "perf"],
+            later: &[],
+        },
+        "auto",
+        "what carries records from the kernel: ring buffers, or perf buffers where the kernel has none \
+         (before 5.8), each domain's bytes then divided among the CPUs (64KiB each at least, and an \
+         eighth more for urgent records); auto finds out by trying; ring refuses to start without them",
+    ),
+    setting(
+        "limits.cgroup_events_per_second",
+        Kind::Integer {
+            min: 0,
+            max: 10_000_000,
+        },
+        "0",
+        "the most events a second that one cgroup gets through in each domain (process, file, network, \
+         memory, capability) where only events.report asks for them; what is more is withheld in the \
+         kernel and counted as capped. What a rule asks for (other than to allow it), the life of \
+         processes, and the root cgroup are not capped. 0: no cap",
+    ),
+    setting(
+        "limits.cgroup_burst",
+        Kind::Integer {
+            min: 0,
+            max: 10_000_000,
+        },
+        "0",
+        "events that a cgroup gets through at once, after a pause, before the cap bites; 0: those of a \
+         second",
+    ),
+    setting(
         "kernel.pin_dir",
         Kind::Path,
         "/sys/fs/bpf/holdfast",

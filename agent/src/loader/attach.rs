@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use aya::programs::links::FdLink;
 use aya::programs::{FEntry, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
 use holdfast_wire::layout::{ABSENT, Layout};
@@ -36,7 +37,23 @@ macro_rules! attach_trampoline {
 /// What keeps a program attached; dropping it detaches.
 pub(crate) struct Link {
     program: &'static str,
+    /// A kprobe's link, where the kernel gives it one (from 5.15): it knows what the kprobe missed.
+    kprobe: Option<OwnedFd>,
     _attached: Box<dyn Any + Send>,
+}
+
+impl Link {
+    /// The program that it attaches.
+    pub(crate) const fn program(&self) -> &'static str {
+        self.program
+    }
+
+    /// See [`sys::kprobe_misses`].
+    pub(crate) fn kprobe_misses(&self) -> u64 {
+        let link = self.kprobe.as_ref().map(AsFd::as_fd);
+        link.and_then(|link| sys::kprobe_misses(link).ok())
+            .unwrap_or(0)
+    }
 }
 
 /// All programs of the object. One is loaded when it is first attached, and stays loaded.
@@ -87,30 +104,55 @@ impl Programs {
             .collect()
     }
 
-    /// Runs of these links' programs that the kernel skipped.
-    pub(crate) fn recursion_misses(&self, links: &[Link]) -> u64 {
-        let misses = |link: &Link| match self.loaded_modify_return.get(link.program) {
+    /// Runs of a program that the kernel skipped since it was loaded.
+    pub(crate) fn recursion_misses(&self, program: &str) -> u64 {
+        match self.loaded_modify_return.get(program) {
             Some(program) => program.recursion_misses(),
             None => self
                 .ebpf
-                .program(link.program)
+                .program(program)
                 .and_then(|program| sys::recursion_misses(program.fd().ok()?).ok())
                 .unwrap_or(0),
-        };
-        links.iter().map(misses).sum()
+        }
     }
 
     fn attach_part(&mut self, part: &'static Part) -> Result<Link, String> {
+        let mut kprobe = None;
         let attached: Box<dyn Any + Send> = match part.place {
             Place::FmodRet(function) => {
                 Box::new(self.attach_modify_return(part.program, function)?)
+            }
+            Place::Kprobe(function) => {
+                let attached = self.attach_kprobe(part.program, function)?;
+                kprobe = attached.1;
+                attached.0
             }
             place => self.attach_with_aya(part.program, place)?,
         };
         Ok(Link {
             program: part.program,
+            kprobe,
             _attached: attached,
         })
+    }
+
+    /// Attaches a kprobe; also gives its link, where the kernel made one.
+    fn attach_kprobe(
+        &mut self,
+        name: &str,
+        function: &str,
+    ) -> Result<(Box<dyn Any + Send>, Option<OwnedFd>), String> {
+        let program: &mut KProbe = typed(program_of(&mut self.ebpf, name)?)?;
+        once(program.load())?;
+        let id = program.attach(function, 0).map_err(said)?;
+        let link = program.take_link(id).map_err(said)?;
+        if !aya::features().bpf_perf_link() {
+            return Ok((Box::new(link), None));
+        }
+        let link = FdLink::try_from(link).map_err(|error| reason::chain(&error))?;
+        let id = link.info().map_err(|error| reason::chain(&error))?.id();
+        let descriptor = sys::link(id).map_err(|error| error.to_string())?;
+        Ok((Box::new(link), Some(descriptor)))
     }
 
     fn attach_modify_return(
@@ -135,19 +177,11 @@ impl Programs {
     fn attach_with_aya(&mut self, name: &str, place: Place) -> Result<Box<dyn Any + Send>, String> {
         let Self { ebpf, btf, .. } = self;
         let btf = || btf.as_ref().ok_or_else(|| NO_BTF.to_owned());
-        let program = ebpf
-            .program_mut(name)
-            .ok_or_else(|| format!("the object has no program {name}"))?;
+        let program = program_of(ebpf, name)?;
         Ok(match place {
             Place::Lsm(hook) => Box::new(attach_trampoline!(Lsm, program, hook, btf()?)),
             Place::Fentry(function) => {
                 Box::new(attach_trampoline!(FEntry, program, function, btf()?))
-            }
-            Place::Kprobe(function) => {
-                let program: &mut KProbe = typed(program)?;
-                once(program.load())?;
-                let id = program.attach(function, 0).map_err(said)?;
-                Box::new(program.take_link(id).map_err(said)?)
             }
             Place::RawTracepoint(tracepoint) => {
                 let program: &mut RawTracePoint = typed(program)?;
@@ -169,9 +203,16 @@ impl Programs {
                 }
                 Box::new(links)
             }
-            Place::FmodRet(_) => return Err("modify-return is not aya's".to_owned()),
+            Place::FmodRet(_) | Place::Kprobe(_) => {
+                return Err("this is attached in another way".to_owned());
+            }
         })
     }
+}
+
+fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {
+    ebpf.program_mut(name)
+        .ok_or_else(|| format!("the object has no program {name}"))
 }
 
 fn said(error: ProgramError) -> String {

@@ -10,7 +10,8 @@ use aya::maps::Map;
 use aya_obj::btf::{Btf, BtfKind};
 use aya_obj::generated::bpf_attach_type::BPF_MODIFY_RETURN;
 
-use super::{OBJECT, reason, sys};
+use super::object::OBJECT;
+use super::{reason, sys};
 
 /// The relocated object.
 pub(crate) struct FmodRet {
@@ -98,6 +99,7 @@ fn descriptor(ebpf: &Ebpf, name: &str) -> Option<i32> {
     | Map::HashMap(map)
     | Map::LruHashMap(map)
     | Map::LpmTrie(map)
+    | Map::PerfEventArray(map)
     | Map::RingBuf(map)) = ebpf.map(name)?
     else {
         return None;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // `aya::Pod` is a promise about a type's bytes.
 
 use holdfast_policy::table::{HookTable, PortKey};
-use holdfast_wire::control::{Control, Counters};
+use holdfast_wire::control::{Bucket, CapKey, Control, Counters};
 
 /// A shared type as a map's key or value.
 #[derive(Clone, Copy)]
@@ -14,6 +14,10 @@ pub(crate) struct Plain<T>(pub(crate) T);
 unsafe impl aya::Pod for Plain<Control> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<Counters> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Bucket> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<CapKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<HookTable> {}
 // SAFETY: as above.

@@ -6,7 +6,9 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use aya_obj::Function;
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_prog_info, bpf_prog_type,
+};
 
 /// The verifier's log of a program that it refuses; where it is longer, the load fails for that.
 const LOG_BYTES: usize = 16 << 20;
@@ -127,8 +129,24 @@ pub(crate) fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attributes).map(owned)
 }
 
+/// Puts a value into an array of 32-bit values that the kernel looks up by number, such as perf events.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn set_element(map: BorrowedFd<'_>, index: u32, value: u32) -> io::Result<()> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    // SAFETY: the member of the union that this command reads.
+    let element = unsafe { &mut attributes.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = std::ptr::from_ref(&index) as u64;
+    element.__bindgen_anon_1.value = std::ptr::from_ref(&value) as u64;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes).map(drop)
+}
+
 /// Runs of a program that the kernel skipped since the program was already running on that CPU
-/// (`bpf_prog_info.recursion_misses`, from 5.12; 0 before).
+/// (`bpf_prog_info.recursion_misses`; 0 where the kernel does not count them: trampolines from 5.12,
+/// raw tracepoints from 6.1, kprobes and system call tracepoints from 6.7).
 ///
 /// # Errors
 /// What the kernel says.
@@ -142,8 +160,53 @@ pub(crate) fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
     Ok(info.recursion_misses)
 }
 
-/// Lifts the limit on locked memory, which kernels before 5.11 charge maps to. Failing is no error:
-/// later kernels do not ask.
+/// A descriptor of its own of the link with this id.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn link(id: u32) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    attributes.__bindgen_anon_6.__bindgen_anon_1.link_id = id;
+    bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attributes).map(owned)
+}
+
+/// Hits of a kprobe that its link says were missed since another was being handled on that CPU
+/// (`bpf_link_info.perf_event.kprobe.missed`, from 6.7; 0 before).
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn kprobe_misses(link: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: all zeros is a valid `bpf_link_info` and `bpf_attr`.
+    let (mut info, mut attributes): (bpf_link_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
+    attributes.info.bpf_fd = link.as_raw_fd() as u32;
+    attributes.info.info = std::ptr::from_mut(&mut info) as u64;
+    attributes.info.info_len = size_of::<bpf_link_info>() as u32;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    // SAFETY: the members of the union that describe a kprobe; each is integers, zero unless written.
+    Ok(unsafe {
+        info.__bindgen_anon_1
+            .perf_event
+            .__bindgen_anon_1
+            .kprobe
+            .missed
+    })
+}
+
+/// Lifts the limit on open files as far as this process may: perf buffers are some for each CPU.
+/// Failing is no error here: opening what is too much says so.
+pub(crate) fn lift_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Lifts the limit on locked memory, which kernels before 5.11 charge maps to, and any kernel perf
+/// buffers. Failing is no error here: what is too much says so.
 pub(crate) fn lift_memlock_limit() {
     let limit = rustix::process::Rlimit {
         current: None,

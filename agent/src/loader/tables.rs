@@ -12,6 +12,7 @@ use holdfast_policy::table::{
 };
 use holdfast_wire::Kind;
 use holdfast_wire::control::Control;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::pod::Plain;
 use super::reason::chain;
@@ -46,6 +47,20 @@ struct Entered {
 /// preempted; a half is not written again before this time has passed.
 const GRACE: Duration = Duration::from_millis(50);
 
+/// What reading two clocks one after the other may differ by, nanoseconds: far above what it does, far
+/// below any suspension.
+const CLOCK_TOLERANCE: u64 = 1_000_000;
+
+/// `CLOCK_BOOTTIME` minus `CLOCK_MONOTONIC`, nanoseconds.
+fn boottime_ahead() -> u64 {
+    let [monotonic, boottime] = [ClockId::Monotonic, ClockId::Boottime].map(|clock| {
+        let time = clock_gettime(clock);
+        // Neither clock is ever negative.
+        time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+    });
+    boottime.saturating_sub(monotonic)
+}
+
 impl PolicyMaps {
     /// Takes the maps out of `ebpf`.
     pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
@@ -73,6 +88,17 @@ impl PolicyMaps {
     /// Tells the programs which process is the sensor; 0 for none.
     pub(crate) fn set_sensor(&mut self, tgid: u32) -> Result<(), String> {
         self.state.sensor_tgid = tgid;
+        self.publish()
+    }
+
+    /// Tells the programs how far boot time is ahead of monotonic time, if that has changed: by the time
+    /// that the machine was suspended.
+    pub(crate) fn set_clock(&mut self) -> Result<(), String> {
+        let ahead = boottime_ahead();
+        if ahead.abs_diff(self.state.boottime_ahead) <= CLOCK_TOLERANCE {
+            return Ok(());
+        }
+        self.state.boottime_ahead = ahead;
         self.publish()
     }
 
