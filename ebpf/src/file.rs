@@ -12,6 +12,7 @@ use crate::scratch::{Place, Use};
 use crate::task::{embedded, pointer, read};
 use crate::{decide, hook, offset};
 
+pub mod mount;
 pub mod syscall;
 
 // int security_file_open(struct file *file)

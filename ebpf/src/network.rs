@@ -1,38 +1,114 @@
-//! Sockets: connect, bind, listen.
+//! Sockets: made, connected, bound, listening, accepted, and what is sent without a connection.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
-use aya_ebpf::macros::tracepoint;
-use aya_ebpf::programs::TracePointContext;
+use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
-use holdfast_wire::record::network::Socket;
+use holdfast_wire::control::Tier;
+use holdfast_wire::record::network::{Socket, ends};
 
 use crate::attach::{Arguments, Via};
+use crate::path::Path;
 use crate::run::Run;
-use crate::syscall::{field, file_of_descriptor};
-use crate::task::{pointer, read};
+use crate::scratch::Use;
+use crate::task::{current, pointer, read};
 use crate::{decide, hook, offset};
 
+mod address;
+pub mod syscall;
+
+use address::{AF_NETLINK, AF_UNIX, AF_UNSPEC, End, Given, Memory, Name, is_internet};
+
+// int security_socket_create(int family, int type, int protocol, int kern)
+hook!(network_socket_lsm network_socket_fmod network_socket_fentry network_socket_kprobe, "socket_create", "security_socket_create", create);
 // int security_socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)
 hook!(network_connect_lsm network_connect_fmod network_connect_fentry network_connect_kprobe, "socket_connect", "security_socket_connect", connect);
+// int security_unix_stream_connect(struct sock *sock, struct sock *other, struct sock *newsk)
+hook!(network_connect_unix_lsm network_connect_unix_fmod network_connect_unix_fentry network_connect_unix_kprobe, "unix_stream_connect", "security_unix_stream_connect", connect_unix);
 // int security_socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)
 hook!(network_bind_lsm network_bind_fmod network_bind_fentry network_bind_kprobe, "socket_bind", "security_socket_bind", bind);
 // int security_socket_listen(struct socket *sock, int backlog)
 hook!(network_listen_lsm network_listen_fmod network_listen_fentry network_listen_kprobe, "socket_listen", "security_socket_listen", listen);
+// void security_sock_graft(struct sock *sk, struct socket *parent)
+hook!(@watch network_accept_fentry network_accept_kprobe, "security_sock_graft", accept);
+// int security_socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)
+hook!(network_send_lsm network_send_fmod network_send_fentry network_send_kprobe, "socket_sendmsg", "security_socket_sendmsg", send);
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+/// What is known of an operation on a socket.
+struct Facts {
+    /// Address family.
+    family: u16,
+    /// The `struct socket`; 0 when not known.
+    socket: u64,
+    /// The `struct sock`; 0 when not known.
+    sock: u64,
+    own: End,
+    peer: End,
+    /// Which of them are known: see `record::network::ends`.
+    known: u16,
+    /// Of a Unix socket.
+    name: Name,
+}
 
-/// The longest prefix of a socket address that is read: `struct sockaddr_in6` up to its address. As
-/// words, since bytes would be cleared by a call.
-type RawAddress = [u64; 3];
+impl Facts {
+    /// Of a socket of which nothing but its family is told.
+    #[inline(always)]
+    fn of(socket: u64, sock: u64, family: u16) -> Self {
+        Self {
+            family,
+            socket,
+            sock,
+            own: End::NONE,
+            peer: End::NONE,
+            known: 0,
+            name: Name::NONE,
+        }
+    }
 
-/// An address as it stands in records, in words of the machine: IPv4 as `::ffff:a.b.c.d`.
-type Words = [u64; 2];
+    /// Adds the socket's own end, if it is bound.
+    #[inline(always)]
+    fn with_own(mut self) -> Self {
+        self.own = End::own(self.sock, self.family);
+        if self.own.port != 0 {
+            self.known |= ends::OWN;
+        }
+        self
+    }
+}
 
-/// An IPv4 address, as four bytes in network order, behind its prefix `::ffff:0:0/96`.
 #[inline(always)]
-fn mapped(address: u32) -> Words {
-    [0, u64::from(0xffff_u32.to_be()) | u64::from(address) << 32]
+fn create(arguments: &impl Arguments, via: Via) -> i32 {
+    // Those that the kernel makes for itself.
+    if arguments.argument(3) as u32 != 0 {
+        return 0;
+    }
+    judge_create(
+        via,
+        arguments.argument(0) as u16,
+        arguments.argument(1) as u16,
+        arguments.argument(2) as u16,
+    )
+}
+
+#[inline(always)]
+fn judge_create(via: Via, family: u16, socket_type: u16, protocol: u16) -> i32 {
+    let Some(mut run) = Run::begin(Kind::NetworkSocket, via) else {
+        return 0;
+    };
+    let decided = run.decide();
+    run.settle(
+        decided,
+        #[inline(always)]
+        |record, _| {
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe {
+                record.fixed::<Socket>().write(Socket {
+                    family,
+                    protocol,
+                    socket_type,
+                    ..Socket::UNKNOWN
+                });
+            }
+        },
+    )
 }
 
 #[inline(always)]
@@ -49,67 +125,74 @@ fn bind(arguments: &impl Arguments, via: Via) -> i32 {
 #[inline(always)]
 fn address(kind: Kind, arguments: &impl Arguments, via: Via) -> i32 {
     // `move_addr_to_kernel` has copied it into a buffer of 128 bytes, so all of it can be read.
-    let raw: RawAddress = read(arguments.argument(1), 0);
-    let (length, socket) = (arguments.argument(2), arguments.argument(0));
-    judge_address(kind, via, &raw, length, socket)
+    let given = Given {
+        memory: Memory::Kernel,
+        at: arguments.argument(1),
+        length: u64::from(arguments.argument(2) as u32),
+    };
+    judge_address(kind, via, arguments.argument(0), given)
 }
 
-/// `sys_enter_connect(fd, uservaddr, addrlen)`
-#[tracepoint]
-pub fn network_connect_enter(context: TracePointContext) -> u32 {
-    address_argument(Kind::NetworkConnect, &context)
-}
-
-/// `sys_enter_bind(fd, umyaddr, addrlen)`
-#[tracepoint]
-pub fn network_bind_enter(context: TracePointContext) -> u32 {
-    address_argument(Kind::NetworkBind, &context)
-}
-
-/// The address is the caller's argument, which it can change after it was read.
 #[inline(always)]
-fn address_argument(kind: Kind, context: &TracePointContext) -> u32 {
-    let mut raw: RawAddress = [0; 3];
-    let length = field(context, 2);
-    // An IPv4 address is 16 bytes long, and what is behind it need not be readable.
-    let bytes = if length < size_of::<RawAddress>() as u64 {
-        16
-    } else {
-        size_of::<RawAddress>()
-    };
-    // SAFETY: the helper checks the address and writes at most this array.
-    let failed = unsafe {
-        let from = field(context, 1) as *const _;
-        bpf_probe_read_user(raw.as_mut_ptr().cast(), bytes as u32, from)
-    };
-    if failed == 0 {
-        let socket = socket_of_descriptor(field(context, 0));
-        judge_address(kind, Via::tracepoint(context), &raw, length, socket);
+fn judge_address(kind: Kind, via: Via, socket: u64, given: Given) -> i32 {
+    let sock = pointer(socket, offset!(socket_sk));
+    let mut family = given.family();
+    if family == AF_UNSPEC && matches!(kind, Kind::NetworkSend) {
+        // `udp_sendmsg` takes it for its own family.
+        family = read(sock, offset!(sock_family));
     }
-    0
-}
-
-/// The `struct socket` behind a descriptor of the current task; 0 when there is none.
-#[inline(always)]
-fn socket_of_descriptor(descriptor: u64) -> u64 {
-    let file = file_of_descriptor(crate::task::current(), descriptor);
-    pointer(file, offset!(file_private_data))
-}
-
-#[inline(always)]
-fn judge_address(kind: Kind, via: Via, raw: &RawAddress, length: u64, socket: u64) -> i32 {
-    let family = raw[0] as u16;
-    let port = u16::from_be((raw[0] >> 16) as u16);
-    let words = if family == AF_INET && length >= 16 {
-        // The address stands behind the port.
-        mapped((raw[0] >> 32) as u32)
-    } else if family == AF_INET6 && length >= size_of::<RawAddress>() as u64 {
-        // Behind the port stand four bytes of flow information.
-        [raw[1], raw[2]]
-    } else {
+    let mut facts = Facts::of(socket, sock, family);
+    if is_internet(family) {
+        let Some(end) = given.end(family) else {
+            return 0;
+        };
+        if matches!(kind, Kind::NetworkBind) {
+            (facts.own, facts.known) = (end, ends::OWN);
+        } else {
+            facts = facts.with_own();
+            facts.peer = end;
+            facts.known |= ends::PEER;
+        }
+    } else if family == AF_UNIX {
+        // Seen at `security_unix_stream_connect`, where it is known which socket the name stands for.
+        let seen_later = matches!(kind, Kind::NetworkConnect)
+            && !matches!(via.tier, Tier::Tracepoint)
+            && is_connecting(read(socket, offset!(socket_type)));
+        if seen_later {
+            return 0;
+        }
+        facts.name = Name::given(given);
+    } else if is_noise(kind, family) {
         return 0;
+    }
+    judge(kind, via, &facts)
+}
+
+/// Whether a Unix socket of this type connects to one socket (`SOCK_STREAM`, `SOCK_SEQPACKET`).
+#[inline(always)]
+fn is_connecting(socket_type: u16) -> bool {
+    socket_type == 1 || socket_type == 5
+}
+
+/// What is not reported of families that are neither internet nor Unix: a disconnect, the netlink
+/// socket that resolving any name binds (glibc), the requests that are sent to the kernel by netlink
+/// and the frames of packet sockets.
+#[inline(always)]
+fn is_noise(kind: Kind, family: u16) -> bool {
+    family == AF_UNSPEC
+        || matches!(kind, Kind::NetworkSend)
+        || matches!(kind, Kind::NetworkBind) && family == AF_NETLINK
+}
+
+#[inline(always)]
+fn connect_unix(arguments: &impl Arguments, via: Via) -> i32 {
+    let sock = arguments.argument(0);
+    let socket = pointer(sock, offset!(sock_socket));
+    let facts = Facts {
+        name: Name::of(arguments.argument(1)),
+        ..Facts::of(socket, sock, AF_UNIX)
     };
-    judge(kind, via, socket, family, words, port)
+    judge(Kind::NetworkConnect, via, &facts)
 }
 
 #[inline(always)]
@@ -117,62 +200,135 @@ fn listen(arguments: &impl Arguments, via: Via) -> i32 {
     judge_listen(arguments.argument(0), via)
 }
 
-/// `sys_enter_listen(fd, backlog)`
-#[tracepoint]
-pub fn network_listen_enter(context: TracePointContext) -> u32 {
-    judge_listen(
-        socket_of_descriptor(field(&context, 0)),
-        Via::tracepoint(&context),
-    );
-    0
-}
-
 #[inline(always)]
 fn judge_listen(socket: u64, via: Via) -> i32 {
     let sock = pointer(socket, offset!(socket_sk));
-    let family: u16 = read(sock, offset!(sock_family));
-    let words = if family == AF_INET {
-        mapped(read(sock, offset!(sock_address)))
-    } else if family == AF_INET6 {
-        read(sock, offset!(sock_address6))
+    let facts = Facts::of(socket, sock, read(sock, offset!(sock_family)));
+    if is_internet(facts.family) {
+        // One that is not bound yet is bound to any address and port, which it does not have yet.
+        let mut facts = facts.with_own();
+        facts.known = ends::OWN;
+        judge(Kind::NetworkListen, via, &facts)
     } else {
+        judge_named(Kind::NetworkListen, via, facts)
+    }
+}
+
+/// A new socket for a connection is given to the one that `accept(2)` returns.
+#[inline(always)]
+fn accept(arguments: &impl Arguments, via: Via) -> i32 {
+    // The kernel's own servers, as that of NFS, run in threads that have no memory of a process.
+    if pointer(current(), offset!(task_mm)) == 0 {
         return 0;
-    };
-    let port: u16 = read(sock, offset!(sock_port));
-    judge(Kind::NetworkListen, via, socket, family, words, port)
+    }
+    judge_accept(arguments.argument(1), arguments.argument(0), via)
 }
 
 #[inline(always)]
-fn judge(kind: Kind, via: Via, socket: u64, family: u16, words: Words, port: u16) -> i32 {
-    // SAFETY: both are 16 bytes without padding.
-    let address: [u8; 16] = unsafe { core::mem::transmute(words) };
+fn judge_accept(socket: u64, sock: u64, via: Via) -> i32 {
+    let mut facts = Facts::of(socket, sock, read(sock, offset!(sock_family)));
+    if is_internet(facts.family) {
+        facts.own = End::own(sock, facts.family);
+        facts.peer = End::peer(sock, facts.family);
+        facts.known = ends::OWN | ends::PEER;
+        judge(Kind::NetworkAccept, via, &facts)
+    } else {
+        judge_named(Kind::NetworkAccept, via, facts)
+    }
+}
+
+/// Judges what a Unix socket does, or one of a family whose addresses are not reported.
+#[inline(always)]
+fn judge_named(kind: Kind, via: Via, mut facts: Facts) -> i32 {
+    if facts.family == AF_UNIX {
+        facts.name = Name::of(facts.sock);
+    }
+    judge(kind, via, &facts)
+}
+
+/// Only what names its destination.
+#[inline(always)]
+fn send(arguments: &impl Arguments, via: Via) -> i32 {
+    let message = arguments.argument(1);
+    let name = pointer(message, offset!(message_name));
+    if name == 0 {
+        return 0;
+    }
+    let length: u32 = read(message, offset!(message_name_length));
+    let given = Given {
+        memory: Memory::Kernel,
+        at: name,
+        length: u64::from(length),
+    };
+    judge_address(Kind::NetworkSend, via, arguments.argument(0), given)
+}
+
+#[inline(always)]
+fn judge(kind: Kind, via: Via, facts: &Facts) -> i32 {
     let Some(mut run) = Run::begin(kind, via) else {
         return 0;
     };
-    decide::by_address(&mut run, address);
-    decide::by_port(&mut run, port);
+    // Who connects, and to which of the own ports, is what rules on accepting ask about.
+    let (address, port) = match kind {
+        Kind::NetworkBind | Kind::NetworkListen => (facts.own.address, facts.own.port),
+        Kind::NetworkAccept => (facts.peer.address, facts.own.port),
+        _ => (facts.peer.address, facts.peer.port),
+    };
+    if facts.known == 0 {
+        run.absent(Dimension::Address);
+        run.absent(Dimension::Port);
+    } else {
+        decide::by_address(&mut run, bytes(address));
+        decide::by_port(&mut run, port);
+    }
+    let place = run.claimed.path(Use::Path);
+    let path = if facts.name.dentry == 0 {
+        Path::none(place)
+    } else {
+        Path::walk(place, facts.name.vfsmount, facts.name.dentry)
+    };
+    if facts.family == AF_UNIX {
+        run.narrow_by_path(Dimension::Path, &path);
+    } else {
+        run.absent(Dimension::Path);
+    }
     let decided = run.decide();
     run.settle(
         decided,
         #[inline(always)]
         |record, _| {
-            let sock = pointer(socket, offset!(socket_sk));
-            let socket_type: u16 = read(socket, offset!(socket_type));
-            let protocol: u16 = if sock == 0 {
+            let fixed = record.fixed::<Socket>();
+            let path_length = if facts.name.dentry == 0 {
+                facts.name.append(record)
+            } else {
+                record.path(&path)
+            };
+            let protocol: u16 = if facts.sock == 0 {
                 u16::MAX
             } else {
-                read(sock, offset!(sock_protocol))
+                read(facts.sock, offset!(sock_protocol))
             };
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
-                record.fixed::<Socket>().write(Socket {
-                    address,
-                    port,
-                    family,
+                fixed.write(Socket {
+                    own: bytes(facts.own.address),
+                    peer: bytes(facts.peer.address),
+                    own_port: facts.own.port,
+                    peer_port: facts.peer.port,
+                    family: facts.family,
                     protocol,
-                    socket_type,
+                    socket_type: read(facts.socket, offset!(socket_type)),
+                    ends: facts.known,
+                    path_length,
+                    reserved: 0,
                 });
             }
         },
     )
+}
+
+#[inline(always)]
+fn bytes(address: address::Words) -> [u8; 16] {
+    // SAFETY: both are 16 bytes without padding.
+    unsafe { core::mem::transmute(address) }
 }

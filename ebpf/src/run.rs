@@ -86,6 +86,14 @@ impl Run {
         }
     }
 
+    /// The operation has no value of `dimension`: what asks for one does not match.
+    #[inline(always)]
+    pub fn absent(&mut self, dimension: Dimension) {
+        if self.asks(dimension) {
+            self.candidates.unlisted(self.hook, dimension);
+        }
+    }
+
     /// Narrows the candidates by the executable of the current process, and decides. The last step,
     /// since the executable costs most.
     #[inline(always)]

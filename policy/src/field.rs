@@ -26,9 +26,12 @@ impl Kinds {
     /// Every kind.
     pub const ALL: Self = Self::of(Kind::ALL);
     const FILE: Self = Self::of_domain(Domain::File);
+    const MOUNT: Self = Self::of(&[Kind::FileMount, Kind::FileUmount]);
     const NETWORK: Self = Self::of_domain(Domain::Network);
-    /// Where the address is the socket's own.
-    const BOUND: Self = Self::of(&[Kind::NetworkBind, Kind::NetworkListen]);
+    /// Where there is somebody who connects or sends, or a socket that waits for them.
+    const FROM: Self = Self::NETWORK.without(Self::of(&[Kind::NetworkSocket]));
+    /// Where there is somebody to whom.
+    const TO: Self = Self::FROM.without(Self::of(&[Kind::NetworkBind, Kind::NetworkListen]));
 
     /// Those in `kinds`.
     #[must_use]
@@ -66,6 +69,12 @@ impl Kinds {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// Those that are not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Whether it has none.
@@ -158,16 +167,16 @@ named! {
         Capabilities "process.thread.capabilities.effective" Strings Kinds::ALL;
         Ancestors "process.ancestors" Processes Kinds::ALL;
         FilePath "file.path" String Kinds::FILE;
-        FileTargetPath "file.target_path" String Kinds::of(&[Kind::FileRename, Kind::FileLink, Kind::FileSymlink]);
-        FileInode "file.inode" String Kinds::FILE;
-        FileDevice "file.device" String Kinds::FILE;
-        FileMode "file.mode" String Kinds::FILE;
-        FileUid "file.uid" String Kinds::FILE;
-        FileGid "file.gid" String Kinds::FILE;
-        SourceIp "source.ip" Ip Kinds::BOUND;
-        SourcePort "source.port" Int Kinds::BOUND;
-        DestinationIp "destination.ip" Ip Kinds::of(&[Kind::NetworkConnect]);
-        DestinationPort "destination.port" Int Kinds::of(&[Kind::NetworkConnect]);
+        FileTargetPath "file.target_path" String Kinds::of(&[Kind::FileRename, Kind::FileLink, Kind::FileSymlink, Kind::FilePivotRoot]);
+        FileInode "file.inode" String Kinds::FILE.without(Kinds::MOUNT);
+        FileDevice "file.device" String Kinds::FILE.without(Kinds::MOUNT);
+        FileMode "file.mode" String Kinds::FILE.without(Kinds::MOUNT);
+        FileUid "file.uid" String Kinds::FILE.without(Kinds::MOUNT);
+        FileGid "file.gid" String Kinds::FILE.without(Kinds::MOUNT);
+        SourceIp "source.ip" Ip Kinds::FROM;
+        SourcePort "source.port" Int Kinds::FROM;
+        DestinationIp "destination.ip" Ip Kinds::TO;
+        DestinationPort "destination.port" Int Kinds::TO;
         NetworkTransport "network.transport" String Kinds::NETWORK;
         NetworkType "network.type" String Kinds::NETWORK;
         ContainerId "container.id" String Kinds::ALL;
@@ -175,8 +184,14 @@ named! {
         OrchestratorType "orchestrator.type" String Kinds::ALL;
         ResourceType "orchestrator.resource.type" String Kinds::ALL;
         ResourceId "orchestrator.resource.id" String Kinds::ALL;
+        NetworkDirection "network.direction" String Kinds::TO;
+        SocketFamily "holdfast.socket.family" String Kinds::NETWORK;
+        SocketType "holdfast.socket.type" String Kinds::NETWORK;
+        SocketPath "holdfast.socket.path" String Kinds::FROM;
         Tier "holdfast.tier" String Kinds::ALL;
-        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace]);
+        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace, Kind::FileMount, Kind::FileUmount]);
+        MountSource "holdfast.mount.source" String Kinds::MOUNT;
+        MountType "holdfast.mount.type" String Kinds::MOUNT;
         Signal "holdfast.signal" String Kinds::of(&[Kind::ProcessSignal, Kind::ProcessExit]);
         LoginUid "holdfast.login_uid" Int Kinds::ALL;
         CgroupId "holdfast.cgroup_id" Int Kinds::ALL;
@@ -309,14 +324,25 @@ impl Field {
                 Plain::FileTargetPath if !matches!(kind, Kind::FileSymlink) => {
                     Some(Dimension::TargetPath)
                 }
-                Plain::DestinationIp | Plain::SourceIp => Some(Dimension::Address),
-                Plain::DestinationPort | Plain::SourcePort => Some(Dimension::Port),
+                Plain::SocketPath => Some(Dimension::Path),
+                Plain::SourceIp if waits(kind) || kind == Kind::NetworkAccept => {
+                    Some(Dimension::Address)
+                }
+                Plain::SourcePort if waits(kind) => Some(Dimension::Port),
+                // Of what is accepted: who connects, and to which of the own ports.
+                Plain::DestinationIp if kind != Kind::NetworkAccept => Some(Dimension::Address),
+                Plain::DestinationPort => Some(Dimension::Port),
                 Plain::Flags if matches!(kind, Kind::FileOpen) => Some(Dimension::Access),
                 _ => None,
             },
             _ => None,
         }
     }
+}
+
+/// Whether the only end is the socket's own.
+const fn waits(kind: Kind) -> bool {
+    matches!(kind, Kind::NetworkBind | Kind::NetworkListen)
 }
 
 impl Part {

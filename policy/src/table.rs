@@ -41,15 +41,17 @@ pub const VERDICTS: usize = 7;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Dimension {
-    /// `file.path`; for `process.exec` the executable that is about to run (`process.executable`).
+    /// `file.path`; for `process.exec` the executable that is about to run (`process.executable`); for
+    /// `network.*` the path of a Unix socket (`holdfast.socket.path`).
     Path = 0,
     /// `file.target_path` of a rename.
     TargetPath = 1,
     /// `process.executable` of the acting process (not for `process.exec`).
     Executable = 2,
-    /// `destination.ip`.
+    /// `destination.ip`; at bind and listen, where it is the own end's, and at accept, where it is the
+    /// peer's, `source.ip`.
     Address = 3,
-    /// `destination.port`.
+    /// `destination.port`; at bind and listen `source.port`.
     Port = 4,
     /// The access mode among `holdfast.flags`: `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
     Access = 5,

@@ -7,7 +7,7 @@ use holdfast_policy::decision::decide;
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
 use holdfast_policy::snapshot::Snapshot;
-use holdfast_policy::table::TERMS;
+use holdfast_policy::table::{Dimension, TERMS};
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;
@@ -22,11 +22,12 @@ mod lookup;
 use lookup::Known;
 
 /// Kinds that together have every dimension.
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     Kind::FileOpen,
     Kind::FileRename,
     Kind::ProcessExec,
     Kind::NetworkConnect,
+    Kind::NetworkAccept,
     Kind::ProcessExit,
 ];
 const ADDRESSES: [&str; 7] = [
@@ -100,7 +101,12 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 fn atom() -> impl Strategy<Value = String> {
-    let path_field = select(vec!["file.path", "file.target_path", "process.executable"]);
+    let path_field = select(vec![
+        "file.path",
+        "file.target_path",
+        "process.executable",
+        "holdfast.socket.path",
+    ]);
     let by_path = (path_field, 0..8u8, path(), path()).prop_map(|(field, form, a, b)| match form {
         0 => format!("{field} == r'{a}'"),
         1 => format!("r'{a}' == {field}"),
@@ -110,13 +116,17 @@ fn atom() -> impl Strategy<Value = String> {
         5 | 6 => format!("{field}.startsWith(r'{a}')"),
         _ => format!("{field}.endsWith(r'{a}')"),
     });
-    let by_address = (0..3u8, select(&ADDRESSES[..]), select(&NETWORKS[..])).prop_map(
-        |(form, address, network)| match form {
-            0 => format!("destination.ip == '{address}'"),
-            1 => format!("destination.ip in ['{address}', '1.2.3.4']"),
-            _ => format!("cidr('{network}').containsIP(destination.ip)"),
-        },
-    );
+    let by_address = (
+        0..3u8,
+        select(vec!["source", "destination"]),
+        select(&ADDRESSES[..]),
+        select(&NETWORKS[..]),
+    )
+        .prop_map(|(form, end, address, network)| match form {
+            0 => format!("{end}.ip == '{address}'"),
+            1 => format!("{end}.ip in ['{address}', '1.2.3.4']"),
+            _ => format!("cidr('{network}').containsIP({end}.ip)"),
+        });
     let by_port = (0..3u8, 78..82u32).prop_map(|(form, port)| match form {
         0 => format!("destination.port == {port}"),
         1 => format!("destination.port in [{port}, 443, 70000]"),
@@ -221,10 +231,23 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                     kernel.path = kernel.executable.take();
                     event["holdfast"]["executable"] = json!({"memfd": memfd, "deleted": memfd});
                 }
+                Kind::NetworkConnect | Kind::NetworkAccept if memfd => {
+                    event["holdfast"]["socket"]["path"] = text::path(&path).into();
+                    kernel.path = known(1, &path);
+                    kernel.absent = &[Dimension::Address, Dimension::Port];
+                }
                 Kind::NetworkConnect => {
                     event["destination"] = json!({"ip": ip, "port": port});
                     kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
                     kernel.port = (!gaps[4]).then_some(port);
+                    kernel.absent = &[Dimension::Path];
+                }
+                Kind::NetworkAccept => {
+                    event["source"] = json!({"ip": ip, "port": 1234});
+                    event["destination"] = json!({"ip": "10.0.0.1", "port": port});
+                    kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
+                    kernel.port = (!gaps[4]).then_some(port);
+                    kernel.absent = &[Dimension::Path];
                 }
                 _ => {}
             }

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use rustix::io::Errno;
 
 mod file;
+mod mount;
 mod network;
 mod process;
 
@@ -16,7 +17,7 @@ type Done = Option<io::Result<()>>;
 /// Does the deed and returns the exit code.
 pub fn main(args: &[String]) -> Result<i32> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let domains = [process::act, file::act, network::act];
+    let domains = [process::act, file::act, mount::act, network::act];
     match domains.into_iter().find_map(|act| act(&words)) {
         Some(Ok(())) => Ok(0),
         Some(Err(error)) => {

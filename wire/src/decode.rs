@@ -77,8 +77,24 @@ pub enum Body<'a> {
         /// The new path of a rename or link, the content of a symbolic link; else empty.
         target: &'a [u8],
     },
+    /// `file.mount`, `file.umount`
+    Mount {
+        /// Fixed part.
+        fixed: record::file::Mount,
+        /// Path of the mount point.
+        path: &'a [u8],
+        /// What is mounted there.
+        source: &'a [u8],
+        /// Type of the file system.
+        file_system: &'a [u8],
+    },
     /// `network.*`
-    Socket(record::network::Socket),
+    Socket {
+        /// Fixed part.
+        fixed: record::network::Socket,
+        /// Name of a Unix socket; else empty.
+        path: &'a [u8],
+    },
 }
 
 /// Types whose every bit pattern is a value, and that have no padding: what records are made of.
@@ -98,6 +114,8 @@ unsafe impl Plain for record::process::Exit {}
 unsafe impl Plain for record::process::Signal {}
 // SAFETY: as above.
 unsafe impl Plain for record::file::File {}
+// SAFETY: as above.
+unsafe impl Plain for record::file::Mount {}
 // SAFETY: as above.
 unsafe impl Plain for record::network::Socket {}
 // SAFETY: as above.
@@ -160,7 +178,8 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         | Kind::FileRmdir
         | Kind::FileChmod
         | Kind::FileChown
-        | Kind::FileTruncate => {
+        | Kind::FileTruncate
+        | Kind::FilePivotRoot => {
             let fixed: record::file::File = read_part(&mut bytes)?;
             Body::File {
                 fixed,
@@ -168,8 +187,26 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 target: read_string(&mut bytes, fixed.target_length)?,
             }
         }
-        Kind::NetworkConnect | Kind::NetworkBind | Kind::NetworkListen => {
-            Body::Socket(read_part(&mut bytes)?)
+        Kind::FileMount | Kind::FileUmount => {
+            let fixed: record::file::Mount = read_part(&mut bytes)?;
+            Body::Mount {
+                fixed,
+                path: read_string(&mut bytes, fixed.path_length)?,
+                source: read_string(&mut bytes, fixed.source_length)?,
+                file_system: read_string(&mut bytes, fixed.type_length)?,
+            }
+        }
+        Kind::NetworkConnect
+        | Kind::NetworkBind
+        | Kind::NetworkListen
+        | Kind::NetworkSocket
+        | Kind::NetworkAccept
+        | Kind::NetworkSend => {
+            let fixed: record::network::Socket = read_part(&mut bytes)?;
+            Body::Socket {
+                fixed,
+                path: read_string(&mut bytes, fixed.path_length)?,
+            }
         }
     };
     if bytes.is_empty() {
@@ -246,7 +283,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(
-            kind in 0u16..40,
+            kind in 0u16..64,
             tail in proptest::collection::vec(any::<u8>(), 0..400),
         ) {
             let length = (HEADER_BYTES + tail.len()) as u32;

@@ -14,7 +14,10 @@ mod time;
 
 pub use container::{Container, Orchestrator, Resource};
 
-pub use names::{capability_names, open_flag_names, protocol_name, signal_name};
+pub use names::{
+    capability_names, mount_flag_names, open_flag_names, protocol_name, signal_name,
+    socket_family_name, socket_type_name, umount_flag_names,
+};
 pub use time::rfc3339;
 
 /// One event. Field names and nesting are ECS (<https://www.elastic.co/guide/en/ecs/current/>); what
@@ -35,10 +38,10 @@ pub struct Event<'a> {
     /// The file it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<File<'a>>,
-    /// The socket's own end.
+    /// Who connects or sends: the socket's own end, but at `network.accept` the peer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Endpoint>,
-    /// The peer.
+    /// To whom: the peer, but at `network.accept` the socket's own end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Endpoint>,
     /// Transport and address family.
@@ -230,9 +233,12 @@ pub struct Network<'a> {
     /// `tcp`, `udp`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transport: Option<Cow<'a, str>>,
-    /// `ipv4` or `ipv6`.
-    #[serde(rename = "type")]
-    pub family: &'a str,
+    /// `ipv4` or `ipv6`; absent for other families.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub family: Option<&'a str>,
+    /// `ingress` for what came to the socket, `egress` for what goes from it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<&'a str>,
 }
 
 /// `rule.*`
@@ -290,7 +296,8 @@ pub struct Holdfast<'a> {
     /// Inode numbers of namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Namespaces>,
-    /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`.
+    /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`; of a
+    /// mount, as `MS_BIND`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
     /// Name of the signal sent, or that ended the process, as `SIGTERM`.
@@ -302,6 +309,12 @@ pub struct Holdfast<'a> {
     /// Facts about an executed file that ECS has no name for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executable: Option<Executable<'a>>,
+    /// The socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<Socket<'a>>,
+    /// What a mount is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mount: Option<Mount<'a>>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
@@ -321,6 +334,30 @@ pub struct Executable<'a> {
     pub deleted: bool,
     /// It never had a name: made by `memfd_create(2)`.
     pub memfd: bool,
+}
+
+/// `holdfast.mount.*`, on `file.mount` and `file.umount`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Mount<'a> {
+    /// The device or path that is mounted: as it was given to mount(2); of what is moved its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Cow<'a, str>>,
+    /// Type of the file system, as `overlay`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<Cow<'a, str>>,
+}
+
+/// `holdfast.socket.*`, on `network.*`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Socket<'a> {
+    /// `AF_UNIX`, `AF_INET`, …
+    pub family: Cow<'a, str>,
+    /// `SOCK_STREAM`, `SOCK_RAW`, …
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub socket_type: Option<Cow<'a, str>>,
+    /// Name of a Unix socket; an abstract one begins with `@`, as ss(8) shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Cow<'a, str>>,
 }
 
 /// `holdfast.namespaces.*`

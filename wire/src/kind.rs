@@ -115,19 +115,34 @@ kinds! {
     FileChown = 25, File, "file.chown";
     /// A file was cut or lengthened.
     FileTruncate = 26, File, "file.truncate";
-    /// A socket was connected to an IPv4 or IPv6 address.
+    /// A file system, or a part of one, was mounted, moved or remounted.
+    FileMount = 28, File, "file.mount";
+    /// A mount was removed.
+    FileUmount = 29, File, "file.umount";
+    /// The root of a mount namespace was changed.
+    FilePivotRoot = 30, File, "file.pivot_root";
+    /// A socket was connected.
     NetworkConnect = 32, Network, "network.connect";
-    /// A socket was bound to an IPv4 or IPv6 address.
+    /// A socket was bound to an address.
     NetworkBind = 33, Network, "network.bind";
-    /// A socket began to listen at an IPv4 or IPv6 address.
+    /// A socket began to listen.
     NetworkListen = 34, Network, "network.listen";
+    /// A socket was made.
+    NetworkSocket = 35, Network, "network.socket";
+    /// A connection was accepted.
+    NetworkAccept = 36, Network, "network.accept";
+    /// Something was sent to an address that the call names.
+    NetworkSend = 37, Network, "network.send";
 }
 
 impl Kind {
     /// Whether an operation of this kind can be refused before it happens, where the tier allows it.
     #[must_use]
     pub const fn can_be_refused(self) -> bool {
-        !matches!(self, Self::ProcessFork | Self::ProcessExit)
+        !matches!(
+            self,
+            Self::ProcessFork | Self::ProcessExit | Self::NetworkAccept
+        )
     }
 
     /// Whether the operation has an effect that the death of its process does not undo: a process
@@ -146,6 +161,10 @@ impl Kind {
                 | Self::FileChmod
                 | Self::FileChown
                 | Self::FileTruncate
+                | Self::FileMount
+                | Self::FileUmount
+                | Self::FilePivotRoot
+                | Self::NetworkSend
         )
     }
 

@@ -96,6 +96,8 @@ layout! {
     dentry_super: "dentry"."d_sb";
     super_dev: "super_block"."s_dev";
     super_magic: "super_block"."s_magic";
+    super_type: "super_block"."s_type";
+    file_system_name: "file_system_type"."name";
     inode_number: "inode"."i_ino";
     inode_mode: "inode"."i_mode";
     inode_owner: "inode"."i_uid";
@@ -105,7 +107,9 @@ layout! {
     mount_mnt: "mount"."mnt";
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";
+    mount_devname: "mount"."mnt_devname";
     vfsmount_root: "vfsmount"."mnt_root";
+    vfsmount_super: "vfsmount"."mnt_sb";
     bprm_file: "linux_binprm"."file";
     bprm_filename: "linux_binprm"."filename";
     socket_type: "socket"."type";
@@ -115,4 +119,14 @@ layout! {
     sock_port: "sock"."__sk_common.skc_num";
     sock_address: "sock"."__sk_common.skc_rcv_saddr";
     sock_address6: "sock"."__sk_common.skc_v6_rcv_saddr";
+    sock_peer_port: "sock"."__sk_common.skc_dport";
+    sock_peer_address: "sock"."__sk_common.skc_daddr";
+    sock_peer_address6: "sock"."__sk_common.skc_v6_daddr";
+    sock_socket: "sock"."sk_socket";
+    unix_path: "unix_sock"."path";
+    unix_address: "unix_sock"."addr";
+    unix_address_length: "unix_address"."len";
+    unix_address_name: "unix_address"."name";
+    message_name: "msghdr"."msg_name";
+    message_name_length: "msghdr"."msg_namelen";
 }

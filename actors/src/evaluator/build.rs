@@ -7,6 +7,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::control::Tier;
 use holdfast_wire::decode::{Body, Record};
 use holdfast_wire::event::{self, Event};
+use holdfast_wire::record::file::NO_DIRECTORY;
 use holdfast_wire::record::{Header, flags};
 use holdfast_wire::text;
 
@@ -114,7 +115,31 @@ pub(crate) fn event<'a>(
             file::describe(&mut event, record.kind, &fixed, path, target_path);
             event.holdfast.path_source = argument(header);
         }
-        Body::Socket(socket) => network::describe(&mut event, record.kind, &socket),
+        Body::Mount {
+            fixed,
+            path,
+            source,
+            file_system,
+        } => {
+            let cwd = subject.program.image.working_directory.as_deref();
+            let source = match fixed.source_directory {
+                NO_DIRECTORY => path_text(source),
+                directory => place.path(header, directory, source, cwd),
+            };
+            let path = place.path(header, fixed.directory, path, cwd);
+            file::mounted(
+                &mut event,
+                record.kind,
+                &fixed,
+                path,
+                source,
+                path_text(file_system),
+            );
+            event.holdfast.path_source = argument(header);
+        }
+        Body::Socket { fixed, path } => {
+            network::describe(&mut event, record.kind, &fixed, path);
+        }
     }
     event
 }

@@ -1,5 +1,6 @@
 //! Records for tests, as the kernel programs write them.
 
+use holdfast_wire::record::network::ends;
 use holdfast_wire::record::{HEADER_BYTES, Header, NO_RULE};
 use holdfast_wire::{ABI_VERSION, Kind};
 
@@ -162,8 +163,10 @@ pub(crate) fn file(header: Header, path: &str, target: &str) -> Vec<u8> {
 
 /// A whole `network.connect` to 192.0.2.1:443.
 pub(crate) fn connect(header: Header) -> Vec<u8> {
-    let mut fixed = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1];
-    for short in [443u16, 2, 6, 1] {
+    let mut fixed = vec![0; 16];
+    fixed.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1]);
+    // Ports, family, protocol, type, which ends are known.
+    for short in [0, 443u16, 2, 6, 1, ends::PEER, 0, 0] {
         fixed.extend(short.to_ne_bytes());
     }
     record(header, &fixed, &[])

@@ -444,7 +444,7 @@ async fn events_are_in_order_and_have_their_facts() {
     );
     assert_eq!(
         connect["network"],
-        serde_json::json!({"transport": "tcp", "type": "ipv4"})
+        serde_json::json!({"transport": "tcp", "type": "ipv4", "direction": "egress"})
     );
     let fork = of_action(&events, "process.fork")[7];
     assert_eq!(fork["holdfast"]["target"]["pid"], exec["process"]["pid"]);

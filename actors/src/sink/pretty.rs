@@ -107,8 +107,25 @@ fn detail(event: &Event<'_>, line: &mut String) -> fmt::Result {
             write!(line, " → {}", Plain(target))?;
         }
     }
+    if let Some(source) = event
+        .holdfast
+        .mount
+        .as_ref()
+        .and_then(|it| it.source.as_ref())
+    {
+        write!(line, " ← {}", Plain(source))?;
+    }
     if let Some(own) = &event.source {
         write!(line, " {}", std::net::SocketAddr::new(own.ip, own.port))?;
+    }
+    if let Some(socket) = event.holdfast.socket.as_ref()
+        && event.source.is_none()
+        && event.destination.is_none()
+    {
+        write!(line, " {}", Plain(&socket.family))?;
+        if let Some(name) = socket.path.as_ref().or(socket.socket_type.as_ref()) {
+            write!(line, " {}", Plain(name))?;
+        }
     }
     if let Some(peer) = &event.destination {
         write!(line, " → {}", std::net::SocketAddr::new(peer.ip, peer.port))?;

@@ -43,6 +43,12 @@ pub(crate) struct Way {
     pub(crate) blind_to: &'static str,
 }
 
+impl Way {
+    const fn blind_to(self, blind_to: &'static str) -> Self {
+        Self { blind_to, ..self }
+    }
+}
+
 const fn part(program: &'static str, place: Place) -> Part {
     Part { program, place }
 }
@@ -58,13 +64,17 @@ const fn way(tier: Tier, parts: &'static [Part]) -> Way {
 
 /// The ways to attach to security functions, then those by tracepoints. An operation that passes one
 /// of several functions has a program for each: `security!(["prefix", "LSM hook", "function"], …; …)`.
+/// What even these do not see stands in front: `security!("what"; […], …; …)`.
 macro_rules! security {
     ($([$prefix:literal, $hook:literal, $function:literal]),+; $($tracepoint:expr),* $(,)?) => {
+        security!(""; $([$prefix, $hook, $function]),+; $($tracepoint),*)
+    };
+    ($blind_to:literal; $([$prefix:literal, $hook:literal, $function:literal]),+; $($tracepoint:expr),* $(,)?) => {
         &[
-            security!(lsm $([$prefix, $hook, $function]),+),
-            security!(fmod_ret $([$prefix, $hook, $function]),+),
-            security!(fentry $([$prefix, $hook, $function]),+),
-            security!(kprobe $([$prefix, $hook, $function]),+),
+            security!(lsm $([$prefix, $hook, $function]),+).blind_to($blind_to),
+            security!(fmod_ret $([$prefix, $hook, $function]),+).blind_to($blind_to),
+            security!(fentry $([$prefix, $hook, $function]),+).blind_to($blind_to),
+            security!(kprobe $([$prefix, $hook, $function]),+).blind_to($blind_to),
             $($tracepoint,)*
         ]
     };
@@ -83,6 +93,7 @@ macro_rules! security {
 }
 
 mod file;
+mod mount;
 mod network;
 mod process;
 
@@ -123,9 +134,15 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::FileChmod => file::CHMOD,
         Kind::FileChown => file::CHOWN,
         Kind::FileTruncate => file::TRUNCATE,
+        Kind::FileMount => mount::MOUNT,
+        Kind::FileUmount => mount::UMOUNT,
+        Kind::FilePivotRoot => mount::PIVOT_ROOT,
         Kind::NetworkConnect => network::CONNECT,
         Kind::NetworkBind => network::BIND,
         Kind::NetworkListen => network::LISTEN,
+        Kind::NetworkSocket => network::SOCKET,
+        Kind::NetworkAccept => network::ACCEPT,
+        Kind::NetworkSend => network::SEND,
     }
 }
 

@@ -60,7 +60,7 @@ fn by_argument(context: &TracePointContext, kind: Kind, path: u64, facts: Facts)
 
 /// Judges a rename or a link by its path arguments.
 #[inline(always)]
-fn by_both(context: &TracePointContext, kind: Kind, old: (u64, i32), new: (u64, i32)) -> u32 {
+pub fn by_both(context: &TracePointContext, kind: Kind, old: (u64, i32), new: (u64, i32)) -> u32 {
     if let Some(run) = Run::begin(kind, Via::tracepoint(context)) {
         let facts = Facts {
             directory: old.1,

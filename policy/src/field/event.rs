@@ -41,6 +41,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let container = event.container.as_ref();
     let orchestrator = event.orchestrator.as_ref();
     let holdfast = &event.holdfast;
+    let (mount, socket) = (holdfast.mount.as_ref(), holdfast.socket.as_ref());
     let executable = holdfast.executable.as_ref();
     let namespaces = holdfast.namespaces;
     match plain {
@@ -73,14 +74,20 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::NetworkTransport => {
             Value::string(network.and_then(|network| network.transport.as_deref()))
         }
-        Plain::NetworkType => Value::string(network.map(|network| network.family)),
         Plain::ContainerId => Value::string(Some(container.map_or("", |it| &it.id))),
         Plain::ContainerRuntime => Value::string(container.and_then(|it| it.runtime)),
         Plain::OrchestratorType => Value::string(orchestrator.map(|it| it.kind)),
         Plain::ResourceType => Value::string(orchestrator.map(|it| it.resource.kind)),
         Plain::ResourceId => Value::string(orchestrator.map(|it| it.resource.id.as_ref())),
+        Plain::NetworkType => Value::string(network.and_then(|network| network.family)),
+        Plain::NetworkDirection => Value::string(network.and_then(|network| network.direction)),
+        Plain::SocketFamily => Value::string(socket.map(|socket| &*socket.family)),
+        Plain::SocketType => Value::string(socket.and_then(|it| it.socket_type.as_deref())),
+        Plain::SocketPath => Value::string(socket.and_then(|it| it.path.as_deref())),
         Plain::Tier => Value::string(holdfast.tier),
         Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
+        Plain::MountSource => Value::string(mount.and_then(|it| it.source.as_deref())),
+        Plain::MountType => Value::string(mount.and_then(|it| it.file_system.as_deref())),
         Plain::Signal => Value::string(holdfast.signal.as_deref()),
         Plain::LoginUid => Value::int(holdfast.login_uid),
         Plain::CgroupId => Value::int(holdfast.cgroup_id),
@@ -127,7 +134,7 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast, Host, Id,
-        Namespaces, Network, Orchestrator, Resource, Thread, Tty, User,
+        Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty, User,
     };
 
     fn process(name: &str) -> Process<'_> {
@@ -197,7 +204,8 @@ mod tests {
             }),
             network: Some(Network {
                 transport: Some("tcp".into()),
-                family: "ipv4",
+                family: Some("ipv4"),
+                direction: Some("egress"),
             }),
             container: Some(Container {
                 id: "c1".into(),
@@ -220,6 +228,15 @@ mod tests {
                     net: 3,
                 }),
                 flags: vec!["O_RDONLY"],
+                socket: Some(Socket {
+                    family: "AF_UNIX".into(),
+                    socket_type: Some("SOCK_STREAM".into()),
+                    path: Some("@x".into()),
+                }),
+                mount: Some(Mount {
+                    source: Some("/dev/vda1".into()),
+                    file_system: Some("ext4".into()),
+                }),
                 signal: Some("SIGTERM".into()),
                 target: Some(Box::new(process("/target"))),
                 executable: Some(Executable {

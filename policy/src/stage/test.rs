@@ -40,7 +40,7 @@ pub(crate) enum Probe<'p> {
     Address(Cidr),
     Port(u16),
     Access(usize),
-    /// No entry lists it.
+    /// No entry lists it, or the event does not have it.
     Unlisted,
 }
 
@@ -107,10 +107,12 @@ impl Key {
         Some(Self::Paths(paths.into()))
     }
 
-    /// `None` where it is not one of the bytes as well.
+    /// `None` where it is not one of the bytes as well. Nor is the empty one looked up: whatever is there
+    /// begins with it, and what is absent does not, which a lookup cannot tell from what no entry lists.
     pub(crate) fn prefix(prefix: &str) -> Option<Self> {
         let plain = text::is_plain_prefix(prefix) && !prefix.contains('\0');
-        plain.then(|| Self::Prefix(prefix.to_owned()))
+        let fits = plain && !prefix.is_empty();
+        fits.then(|| Self::Prefix(prefix.to_owned()))
     }
 
     pub(crate) fn access(name: &str) -> Option<Self> {
@@ -191,7 +193,6 @@ impl Key {
                 None if PathBytes::prefix(prefix) == *entry => None,
                 None => Some(false),
             },
-            (Self::Prefix(prefix), Probe::Unlisted) => Some(prefix.is_empty()),
             (Self::Addresses(networks), Probe::Address(entry)) => {
                 Some(networks.iter().any(|network| network.contains(entry)))
             }

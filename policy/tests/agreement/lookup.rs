@@ -21,6 +21,8 @@ pub(crate) struct Known {
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: Option<u16>,
     pub(crate) access: Option<usize>,
+    /// What the operation is known not to have.
+    pub(crate) absent: &'static [Dimension],
 }
 
 /// Runs a hook's lookups.
@@ -32,6 +34,7 @@ pub(crate) fn candidates(tables: &Tables, kind: Kind, known: &Known) -> Candidat
             return;
         }
         match vector {
+            None if known.absent.contains(&dimension) => candidates.unlisted(hook, dimension),
             None => candidates.unknown(hook, dimension),
             Some(None) => candidates.unlisted(hook, dimension),
             Some(Some(vector)) => candidates.keep(&vector),

@@ -13,6 +13,7 @@ use crate::events::{Events, action, number, text};
 use crate::place::Variant;
 
 mod file;
+mod mount;
 mod network;
 mod process;
 
@@ -44,10 +45,12 @@ pub const TIERS: [(&str, char); 5] = [
 struct Deed {
     /// What the event says happened.
     action: &'static str,
-    /// What is done, for [`crate::act`]; `{dir}` is the scenario's directory.
+    /// What is done, for [`crate::act`]; `{dir}` is the tier's directory, `{tier}` its name.
     words: &'static [&'static str],
-    /// What the event must have: JSON pointers and values as text; `{parent}` is this process.
+    /// What the event must have: JSON pointers and values as text, the same and `{parent}`, this process.
     fields: &'static [(&'static str, &'static str)],
+    /// What it must have besides, in the tiers that see more than the caller's arguments.
+    resolved: &'static [(&'static str, &'static str)],
     /// Where the event has the doer's pid.
     pid: &'static str,
 }
@@ -63,13 +66,14 @@ const fn deed(
         action,
         words,
         fields,
+        resolved: &[],
         pid: PID,
     }
 }
 
 /// All deeds. A domain's are done in their order, since some need what others made.
 fn deeds() -> impl Iterator<Item = &'static Deed> {
-    [process::DEEDS, file::DEEDS, network::DEEDS]
+    [process::DEEDS, file::DEEDS, mount::DEEDS, network::DEEDS]
         .into_iter()
         .flatten()
 }
@@ -98,15 +102,16 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
     std::fs::create_dir_all(&dir).context("make a directory for the deeds")?;
     let dir = dir.display().to_string();
     let sensor = bench.sensor().tier(tier).option("events", "*").start()?;
+    let fill = |text: &str| {
+        text.replace("{dir}", &dir)
+            .replace("{tier}", tier)
+            .replace("{parent}", &std::process::id().to_string())
+    };
     for deed in deeds() {
-        let words: Vec<String> = deed
-            .words
-            .iter()
-            .map(|word| word.replace("{dir}", &dir))
-            .collect();
+        let words: Vec<String> = deed.words.iter().map(|word| fill(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let pid = bench.act(&words).output_within(EVENT)?.pid;
-        let event = find(&sensor.events, deed, &dir, pid)
+        let event = find(&sensor.events, deed, fill, pid)
             .with_context(|| format!("{} by `{}`", deed.action, deed.words.join(" ")))?;
         let initial = TIERS
             .iter()
@@ -122,29 +127,31 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
 }
 
 /// The deed's event, or the fields that were missing where there was one of its action.
-fn find(events: &Events, deed: &Deed, dir: &str, pid: u32) -> Result<Value> {
-    let parent = std::process::id().to_string();
-    let expected: Vec<(&str, String)> = deed
-        .fields
-        .iter()
-        .map(|(pointer, value)| {
-            let value = value.replace("{dir}", dir).replace("{parent}", &parent);
-            (*pointer, value)
-        })
-        .collect();
+fn find(events: &Events, deed: &Deed, fill: impl Fn(&str) -> String, pid: u32) -> Result<Value> {
+    let filled = |fields: &'static [(&str, &str)]| -> Vec<(&str, String)> {
+        let fields = fields.iter();
+        fields
+            .map(|(pointer, value)| (*pointer, fill(value)))
+            .collect()
+    };
+    let (expected, resolved) = (filled(deed.fields), filled(deed.resolved));
     let is_ours = |event: &Value| {
         action(event) == deed.action && number(event, deed.pid) == Some(i64::from(pid))
     };
-    let has_all = |event: &Value| {
-        expected
+    let has = |event: &Value, fields: &[(&str, String)]| {
+        fields
             .iter()
             .all(|(pointer, value)| shown(event, pointer) == *value)
+    };
+    let has_all = |event: &Value| {
+        let sees_arguments = text(event, "/holdfast/tier") == "tracepoint";
+        has(event, &expected) && (sees_arguments || has(event, &resolved))
     };
     let found = events.wait_for("the event", EVENT, |event| is_ours(event) && has_all(event));
     found.or_else(|error| {
         let near = events.matching(is_ours);
         match near.first() {
-            Some(event) => bail!("fields {expected:?} are not in {event}"),
+            Some(event) => bail!("fields {expected:?} and {resolved:?} are not in {event}"),
             None => Err(error),
         }
     })

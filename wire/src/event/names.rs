@@ -87,6 +87,57 @@ pub fn open_flag_names(flags: u32) -> Vec<&'static str> {
         .collect()
 }
 
+/// Flags of `mount(2)` by bit (`include/uapi/linux/mount.h`), without those of the kernel's own.
+const MOUNT_FLAGS: [(u64, &str); 22] = [
+    (1, "MS_RDONLY"),
+    (1 << 1, "MS_NOSUID"),
+    (1 << 2, "MS_NODEV"),
+    (1 << 3, "MS_NOEXEC"),
+    (1 << 4, "MS_SYNCHRONOUS"),
+    (1 << 5, "MS_REMOUNT"),
+    (1 << 6, "MS_MANDLOCK"),
+    (1 << 7, "MS_DIRSYNC"),
+    (1 << 8, "MS_NOSYMFOLLOW"),
+    (1 << 10, "MS_NOATIME"),
+    (1 << 11, "MS_NODIRATIME"),
+    (1 << 12, "MS_BIND"),
+    (1 << 13, "MS_MOVE"),
+    (1 << 14, "MS_REC"),
+    (1 << 15, "MS_SILENT"),
+    (1 << 17, "MS_UNBINDABLE"),
+    (1 << 18, "MS_PRIVATE"),
+    (1 << 19, "MS_SLAVE"),
+    (1 << 20, "MS_SHARED"),
+    (1 << 21, "MS_RELATIME"),
+    (1 << 24, "MS_STRICTATIME"),
+    (1 << 25, "MS_LAZYTIME"),
+];
+
+/// Flags of `umount2(2)` by bit (`include/linux/fs.h`).
+const UMOUNT_FLAGS: [(u64, &str); 4] = [
+    (1, "MNT_FORCE"),
+    (1 << 1, "MNT_DETACH"),
+    (1 << 2, "MNT_EXPIRE"),
+    (1 << 3, "UMOUNT_NOFOLLOW"),
+];
+
+/// The names of flags of `mount(2)`.
+#[must_use]
+pub fn mount_flag_names(flags: u64) -> Vec<&'static str> {
+    set_names(&MOUNT_FLAGS, flags)
+}
+
+/// The names of flags of `umount2(2)`.
+#[must_use]
+pub fn umount_flag_names(flags: u64) -> Vec<&'static str> {
+    set_names(&UMOUNT_FLAGS, flags)
+}
+
+fn set_names(names: &[(u64, &'static str)], flags: u64) -> Vec<&'static str> {
+    let set = names.iter().filter(|(bit, _)| flags & bit != 0);
+    set.map(|(_, name)| *name).collect()
+}
+
 /// Signals by number, as on x86-64 and arm64 (`include/uapi/asm-generic/signal.h`).
 const SIGNALS: [&str; 32] = [
     "0",
@@ -131,6 +182,89 @@ pub fn signal_name(number: u32) -> std::borrow::Cow<'static, str> {
         .map_or_else(|| number.to_string().into(), |name| (*name).into())
 }
 
+/// Address families by number (`include/linux/socket.h`).
+const FAMILIES: [&str; 46] = [
+    "AF_UNSPEC",
+    "AF_UNIX",
+    "AF_INET",
+    "AF_AX25",
+    "AF_IPX",
+    "AF_APPLETALK",
+    "AF_NETROM",
+    "AF_BRIDGE",
+    "AF_ATMPVC",
+    "AF_X25",
+    "AF_INET6",
+    "AF_ROSE",
+    "AF_DECnet",
+    "AF_NETBEUI",
+    "AF_SECURITY",
+    "AF_KEY",
+    "AF_NETLINK",
+    "AF_PACKET",
+    "AF_ASH",
+    "AF_ECONET",
+    "AF_ATMSVC",
+    "AF_RDS",
+    "AF_SNA",
+    "AF_IRDA",
+    "AF_PPPOX",
+    "AF_WANPIPE",
+    "AF_LLC",
+    "AF_IB",
+    "AF_MPLS",
+    "AF_CAN",
+    "AF_TIPC",
+    "AF_BLUETOOTH",
+    "AF_IUCV",
+    "AF_RXRPC",
+    "AF_ISDN",
+    "AF_PHONET",
+    "AF_IEEE802154",
+    "AF_CAIF",
+    "AF_ALG",
+    "AF_NFC",
+    "AF_VSOCK",
+    "AF_KCM",
+    "AF_QIPCRTR",
+    "AF_SMC",
+    "AF_XDP",
+    "AF_MCTP",
+];
+
+/// `AF_INET` for 2; those without a name as their number.
+#[must_use]
+pub fn socket_family_name(number: u16) -> std::borrow::Cow<'static, str> {
+    numbered(&FAMILIES, number)
+}
+
+/// Types of sockets by number (`include/linux/net.h`).
+const SOCKET_TYPES: [&str; 11] = [
+    "0",
+    "SOCK_STREAM",
+    "SOCK_DGRAM",
+    "SOCK_RAW",
+    "SOCK_RDM",
+    "SOCK_SEQPACKET",
+    "SOCK_DCCP",
+    "7",
+    "8",
+    "9",
+    "SOCK_PACKET",
+];
+
+/// `SOCK_STREAM` for 1; those without a name as their number.
+#[must_use]
+pub fn socket_type_name(number: u16) -> std::borrow::Cow<'static, str> {
+    numbered(&SOCKET_TYPES, number)
+}
+
+fn numbered(names: &[&'static str], number: u16) -> std::borrow::Cow<'static, str> {
+    names
+        .get(usize::from(number))
+        .map_or_else(|| number.to_string().into(), |name| (*name).into())
+}
+
 /// `network.transport` for an `IPPROTO_*` number; `None` for `u16::MAX`, which is "unknown".
 #[must_use]
 pub fn protocol_name(number: u16) -> Option<std::borrow::Cow<'static, str>> {
@@ -157,8 +291,16 @@ mod tests {
             ["CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]
         );
         assert_eq!(open_flag_names(0o1101), ["O_WRONLY", "O_CREAT", "O_TRUNC"]);
+        assert_eq!(
+            mount_flag_names(0x1021),
+            ["MS_RDONLY", "MS_REMOUNT", "MS_BIND"]
+        );
+        assert_eq!(umount_flag_names(2), ["MNT_DETACH"]);
         assert_eq!(signal_name(9), "SIGKILL");
         assert_eq!(signal_name(34), "34");
+        assert_eq!(socket_family_name(40), "AF_VSOCK");
+        assert_eq!(socket_family_name(99), "99");
+        assert_eq!(socket_type_name(3), "SOCK_RAW");
         assert_eq!(protocol_name(6).unwrap(), "tcp");
         assert_eq!(protocol_name(u16::MAX), None);
     }

@@ -1,6 +1,6 @@
-//! Fixed part of file records: one shape for all.
+//! Fixed parts of file records: one shape for all that is done to files and names, one for mounts.
 
-/// `file.*`. Strings: path, target.
+/// `file.*`, but for [`Mount`]'s. Strings: path, target.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct File {
@@ -23,11 +23,42 @@ pub struct File {
     pub target_directory: i32,
     /// Bytes of the path.
     pub path_length: u16,
-    /// Bytes of the target: the new path of a rename or link, the content of a symbolic link.
+    /// Bytes of the target: the new path of a rename or link, the content of a symbolic link, where
+    /// `pivot_root(2)` puts the old root.
     pub target_length: u16,
 }
+
+/// `file.mount`, `file.umount`. Strings: mount point, source, type of the file system.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Mount {
+    /// `MS_*` of `mount(2)`; [`MS_MOVE`] where `move_mount(2)` moves what is mounted already; `MNT_*`
+    /// of `umount2(2)`.
+    pub flags: u64,
+    /// Directory descriptor the mount point is relative to, with `PATH_IS_ARGUMENT`; else `AT_FDCWD`.
+    pub directory: i32,
+    /// The same for a source that is a path; [`NO_DIRECTORY`] where the source is a text.
+    pub source_directory: i32,
+    /// Bytes of the mount point's path.
+    pub path_length: u16,
+    /// Bytes of the source: a device or a path, as it was given to `mount(2)`; of what is moved the
+    /// path, of what is mounted by `move_mount(2)` or unmounted the device.
+    pub source_length: u16,
+    /// Bytes of the type; none for what `mount(2)` does to mounts that are there.
+    pub type_length: u16,
+    /// Explicit padding, zero.
+    pub reserved: u16,
+}
+
+/// `MS_MOVE` of `include/uapi/linux/mount.h`.
+pub const MS_MOVE: u64 = 8192;
+/// See [`Mount::source_directory`].
+pub const NO_DIRECTORY: i32 = i32::MIN;
 
 /// `AT_FDCWD` of `include/uapi/linux/fcntl.h`.
 pub const AT_FDCWD: i32 = -100;
 
-const _: () = assert!(size_of::<File>() == 40);
+const _: () = {
+    assert!(size_of::<File>() == 40);
+    assert!(size_of::<Mount>() == 24);
+};

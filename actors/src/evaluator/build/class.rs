@@ -13,13 +13,20 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::FileDelete => (&["file"], &["deletion"]),
         Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => (&["file"], &["creation"]),
         Kind::FileRmdir => (&["file"], &["deletion"]),
-        Kind::FileRename | Kind::FileChmod | Kind::FileChown | Kind::FileTruncate => {
-            (&["file"], &["change"])
-        }
+        Kind::FileRename
+        | Kind::FileChmod
+        | Kind::FileChown
+        | Kind::FileTruncate
+        | Kind::FileMount
+        | Kind::FileUmount
+        | Kind::FilePivotRoot => (&["file"], &["change"]),
         Kind::ProcessPtrace => (&["process"], &["access"]),
         Kind::NetworkConnect => (&["network"], &["connection", "start"]),
         Kind::NetworkBind => (&["network"], &["info"]),
         Kind::NetworkListen => (&["network"], &["start"]),
+        Kind::NetworkSocket => (&["network"], &["info"]),
+        Kind::NetworkAccept => (&["network"], &["connection", "start"]),
+        Kind::NetworkSend => (&["network"], &["connection"]),
     }
 }
 
@@ -32,14 +39,17 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::FileRename
         | Kind::FileChmod
         | Kind::FileChown
-        | Kind::FileTruncate => &["change", "denied"],
+        | Kind::FileTruncate
+        | Kind::FileMount
+        | Kind::FileUmount
+        | Kind::FilePivotRoot => &["change", "denied"],
         Kind::ProcessPtrace | Kind::FileOpen => &["access", "denied"],
         Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
             &["creation", "denied"]
         }
         Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
-        Kind::NetworkConnect => &["connection", "denied"],
-        Kind::NetworkBind => &["info", "denied"],
+        Kind::NetworkConnect | Kind::NetworkAccept | Kind::NetworkSend => &["connection", "denied"],
+        Kind::NetworkBind | Kind::NetworkSocket => &["info", "denied"],
         Kind::NetworkListen => &["start", "denied"],
     }
 }
@@ -48,7 +58,9 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
 /// not where it was seen on its way.
 pub(super) const fn outcome(kind: Kind) -> &'static str {
     match kind {
-        Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit => "success",
+        Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit | Kind::NetworkAccept => {
+            "success"
+        }
         _ => "unknown",
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use holdfast_wire::Kind;
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::file::File;
+use holdfast_wire::record::file::{File, Mount};
 
 /// Adds what the record says of the file. `path` and `target_path` are resolved.
 pub(super) fn describe<'a>(
@@ -27,4 +27,27 @@ pub(super) fn describe<'a>(
     if matches!(kind, Kind::FileOpen | Kind::FileCreate) {
         event.holdfast.flags = event::open_flag_names(fixed.open_flags);
     }
+}
+
+/// Adds what the record says of a mount. `path` and `source` are resolved.
+pub(super) fn mounted<'a>(
+    event: &mut Event<'a>,
+    kind: Kind,
+    fixed: &Mount,
+    path: Option<Cow<'a, str>>,
+    source: Option<Cow<'a, str>>,
+    file_system: Option<Cow<'a, str>>,
+) {
+    event.file = Some(event::File {
+        path,
+        ..Default::default()
+    });
+    event.holdfast.mount = Some(event::Mount {
+        source,
+        file_system,
+    });
+    event.holdfast.flags = match kind {
+        Kind::FileUmount => event::umount_flag_names(fixed.flags),
+        _ => event::mount_flag_names(fixed.flags),
+    };
 }

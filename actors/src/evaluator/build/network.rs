@@ -1,28 +1,84 @@
 //! Events of sockets.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
 use holdfast_wire::Kind;
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::network::Socket;
+use holdfast_wire::record::network::{Socket, ends};
+use holdfast_wire::text;
+
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
 
 /// Adds what the record says of the socket.
-pub(super) fn describe(event: &mut Event<'_>, kind: Kind, socket: &Socket) {
-    let address = Ipv6Addr::from(socket.address);
-    // Shown as what it was given as: AF_INET is 2.
-    let mapped = (socket.family == 2)
+pub(super) fn describe<'a>(event: &mut Event<'a>, kind: Kind, socket: &Socket, path: &'a [u8]) {
+    let known = |bit: u16| socket.ends & bit != 0;
+    let own = known(ends::OWN).then(|| end(socket, socket.own, socket.own_port));
+    let peer = known(ends::PEER).then(|| end(socket, socket.peer, socket.peer_port));
+    let direction = match kind {
+        Kind::NetworkConnect | Kind::NetworkSend => Some("egress"),
+        Kind::NetworkAccept => Some("ingress"),
+        _ => None,
+    };
+    (event.source, event.destination) = match kind {
+        Kind::NetworkAccept => (peer, own),
+        _ => (own, peer),
+    };
+    let family = match socket.family {
+        AF_INET => Some("ipv4"),
+        AF_INET6 => Some("ipv6"),
+        _ => None,
+    };
+    // Each family numbers its protocols for itself; where a socket is made, 0 is the type's usual one.
+    let has_transport = family.is_some() && (socket.protocol != 0 || kind != Kind::NetworkSocket);
+    event.network = Some(event::Network {
+        transport: has_transport
+            .then(|| event::protocol_name(socket.protocol))
+            .flatten(),
+        family,
+        direction,
+    });
+    event.holdfast.socket = Some(event::Socket {
+        family: event::socket_family_name(socket.family),
+        socket_type: (socket.socket_type != 0).then(|| event::socket_type_name(socket.socket_type)),
+        path: (socket.family == AF_UNIX).then(|| name(path)).flatten(),
+    });
+}
+
+fn end(socket: &Socket, address: [u8; 16], port: u16) -> event::Endpoint {
+    let address = Ipv6Addr::from(address);
+    // Shown as what it was given as.
+    let mapped = (socket.family == AF_INET)
         .then(|| address.to_ipv4_mapped())
         .flatten();
-    let end = Some(event::Endpoint {
+    event::Endpoint {
         ip: mapped.map_or(IpAddr::V6(address), IpAddr::V4),
-        port: socket.port,
-    });
-    match kind {
-        Kind::NetworkConnect => event.destination = end,
-        _ => event.source = end,
+        port,
     }
-    event.network = Some(event::Network {
-        transport: event::protocol_name(socket.protocol),
-        family: if socket.family == 2 { "ipv4" } else { "ipv6" },
-    });
+}
+
+/// The name of a Unix socket as unix(7) has it: a path ends at its first NUL; an abstract name is all
+/// of its bytes, of which ss(8) shows the NULs as `@`. A socket that was not bound has none.
+fn name(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    match bytes {
+        [] | [0] => None,
+        [0, ..] => Some(text::path(bytes).replace('\0', "@").into()),
+        _ => super::path_text(bytes.split(|byte| *byte == 0).next()?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_unix_sockets() {
+        assert_eq!(name(b"/run/x\0rest").as_deref(), Some("/run/x"));
+        assert_eq!(name(b"\0a\0b").as_deref(), Some("@a@b"));
+        assert_eq!(name(b"relative").as_deref(), Some("relative"));
+        assert_eq!(name(b""), None);
+        assert_eq!(name(b"\0"), None);
+    }
 }
