@@ -22,6 +22,8 @@ use crate::scratch::Decided;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 const BPF_RB_AVAIL_DATA: u64 = 0;
+/// `BPF_RINGBUF_HDR_SZ`: stands before each record, which is then rounded up to eight bytes.
+const RING_HEADER: u64 = 8;
 const BPF_F_CURRENT_CPU: u64 = 0xffff_ffff;
 
 /// A map as helpers take it.
@@ -77,9 +79,12 @@ fn to_ring(run: &Run, weight: Weight, record: *mut u8, length: u64) -> bool {
     if !weight.matters && waiting + headroom > size {
         return false;
     }
-    // Waking costs more than the record: only when something depends on it or an eighth is full;
-    // else the reader comes by itself (its timer is 100 ms).
-    let wake = if weight.urgent || waiting > headroom {
+    // Waking costs more than the record, an interrupt to begin with: only when something depends on
+    // it, or when this record fills another eighth; else the reader comes by itself (its timer is
+    // 100 ms). Two CPUs that fill an eighth together may each leave it to the other: the next eighth
+    // makes that good.
+    let filled = waiting + ((length + RING_HEADER + 7) & !7);
+    let wake = if weight.urgent || (waiting ^ filled) & !(headroom - 1) != 0 {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP
