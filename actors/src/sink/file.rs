@@ -67,11 +67,15 @@ impl Rotated {
         if self.log.keep == 0 {
             return fs::remove_file(self.path(0));
         }
+        // The oldest goes first: a file that is renamed over another has its content written to the
+        // disk at once by ext4 (auto_da_alloc in ext4(5)), and that takes longer than a sink may.
+        let or_missing = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        or_missing(fs::remove_file(self.path(self.log.keep)))?;
         for number in (0..self.log.keep).rev() {
-            match fs::rename(self.path(number), self.path(number + 1)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            or_missing(fs::rename(self.path(number), self.path(number + 1)))?;
         }
         Ok(())
     }
