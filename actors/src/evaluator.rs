@@ -17,6 +17,7 @@ use crate::supervisor::{Order, SLICE};
 
 mod attribute;
 mod build;
+mod common;
 pub(crate) mod evaluation;
 mod glob;
 mod merge;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 mod container;
 mod names;
+mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
@@ -18,6 +19,7 @@ pub use names::{
     capability_names, mount_flag_names, open_flag_names, protocol_name, signal_name,
     socket_family_name, socket_type_name, umount_flag_names,
 };
+pub use rendered::Rendered;
 pub use time::rfc3339;
 
 /// One event. Field names and nesting are ECS (<https://www.elastic.co/guide/en/ecs/current/>); what
@@ -31,7 +33,7 @@ pub struct Event<'a> {
     pub event: EventFields<'a>,
     /// Where.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<&'a Host>,
+    pub host: Option<&'a Rendered<Host>>,
     /// Who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process<'a>>,
@@ -142,10 +144,10 @@ pub struct Process<'a> {
     pub tty: Option<Tty<'a>>,
     /// The parent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Box<Process<'a>>>,
+    pub parent: Option<Rendered<Process<'static>>>,
     /// The parent's parent and so on, nearest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ancestors: Vec<Process<'a>>,
+    pub ancestors: Vec<Rendered<Process<'static>>>,
 }
 
 /// `user.*`
@@ -175,7 +177,7 @@ pub struct Thread {
     pub id: u32,
     /// Its capabilities.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub capabilities: Option<Capabilities>,
+    pub capabilities: Option<Rendered<Capabilities>>,
 }
 
 /// `process.thread.capabilities.*`
@@ -369,6 +371,38 @@ pub struct Namespaces {
     pub pid: u32,
     /// Network namespace.
     pub net: u32,
+}
+
+impl Process<'_> {
+    /// The same, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Process<'static> {
+        Process {
+            entity_id: owned(self.entity_id),
+            pid: self.pid,
+            executable: owned(self.executable),
+            name: owned(self.name),
+            args: Cow::Owned(self.args.into_owned()),
+            working_directory: owned(self.working_directory),
+            start: owned(self.start),
+            user: self.user.map(|user| User {
+                name: owned(user.name),
+                ..user
+            }),
+            group: self.group,
+            exit_code: self.exit_code,
+            thread: self.thread,
+            tty: self.tty.map(|tty| Tty {
+                name: Cow::Owned(tty.name.into_owned()),
+            }),
+            parent: self.parent,
+            ancestors: self.ancestors,
+        }
+    }
+}
+
+fn owned(text: Option<Cow<'_, str>>) -> Option<Cow<'static, str>> {
+    text.map(|text| Cow::Owned(text.into_owned()))
 }
 
 impl Event<'_> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use holdfast_wire::Kind;
 use holdfast_wire::control::Tier;
 use holdfast_wire::decode::{Body, Record};
-use holdfast_wire::event::{self, Event};
+use holdfast_wire::event::{self, Event, Rendered};
 use holdfast_wire::record::file::NO_DIRECTORY;
 use holdfast_wire::record::{Header, flags};
 use holdfast_wire::text;
@@ -32,9 +32,11 @@ pub(crate) struct Subject<'a> {
     /// What it ran then.
     pub(crate) program: &'a Program,
     /// Its parent.
-    pub(crate) parent: Option<&'a Process>,
+    pub(crate) parent: Option<Rendered<event::Process<'static>>>,
     /// From the parent's parent on.
-    pub(crate) ancestors: Vec<&'a Process>,
+    pub(crate) ancestors: Vec<Rendered<event::Process<'static>>>,
+    /// Those of the thread.
+    pub(crate) capabilities: Rendered<event::Capabilities>,
     /// The process acted upon: a signal's target, a fork's child.
     pub(crate) target: Option<&'a Process>,
     /// The container it is in.
@@ -44,8 +46,6 @@ pub(crate) struct Subject<'a> {
 /// What is the same for many events.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
-    /// `host.*`
-    pub(crate) host: &'a event::Host,
     /// For `event.id`.
     pub(crate) boot_id: &'a str,
     /// The host's `/proc`.
@@ -56,10 +56,10 @@ pub(crate) struct Place<'a> {
     pub(crate) wall_offset: u64,
 }
 
-/// Builds the event of a record, all but rule and outcome.
+/// Builds the event of a record, all but host, rule and outcome.
 pub(crate) fn event<'a>(
     record: &Record<'a>,
-    subject: &Subject<'a>,
+    mut subject: Subject<'a>,
     place: &Place<'a>,
 ) -> Event<'a> {
     let header = &record.header;
@@ -76,8 +76,7 @@ pub(crate) fn event<'a>(
             sequence: Some(header.sequence),
             ..Default::default()
         },
-        host: Some(place.host),
-        process: Some(place.subject(record, subject)),
+        process: Some(place.subject(record, &mut subject)),
         container: container::container(subject.membership),
         orchestrator: container::orchestrator(subject.membership),
         holdfast: holdfast(header),
@@ -89,15 +88,15 @@ pub(crate) fn event<'a>(
         } => process::exec(&mut event, &fixed, filename),
         Body::Exit(exit) => process::exited(&mut event, exit.status),
         Body::Fork(fork) => {
-            event.holdfast.target = Some(place.target(fork.child_tgid.cast_signed(), subject));
+            event.holdfast.target = Some(place.target(fork.child_tgid.cast_signed(), &subject));
         }
         Body::Signal(signal) => {
             event.holdfast.signal = Some(event::signal_name(signal.signal));
-            event.holdfast.target = Some(place.target(signal.target_tgid, subject));
+            event.holdfast.target = Some(place.target(signal.target_tgid, &subject));
         }
         Body::Ptrace(ptrace) => {
             event.holdfast.flags = vec![process::tracing(&ptrace)];
-            event.holdfast.target = Some(place.target(ptrace.target_tgid, subject));
+            event.holdfast.target = Some(place.target(ptrace.target_tgid, &subject));
         }
         Body::File {
             fixed,
@@ -203,55 +202,37 @@ impl<'a> Place<'a> {
     }
 
     /// `process.*` of the process itself.
-    fn subject(&self, record: &Record<'a>, subject: &Subject<'a>) -> event::Process<'a> {
+    fn subject(&self, record: &Record<'a>, subject: &mut Subject<'a>) -> event::Process<'a> {
         let header = &record.header;
-        let Subject {
-            process,
-            program,
-            parent,
-            ancestors,
-            ..
-        } = subject;
-        let mut shown = self.process(process, program);
-        shown.pid = header.tgid.cast_signed();
-        let comm = header
-            .comm
-            .split(|byte| *byte == 0)
-            .next()
-            .unwrap_or_default();
-        if !comm.is_empty() {
-            shown.name = Some(text::lossy(comm).into_owned().into());
-        }
         let known = header.flags & flags::NO_TASK_FIELDS == 0;
-        shown.thread = Some(event::Thread {
-            id: header.tid,
-            capabilities: known.then(|| event::Capabilities {
-                effective: event::capability_names(header.effective_capabilities),
+        let comm = header.comm.split(|byte| *byte == 0).next();
+        let comm = comm.filter(|comm| !comm.is_empty());
+        let shown = self.image(subject.process, subject.program);
+        event::Process {
+            pid: header.tgid.cast_signed(),
+            name: match comm {
+                Some(comm) => Some(text::lossy(comm).into_owned().into()),
+                None => shown.name,
+            },
+            thread: Some(event::Thread {
+                id: header.tid,
+                capabilities: known.then(|| subject.capabilities.clone()),
             }),
-        });
-        // bpf_get_current_uid_gid() gives the real ids in every tier.
-        shown.user = Some(self.user(header.uid, known.then_some(header.euid)));
-        shown.group = Some(event::Id {
-            id: header.gid.to_string(),
-        });
-        shown.parent = match parent {
-            Some(parent) => Some(Box::new(self.process(parent, &parent.program))),
-            None if known && header.ppid != 0 => Some(Box::new(event::Process {
-                pid: header.ppid.cast_signed(),
-                ..Default::default()
-            })),
-            None => None,
-        };
-        shown.ancestors = ancestors
-            .iter()
-            .map(|ancestor| event::Process {
-                args: Cow::default(),
-                working_directory: None,
-                tty: None,
-                ..self.process(ancestor, &ancestor.program)
-            })
-            .collect();
-        shown
+            // bpf_get_current_uid_gid() gives the real ids in every tier.
+            user: Some(self.user(header.uid, known.then_some(header.euid))),
+            group: Some(event::Id {
+                id: header.gid.to_string(),
+            }),
+            parent: match subject.parent.take() {
+                None if known && header.ppid != 0 => Some(Rendered::new(event::Process {
+                    pid: header.ppid.cast_signed(),
+                    ..Default::default()
+                })),
+                parent => parent,
+            },
+            ancestors: std::mem::take(&mut subject.ancestors),
+            ..shown
+        }
     }
 
     /// `holdfast.target`
@@ -265,11 +246,30 @@ impl<'a> Place<'a> {
         })
     }
 
-    fn process(&self, process: &'a Process, program: &'a Program) -> event::Process<'a> {
-        let image = &*program.image;
-        let text = |text: &'a Option<String>| text.as_deref().map(Cow::Borrowed);
-        let last = |path: &'a str| path.rsplit('/').next().map(Cow::Borrowed);
+    /// A process as it is known, running this program.
+    pub(crate) fn process<'p>(
+        &self,
+        process: &'p Process,
+        program: &'p Program,
+    ) -> event::Process<'p>
+    where
+        'a: 'p,
+    {
         let credentials = process.credentials;
+        event::Process {
+            user: credentials.map(|it| self.user(it.uid, Some(it.euid))),
+            group: credentials.map(|it| event::Id {
+                id: it.gid.to_string(),
+            }),
+            ..self.image(process, program)
+        }
+    }
+
+    /// The same without user and group.
+    fn image<'p>(&self, process: &'p Process, program: &'p Program) -> event::Process<'p> {
+        let image = &*program.image;
+        let text = |text: &'p Option<String>| text.as_deref().map(Cow::Borrowed);
+        let last = |path: &'p str| path.rsplit('/').next().map(Cow::Borrowed);
         event::Process {
             entity_id: Some(Cow::Borrowed(&*program.entity_id)),
             pid: process.key.tgid.cast_signed(),
@@ -278,10 +278,6 @@ impl<'a> Place<'a> {
             args: Cow::Borrowed(&image.arguments),
             working_directory: text(&image.working_directory),
             start: (process.key.start != 0).then(|| self.time(process.key.start).into()),
-            user: credentials.map(|it| self.user(it.uid, Some(it.euid))),
-            group: credentials.map(|it| event::Id {
-                id: it.gid.to_string(),
-            }),
             tty: process.terminal.as_deref().map(|name| event::Tty {
                 name: Cow::Borrowed(name),
             }),

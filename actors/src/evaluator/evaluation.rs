@@ -18,6 +18,7 @@ use holdfast_wire::record::flags;
 use holdfast_wire::{Domain, Kind};
 
 use super::build::{self, Place, Subject};
+use super::common::Common;
 use super::merge::{Input, Merge, Next};
 use super::outcome::{self, Ruling, Scope};
 use super::outgoing::Outgoing;
@@ -77,6 +78,7 @@ pub(crate) struct Evaluation {
     knows_processes: bool,
     users: Users,
     memberships: Memberships,
+    common: Common,
     /// By epoch and rule.
     throttles: HashMap<(u32, u16), Windows>,
     epoch: u32,
@@ -95,6 +97,7 @@ impl Evaluation {
             knows_processes: false,
             users: Users::new(settings.host.root.join("etc/passwd")),
             memberships: Memberships::new(&settings.host.root),
+            common: Common::new(settings.host.event.clone()),
             throttles: HashMap::new(),
             epoch: 0,
             outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),
@@ -121,8 +124,11 @@ impl Evaluation {
         let offset = clock::wall_minus_boottime();
         if (offset.wrapping_sub(self.wall_offset) as i64).unsigned_abs() > CLOCK_TOLERANCE {
             self.wall_offset = offset;
+            self.common.forget();
         }
-        self.users.refresh();
+        if self.users.refresh() {
+            self.common.forget();
+        }
         self.processes.expire(clock::boottime());
         let epoch = shared.policies.current().epoch();
         if epoch != self.epoch {
@@ -153,10 +159,10 @@ impl Evaluation {
     }
 
     fn report_notices(&mut self, shared: &Shared) {
-        let Settings { report, host, .. } = &shared.settings;
+        let report = &shared.settings.report;
         while let Some(notice) = shared.degraded.next_notice() {
             self.notices += 1;
-            if let Some(event) = sensor::event(&notice, self.notices, report, &host.event) {
+            if let Some(event) = sensor::event(&notice, self.notices, report, &self.common.host) {
                 self.outgoing.add(None, &event);
             }
         }
@@ -202,7 +208,7 @@ impl Evaluation {
                 }
             }
             let waits = current.next < current.batch.len();
-            let head = waits.then(|| time_of(&current.batch.record(current.next)));
+            let head = waits.then(|| time_of(current.batch.record(current.next)));
             Input { head, watermark }
         })
     }
@@ -211,7 +217,7 @@ impl Evaluation {
     /// be asked.
     fn handle(&mut self, shared: &Shared, domain: usize) -> Option<Request> {
         let current = &mut self.current[domain];
-        let bytes: Bytes = current.batch.record(current.next);
+        let bytes: Bytes = current.batch.keep(current.next);
         // The reader skips what claims no kind.
         let kind = claimed_kind(&bytes)?;
         current.attempts += 1;
@@ -255,8 +261,20 @@ impl Evaluation {
             return None;
         }
         let table = &self.processes;
+        let host = &shared.settings.host;
+        let place = Place {
+            boot_id: &host.boot_id,
+            proc,
+            users: &self.users,
+            wall_offset: self.wall_offset,
+        };
+        let common = &mut self.common;
         let parent = process.parent.and_then(|key| table.get(key));
         let membership = self.memberships.of(header, parent);
+        let parent = parent.map(|parent| common.parent(parent, &place));
+        let ancestors = table.ancestors(&process);
+        let ancestors = ancestors.map(|ancestor| common.ancestor(ancestor, &place));
+        let ancestors = ancestors.collect();
         let target = match record.body {
             Body::Fork(fork) => Some(Key {
                 tgid: fork.child_tgid,
@@ -276,19 +294,13 @@ impl Evaluation {
             process: &process,
             program: &program,
             parent,
-            ancestors: table.ancestors(&process).collect(),
+            ancestors,
+            capabilities: common.capabilities(header.effective_capabilities),
             target: target.and_then(|key| table.get(key)),
             membership: &membership,
         };
-        let host = &shared.settings.host;
-        let place = Place {
-            host: &host.event,
-            boot_id: &host.boot_id,
-            proc,
-            users: &self.users,
-            wall_offset: self.wall_offset,
-        };
-        let mut event = build::event(record, &subject, &place);
+        let mut event = build::event(record, subject, &place);
+        event.host = Some(&common.host);
         let judged = snapshot.judge(kind, &event);
         let in_kernel = snapshot.rule(header.rule).map(|rule| (header.rule, rule));
         let ruling = outcome::rule(kind, header, in_kernel, &judged, killed);

@@ -33,11 +33,19 @@ struct Marked {
 }
 
 impl Marked {
+    /// What is committed. A full buffer is handed over as it is, for another; of one that is mostly
+    /// empty the content is copied, since what waits in a lane is bounded by what it holds.
     fn take(&mut self) -> Bytes {
-        let bytes = Bytes::copy_from_slice(&self.bytes[..self.committed]);
-        self.bytes.clear();
-        self.committed = 0;
-        bytes
+        let committed = std::mem::take(&mut self.committed);
+        if committed < CHUNK_BYTES {
+            let bytes = Bytes::copy_from_slice(&self.bytes[..committed]);
+            self.bytes.clear();
+            return bytes;
+        }
+        let next = Vec::with_capacity(self.bytes.capacity());
+        let mut bytes = std::mem::replace(&mut self.bytes, next);
+        bytes.truncate(committed);
+        bytes.into()
     }
 }
 

@@ -11,7 +11,7 @@ pub(crate) fn event<'a>(
     notice: &'a Notice,
     number: u64,
     report: &[String],
-    host: &'a event::Host,
+    host: &'a event::Rendered<event::Host>,
 ) -> Option<Event<'a>> {
     if !report
         .iter()

@@ -29,17 +29,17 @@ impl Users {
         }
     }
 
-    /// Reads the file again if it is time to and it changed.
-    pub(crate) fn refresh(&mut self) {
+    /// Reads the file again if it is time to and it changed; whether names may have changed.
+    pub(crate) fn refresh(&mut self) -> bool {
         if self.looked.is_some_and(|then| then.elapsed() < REFRESH) {
-            return;
+            return false;
         }
         self.looked = Some(Instant::now());
         let changed = fs::metadata(&self.path)
             .and_then(|file| file.modified())
             .ok();
         if changed == self.changed && changed.is_some() {
-            return;
+            return false;
         }
         let mut bytes = Vec::new();
         let read = fs::File::open(&self.path)
@@ -49,6 +49,7 @@ impl Users {
             self.names = parse(&String::from_utf8_lossy(&bytes));
             self.changed = changed;
         }
+        read.is_ok()
     }
 
     /// The name of a user.

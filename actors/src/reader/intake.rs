@@ -43,12 +43,17 @@ impl Batch {
     }
 
     /// The record at `index`; empty beyond the last.
-    pub(crate) fn record(&self, index: usize) -> Bytes {
+    pub(crate) fn record(&self, index: usize) -> &[u8] {
         let Some(end) = self.ends.get(index) else {
-            return Bytes::new();
+            return &[];
         };
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        self.bytes.slice(start as usize..*end as usize)
+        &self.bytes[start as usize..*end as usize]
+    }
+
+    /// The same record, for as long as it is kept.
+    pub(crate) fn keep(&self, index: usize) -> Bytes {
+        self.bytes.slice_ref(self.record(index))
     }
 
     fn weight(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Reads fields from an [`Event`], without allocating.
 
-use holdfast_wire::event::{Event, Process};
+use holdfast_wire::event::{Event, Process, Rendered};
 
 use super::{Field, Fields, Part, Plain, ProcessList, Strings, Subject, Value};
 
@@ -21,13 +21,13 @@ impl Fields for Event<'_> {
     }
 }
 
-impl ProcessList for Vec<Process<'_>> {
+impl ProcessList for Vec<Rendered<Process<'static>>> {
     fn count(&self) -> usize {
         self.len()
     }
 
     fn part(&self, index: usize, part: Part) -> Value<'_> {
-        part_of(self.get(index), part)
+        part_of(self.get(index).map(|process| &**process), part)
     }
 }
 
@@ -58,7 +58,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         ),
         Plain::Ancestors => match process {
             Some(process) => Value::Processes(&process.ancestors),
-            None => Value::Processes(const { &Vec::<Process<'static>>::new() }),
+            None => Value::Processes(const { &Vec::<Rendered<Process<'static>>>::new() }),
         },
         Plain::FilePath => Value::string(file.and_then(|file| file.path.as_deref())),
         Plain::FileTargetPath => Value::string(file.and_then(|file| file.target_path.as_deref())),
@@ -137,7 +137,7 @@ mod tests {
         Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty, User,
     };
 
-    fn process(name: &str) -> Process<'_> {
+    fn process(name: &'static str) -> Process<'static> {
         Process {
             entity_id: Some("e1".into()),
             pid: 42,
@@ -161,15 +161,15 @@ mod tests {
     /// What is judged live and what is judged when the printed event is replayed is the same.
     #[test]
     fn an_event_and_its_json_have_the_same_fields() {
-        let host = Host {
+        let host = Rendered::new(Host {
             id: "h".into(),
             name: "host".into(),
-        };
+        });
         let thread = Thread {
             id: 43,
-            capabilities: Some(Capabilities {
+            capabilities: Some(Rendered::new(Capabilities {
                 effective: vec!["CAP_CHOWN"],
-            }),
+            })),
         };
         let full = Event {
             event: EventFields {
@@ -181,8 +181,8 @@ mod tests {
             process: Some(Process {
                 exit_code: Some(3),
                 thread: Some(thread),
-                parent: Some(Box::new(process("/parent"))),
-                ancestors: vec![process("/grand"), process("/init")],
+                parent: Some(Rendered::new(process("/parent"))),
+                ancestors: ["/grand", "/init"].map(process).map(Rendered::new).to_vec(),
                 ..process("/x")
             }),
             file: Some(File {

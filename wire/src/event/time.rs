@@ -7,12 +7,24 @@ pub fn rfc3339(unix_nanoseconds: u64) -> String {
     let nanoseconds = unix_nanoseconds % 1_000_000_000;
     let (year, month, day) = civil_from_days(seconds / 86_400);
     let second_of_day = seconds % 86_400;
-    let (hour, minute, second) = (
-        second_of_day / 3600,
-        second_of_day / 60 % 60,
-        second_of_day % 60,
-    );
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
+    let parts = [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, second_of_day / 3600),
+        (14..16, second_of_day / 60 % 60),
+        (17..19, second_of_day % 60),
+        (20..29, nanoseconds),
+    ];
+    // Every event has some of these: digit by digit it takes a fraction of what formatting takes.
+    let mut text = *b"0000-00-00T00:00:00.000000000Z";
+    for (place, mut number) in parts {
+        for digit in text[place].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Days since 1970-01-01 → year, month, day. The year is taken to begin in March, so that the leap
