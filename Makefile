@@ -12,7 +12,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long setup build guest-test tools-build tools-test kernel-programs \
+.PHONY: help run test test-long bench setup build guest-test tools-build tools-test kernel-programs \
 	check unit harness native
 
 help: ## this list
@@ -28,6 +28,10 @@ test: tools-test check unit build harness native guest-test ## everything that m
 test-long: tools-test build harness ## fuzzing, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300)
 	@tools/fuzz $(or $(FUZZ),300)
 	@tools/repeat $(or $(ROUNDS),10) $(FAST)/scenario run "$(TESTS)"
+
+bench: tools-test build harness ## where loss begins: events a second, each for SECONDS (60), or at RATES; writes dist/bench/rate.json
+	@mkdir -p dist/bench
+	@$(FAST)/scenario bench dist/bench/rate.json $(or $(SECONDS),60) $(RATES)
 
 setup: tools-build ## install the tools that building lacks
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags, open};
@@ -12,6 +13,7 @@ use crate::bench::make_executable;
 
 /// Processes at once: more than CPUs gains nothing.
 const WORKERS: u32 = 2;
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// Writes a program that does nothing but end with exit code 0. A program of 130 bytes without a
 /// libc is what makes 100,000 execs quick enough for a test.
@@ -80,6 +82,30 @@ pub fn opens(path: &Path, count: u32) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// How often a paced load looks at the clock: bursts this short fill a hundredth of a ring.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Opens and closes a file `count` times at a steady rate a second, on this thread alone; says how
+/// long that took, which is longer where one CPU does not do as many. What is behind is made up for.
+pub fn opens_at(path: &Path, rate: u32, count: u64) -> Result<Duration> {
+    let began = Instant::now();
+    let mut done = 0;
+    loop {
+        let due = began.elapsed().as_nanos() * u128::from(rate) / NANOS_PER_SECOND;
+        // Bounded by `count`.
+        let due = due.min(count.into()) as u64;
+        for _ in done..due {
+            open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .with_context(|| format!("open {}", path.display()))?;
+        }
+        done = due;
+        if done == count {
+            return Ok(began.elapsed());
+        }
+        thread::sleep(TICK);
+    }
 }
 
 fn in_parallel(count: u32, work: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {

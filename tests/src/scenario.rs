@@ -14,6 +14,7 @@ pub mod harness;
 pub mod input;
 pub mod ledger;
 pub mod process;
+pub mod rate;
 pub mod restart;
 pub mod supervision;
 
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         input::SCENARIOS,
         restart::SCENARIOS,
         ledger::SCENARIOS,
+        rate::SCENARIOS,
     ]
     .into_iter()
     .flatten()
@@ -75,7 +77,10 @@ pub fn find(name: &str) -> Result<&'static Scenario> {
 pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
     let parts: Vec<&str> = pattern.split(',').filter(|part| !part.is_empty()).collect();
     let wanted = |scenario: &Scenario| {
-        if harness::on_purpose(scenario) || ledger::takes_long(scenario) {
+        let by_name = harness::on_purpose(scenario)
+            || ledger::takes_long(scenario)
+            || rate::takes_long(scenario);
+        if by_name {
             return parts.contains(&scenario.name);
         }
         parts.is_empty() || parts.iter().any(|part| scenario.name.contains(part))

@@ -34,6 +34,7 @@ pub struct Options<'a> {
     bench: &'a Bench,
     tally: Option<Tally>,
     binary: PathBuf,
+    output: &'static str,
     args: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
 }
@@ -52,6 +53,7 @@ impl<'a> Options<'a> {
         Self {
             bench,
             binary: bench.setting.holdfast.clone(),
+            output: "json",
             args: Vec::new(),
             environment,
             tally: None,
@@ -62,6 +64,13 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn with_faults(mut self) -> Self {
         self.binary = self.bench.setting.fault.clone();
+        self
+    }
+
+    /// Writes no events to stdout, only to its log.
+    #[must_use]
+    pub fn silent(mut self) -> Self {
+        self.output = "none";
         self
     }
 
@@ -116,7 +125,7 @@ impl<'a> Options<'a> {
 
     /// `holdfast run` as it would be started, to be run to its end where it must refuse to start.
     pub fn run_command(&self) -> Command {
-        let mut command = self.command(&["run", "--config", "/dev/null", "--output", "json"]);
+        let mut command = self.command(&["run", "--config", "/dev/null", "--output", self.output]);
         command.args(&self.args);
         command
     }

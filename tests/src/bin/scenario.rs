@@ -1,15 +1,19 @@
 //! The scenarios, as a program: run natively, as `/init` of a guest, and as the offender in them.
 
+use std::fs;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use holdfast_tests::bench::Bench;
 use holdfast_tests::report::{Totals, Verdict};
 use holdfast_tests::runner::{self, Setting};
-use holdfast_tests::scenario::{self, Scenario};
+use holdfast_tests::scenario::{self, Scenario, rate};
 use holdfast_tests::{act, init};
 
 const USAGE: &str = "usage: scenario list
        scenario run [PATTERN[,PATTERN…]] [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR]
+       scenario bench FILE SECONDS [RATE…]
        scenario act DEED ARGUMENT…";
 
 fn main() -> ExitCode {
@@ -43,9 +47,30 @@ fn command() -> Result<i32> {
             Ok(0)
         }
         ("run", [] | [_]) => run(&setting, rest.first().map_or("", String::as_str)),
+        ("bench", [file, seconds, rates @ ..]) => bench(setting, file, seconds, rates),
         ("one", [name]) => runner::one(setting, name),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// Measures each rate, or those that are tried by themselves, and writes what came of it.
+fn bench(setting: Setting, file: &str, seconds: &str, rates: &[String]) -> Result<i32> {
+    let number = |text: &str| {
+        text.parse()
+            .with_context(|| format!("'{text}' is no number"))
+    };
+    let rates: Vec<u32> = rates
+        .iter()
+        .map(|rate| number(rate))
+        .collect::<Result<_>>()?;
+    let time = Duration::from_secs(number(seconds)?.into());
+    let dir = setting.dir.join("bench");
+    let bench = Bench::new(Setting { dir, ..setting })?;
+    let steps = rate::steps(&bench, &rates, time)?;
+    fs::write(file, format!("{steps:#}\n")).with_context(|| format!("write {file}"))?;
+    // What the sensor wrote is gigabytes.
+    fs::remove_dir_all(&bench.setting.dir).context("remove the bench's directory")?;
+    Ok(0)
 }
 
 fn run(setting: &Setting, pattern: &str) -> Result<i32> {

@@ -171,10 +171,7 @@ fn finish(sensor: Sensor<'_>) -> Result<()> {
 /// Every operation of the load is in the counts: seen, or known to be missed. On kernels where a
 /// program can be preempted, the kernel skips a run of it that would begin meanwhile on that CPU.
 fn ensure_all(before: &Value, after: &Value, kind: &str, count: u32) -> Result<()> {
-    let counted = |kinds: &Value| {
-        let number = |name: &str| kinds[kind][name].as_u64().unwrap_or(0);
-        number("seen") + number("missed")
-    };
+    let counted = |kinds: &Value| number(&kinds[kind], "seen") + number(&kinds[kind], "missed");
     let (was, is) = (counted(before), counted(after));
     ensure!(
         is >= was + u64::from(count),
@@ -187,12 +184,12 @@ fn ensure_all(before: &Value, after: &Value, kind: &str, count: u32) -> Result<(
 fn lost(kind: &Value) -> u64 {
     ["missed", "ring_full", "suppressed", "dropped"]
         .iter()
-        .map(|name| kind[*name].as_u64().unwrap_or(0))
+        .map(|term| number(kind, term))
         .sum()
 }
 
 /// The ledger once nothing is on its way, with every equation checked for every kind.
-fn settled(sensor: &Sensor<'_>) -> Result<Value> {
+pub fn settled(sensor: &Sensor<'_>) -> Result<Value> {
     // A machine is never quite still: the first moment at which the equations hold will do. That it
     // comes at all shows that no term drifts.
     let status = sensor.status_when("the ledger's equations hold", SETTLE, |status| {
@@ -210,6 +207,11 @@ fn settled(sensor: &Sensor<'_>) -> Result<Value> {
         }
     };
     Ok(status["ledger"]["kinds"].clone())
+}
+
+/// A term of a kind's ledger.
+pub fn number(kind: &Value, term: &str) -> u64 {
+    kind[term].as_u64().unwrap_or(0)
 }
 
 /// The kinds for which an equation does not hold; `None` without a ledger.
