@@ -13,10 +13,7 @@ use holdfast_wire::Domain;
 use crate::clock;
 use crate::kernel::Capped;
 use crate::root::status;
-
-mod path;
-
-pub(crate) use path::Cgroups;
+use crate::runtime::hierarchy::Hierarchy;
 
 /// Cgroups that are shown: more than anybody reads. Beyond it the one that was quiet for longest is
 /// left out.
@@ -58,7 +55,7 @@ impl Caps {
 
     /// Takes over what the kernel has counted; what is new of it, in words for a notice: empty when
     /// nothing is.
-    pub(crate) fn look(&self, capped: &[Capped], cgroups: &Cgroups) -> String {
+    pub(crate) fn look(&self, capped: &[Capped], cgroups: Option<&Hierarchy>) -> String {
         let mut state = self.lock();
         let mut news = Vec::new();
         let mut counted = HashMap::new();
@@ -108,14 +105,14 @@ impl Caps {
 
 impl State {
     /// Adds to what is known of a cgroup; says so in words.
-    fn add(&mut self, one: Capped, more: u64, cgroups: &Cgroups) -> String {
+    fn add(&mut self, one: Capped, more: u64, cgroups: Option<&Hierarchy>) -> String {
         let Capped { cgroup, domain, .. } = one;
         let of_it = |known: &Known| (known.cgroup, known.domain) == (cgroup, domain);
         let index = self.known.iter().position(of_it).unwrap_or_else(|| {
             self.known.push(Known {
                 cgroup,
                 domain,
-                path: cgroups.path(cgroup),
+                path: cgroups.and_then(|cgroups| cgroups.path_of(cgroup)),
                 events: 0,
                 since: clock::wall_text(),
                 last: Instant::now(),
@@ -145,8 +142,8 @@ mod tests {
 
     #[test]
     fn what_is_new_is_told_once_and_summed_up() {
-        let (caps, cgroups) = (Caps::default(), Cgroups::none());
-        let look = |capped: &[Capped]| caps.look(capped, &cgroups);
+        let caps = Caps::default();
+        let look = |capped: &[Capped]| caps.look(capped, None);
         assert_eq!(look(&[]), "");
         let first = look(&[capped(7, 5), capped(8, 9)]);
         assert_eq!(
@@ -172,14 +169,14 @@ mod tests {
         let all: Vec<_> = (0..2 * MAX_CGROUPS as u64)
             .map(|id| capped(id, id + 1))
             .collect();
-        let text = caps.look(&all, &Cgroups::none());
+        let text = caps.look(&all, None);
         assert!(
             text.ends_with(&format!(", {} others", all.len() - NAMED)),
             "{text}"
         );
         assert_eq!(caps.status().len(), MAX_CGROUPS);
         // Those that are not shown are not told again either.
-        assert_eq!(caps.look(&all, &Cgroups::none()), "");
+        assert_eq!(caps.look(&all, None), "");
         assert!(caps.is_more(3) && !caps.is_more(3) && caps.is_more(4));
     }
 }

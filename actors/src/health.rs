@@ -125,7 +125,7 @@ impl Health {
         }
         let look = move || {
             let capped = shared.kernel.capped()?;
-            Ok(shared.caps.look(&capped, &shared.cgroups))
+            Ok(shared.caps.look(&capped, shared.cgroups.as_ref()))
         };
         let looked: Result<_, KernelError> = tokio::task::spawn_blocking(look).await?;
         match &looked {

@@ -5,7 +5,7 @@
 //! seen to fire, since attaching an LSM program succeeds on kernels where it then never runs.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,7 @@ use holdfast_wire::{Domain, Kind};
 use crate::preflight::{self, Facts};
 
 mod attach;
+mod counts;
 mod fmod_ret;
 mod object;
 mod plan;
@@ -30,6 +31,7 @@ mod sys;
 mod tables;
 
 use attach::{Link, Programs};
+use counts::Missed;
 use object::{OBJECT, ring_name};
 use pod::Plain;
 use reason::chain;
@@ -106,15 +108,6 @@ struct Attached {
     links: Vec<Link>,
     tried: Vec<Attempt>,
     missed: Missed,
-}
-
-/// Where a hook's runs were missed, counted by the kernel.
-#[derive(Default)]
-struct Missed {
-    /// The programs that ever served it: each stays loaded, and its count with it.
-    programs: BTreeSet<&'static str>,
-    /// By kprobes whose links are gone, with which their counts went.
-    kprobes: u64,
 }
 
 impl Attached {
@@ -296,59 +289,6 @@ impl State {
                 .to_owned(),
             _ => "attaches but never runs".to_owned(),
         })
-    }
-
-    fn counters(&self, kind: Kind) -> Result<Counters, String> {
-        let index = kind.index() as u32;
-        let values = self
-            .counters
-            .get(&index, 0)
-            .map_err(|error| chain(&error))?;
-        let mut sum = Counters::default();
-        for Plain(cpu) in values.iter() {
-            sum.seen += cpu.seen;
-            sum.filtered += cpu.filtered;
-            sum.submitted += cpu.submitted;
-            sum.ring_full += cpu.ring_full;
-            sum.truncated += cpu.truncated;
-            sum.missed += cpu.missed;
-            sum.capped += cpu.capped;
-        }
-        Ok(sum)
-    }
-
-    /// Runs of the programs of `kind` that the kernel skipped.
-    fn skipped(&self, kind: Kind) -> u64 {
-        let Some(attached) = self.hooks.get(&kind) else {
-            return 0;
-        };
-        let programs = attached.missed.programs.iter();
-        programs
-            .map(|program| self.programs.recursion_misses(program))
-            .chain(attached.links.iter().map(Link::kprobe_misses))
-            .sum::<u64>()
-            + attached.missed.kprobes
-    }
-
-    /// What the cap has withheld, of the cgroups whose buckets there are.
-    fn capped(&self) -> Result<Vec<Capped>, String> {
-        let mut all = Vec::new();
-        // Not by an iterator over both: a bucket may be evicted between its key and its value.
-        for key in self.buckets.keys() {
-            let Plain(key) = key.map_err(|error| chain(&error))?;
-            let Ok(Plain(bucket)) = self.buckets.get(&Plain(key), 0) else {
-                continue;
-            };
-            let domain = Domain::ALL.get(key.domain as usize);
-            if let Some(domain) = domain.filter(|_| bucket.capped > 0) {
-                all.push(Capped {
-                    cgroup: key.cgroup,
-                    domain: *domain,
-                    events: bucket.capped,
-                });
-            }
-        }
-        Ok(all)
     }
 }
 

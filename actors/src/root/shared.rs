@@ -10,7 +10,7 @@ use ractor::ActorRef;
 use tokio::sync::Notify;
 
 use super::{Settings, StartError, status};
-use crate::caps::{Caps, Cgroups};
+use crate::caps::Caps;
 use crate::clock;
 use crate::degraded::Degradations;
 use crate::evaluator::evaluation::Evaluation;
@@ -21,6 +21,7 @@ use crate::killer::guard::Guard;
 use crate::ledger::Ledger;
 use crate::losses::Losses;
 use crate::reader::intake::Intake;
+use crate::runtime::hierarchy::Hierarchy;
 use crate::sink::Sinks;
 
 /// See the module. No lock in it is held across an await.
@@ -35,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) losses: Losses,
     /// Which cgroups are being capped.
     pub(crate) caps: Caps,
-    pub(crate) cgroups: Cgroups,
+    pub(crate) cgroups: Option<Hierarchy>,
     pub(crate) degraded: Degradations,
     /// Notified of whatever the evaluator waits for.
     pub(crate) arrival: Arc<Notify>,
@@ -83,7 +84,7 @@ impl Shared {
             ledger: Ledger::new(),
             losses: Losses::new(),
             caps: Caps::default(),
-            cgroups: Cgroups::find(&settings.host.root),
+            cgroups: Hierarchy::anywhere(&settings.host.root),
             degraded: Degradations::new(arrival.clone()),
             arrival,
             intakes,

@@ -6,20 +6,18 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_wire::record::Header;
 
 use super::cgroup::{self, Container};
+use super::hierarchy::Hierarchy;
 use crate::evaluator::processes::{Process, scan};
 
 /// Cgroups or programs whose containers are remembered. A node has some hundreds of the one and some
 /// thousands of the other; what is forgotten is looked up again.
 const MAX_KNOWN: usize = 16_384;
-/// Directories looked at for a cgroup whose process is gone.
-const MAX_SEARCHED: usize = 16_384;
 /// How long after a search the next one may be, nanoseconds: a storm of short processes in cgroups
 /// that are gone as well must not become a storm of searches.
 const SEARCH_INTERVAL: u64 = 100_000_000;
@@ -51,7 +49,7 @@ impl Membership {
 pub(crate) struct Memberships {
     proc: PathBuf,
     /// The unified hierarchy, where it is the only one.
-    unified: Option<PathBuf>,
+    unified: Option<Hierarchy>,
     known: HashMap<Place, Membership>,
     searched: u64,
 }
@@ -66,14 +64,9 @@ enum Place {
 impl Memberships {
     /// For the processes of the host whose root directory this is.
     pub(crate) fn new(root: &Path) -> Self {
-        let unified = root.join("sys/fs/cgroup");
         Self {
             proc: root.join("proc"),
-            // cgroups(7): the file is in every cgroup of version 2, and in the root of no other.
-            unified: unified
-                .join("cgroup.controllers")
-                .exists()
-                .then_some(unified),
+            unified: Hierarchy::alone(root),
             known: HashMap::new(),
             searched: 0,
         }
@@ -108,9 +101,14 @@ impl Memberships {
             scan::stat(&self.proc, header.tgid).is_some_and(|it| it.start <= header.boottime);
         match (cgroups, &self.unified) {
             (Ok(text), _) if same => membership(&text),
-            (_, Some(root)) if header.boottime.saturating_sub(self.searched) > SEARCH_INTERVAL => {
+            (_, Some(unified))
+                if header.boottime.saturating_sub(self.searched) > SEARCH_INTERVAL =>
+            {
                 self.searched = header.boottime;
-                search(root, header.cgroup_id)
+                match unified.path_of(header.cgroup_id) {
+                    Some(path) => membership(&format!("0::{path}")),
+                    None => Membership::Unknown,
+                }
             }
             _ => self.inherited(parent),
         }
@@ -151,31 +149,6 @@ fn membership(text: &str) -> Membership {
         Some(container) => Membership::Container(Arc::new(container)),
         None => Membership::Host,
     }
-}
-
-/// The cgroup with this id in the unified hierarchy: the id is its directory's inode number
-/// (`kernfs_ino`, `include/linux/kernfs.h`).
-fn search(root: &Path, id: u64) -> Membership {
-    let mut pending = vec![root.to_owned()];
-    let mut searched = 0;
-    while let Some(directory) = pending.pop() {
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                continue;
-            }
-            let path = entry.path();
-            if entry.ino() == id {
-                let below = path.strip_prefix(root).unwrap_or(&path);
-                return membership(&format!("0::/{}", below.display()));
-            }
-            searched += 1;
-            if searched >= MAX_SEARCHED {
-                return Membership::Unknown;
-            }
-            pending.push(path);
-        }
-    }
-    Membership::Unknown
 }
 
 #[cfg(test)]

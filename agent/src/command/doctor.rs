@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use holdfast_wire::control::Tier;
 use tiers::Standing;
 
+use super::status;
 use crate::cli::Show;
 use crate::failure::Failure;
 use crate::output::{self, Table};
@@ -89,11 +90,15 @@ fn rendered(report: &Value, running: bool, missing: &[String]) -> String {
             "not mounted: no kprobes and no syscall tracepoints; mount -t tracefs none /sys/kernel/tracing"
         }
     };
+    let buffer = match status::buffer(&facts["buffer"]) {
+        Some(line) => format!("buffer       {line}\n"),
+        None => String::new(),
+    };
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "sensor       {}\nkernel       {} {}\nBTF          {btf}\nLSMs         {lsm}\ntracefs      {tracefs}\n\
+        "sensor       {}\nkernel       {} {}\nBTF          {btf}\nLSMs         {lsm}\ntracefs      {tracefs}\n{buffer}\
          permissions  {}",
         if running {
             "running; what follows is what it uses"

@@ -50,6 +50,10 @@ fn rendered(status: &Value) -> String {
         resources["cpu_ms"].as_f64().unwrap_or(0.0) / 1000.0,
         resources["open_files"],
     );
+    if let Some(line) = buffer(&status["buffer"]) {
+        let _ = writeln!(out, "buffer    {line}");
+    }
+    out.push_str(&limits(&status["limits"]));
     out.push_str(&degradations(status));
     out.push_str("\nactors\n");
     out.push_str(&tree(&status["actors"], 2));
@@ -58,6 +62,46 @@ fn rendered(status: &Value) -> String {
     out.push_str("\nledger\n");
     out.push_str(&ledger(&status["ledger"]["kinds"]));
     out
+}
+
+/// What carries records, and why not the better one; `None` when that is not known.
+pub(super) fn buffer(buffer: &Value) -> Option<String> {
+    let kind = buffer["kind"].as_str()?;
+    let reason = buffer["reason"].as_str().filter(|it| !it.is_empty());
+    Some(match reason {
+        Some(reason) => format!("{kind}: {reason}"),
+        None => kind.to_owned(),
+    })
+}
+
+/// The cap, and the cgroups that came to feel it; nothing where there is none.
+fn limits(limits: &Value) -> String {
+    let rate = limits["cgroup_events_per_second"].as_u64().unwrap_or(0);
+    if rate == 0 {
+        return String::new();
+    }
+    let burst = &limits["cgroup_burst"];
+    let mut text =
+        format!("cap       {rate} events a second of a cgroup and domain, {burst} at once\n");
+    let capped = limits["capped"].as_array().map_or(&[][..], Vec::as_slice);
+    if capped.is_empty() {
+        return text;
+    }
+    let mut table = Table::new(["CGROUP", "DOMAIN", "WITHHELD", "NOW", "SINCE", "PATH"]);
+    for one in capped {
+        let now = if one["now"] == true { "yes" } else { "no" };
+        table.row([
+            one["cgroup"].to_string(),
+            one["domain"].as_str().unwrap_or_default().to_owned(),
+            one["events"].to_string(),
+            now.to_owned(),
+            one["since"].as_str().unwrap_or_default().to_owned(),
+            one["path"].as_str().unwrap_or("unknown").to_owned(),
+        ]);
+    }
+    text.push_str("\ncapped\n");
+    text.push_str(&table.render(2));
+    text
 }
 
 fn degradations(status: &Value) -> String {
@@ -94,9 +138,10 @@ fn hooks(hooks: &Value, indent: usize) -> String {
 }
 
 fn ledger(kinds: &Value) -> String {
-    const COLUMNS: [&str; 11] = [
+    const COLUMNS: [&str; 12] = [
         "seen",
         "filtered",
+        "capped",
         "submitted",
         "ring_full",
         "missed",
@@ -107,11 +152,11 @@ fn ledger(kinds: &Value) -> String {
         "suppressed",
         "dropped",
     ];
-    let mut titles = ["ACTION"; 12];
+    let mut titles = ["ACTION"; 13];
     titles[1..].copy_from_slice(&COLUMNS);
     let mut table = Table::new(titles);
     for (action, entry) in kinds.as_object().into_iter().flatten() {
-        let mut row = [const { String::new() }; 12];
+        let mut row = [const { String::new() }; 13];
         row[0].clone_from(action);
         for (cell, column) in row[1..].iter_mut().zip(COLUMNS) {
             *cell = entry[column].to_string();
@@ -138,6 +183,10 @@ mod tests {
             "processes": {"known": 80, "capacity": 4096},
             "hooks": [{"action": "file.open", "tier": "kprobe", "reason": "not fentry: no BTF", "tried": []}],
             "ledger": {"kinds": {"process.exec": {"seen": 7}}, "unattributed": 0},
+            "buffer": {"kind": "perf", "reason": "no ring buffers"},
+            "limits": {"cgroup_events_per_second": 50, "cgroup_burst": 70, "capped": [
+                {"cgroup": 77, "path": "/noisy", "domain": "file", "events": 12, "now": true,
+                 "since": "2026-11-22T19:00:02Z"}]},
             "resources": {"rss_bytes": 31_457_280, "cpu_ms": 1500, "open_files": 40},
         });
         let text = rendered(&status);
@@ -146,6 +195,9 @@ mod tests {
             "revision 3, 12 rules",
             "30 MiB, 1.5 s of CPU",
             "sink.file  2026-11-22T19:00:01Z  disk full",
+            "buffer    perf: no ring buffers",
+            "cap       50 events a second of a cgroup and domain, 70 at once",
+            "  77      file    12        yes  2026-11-22T19:00:02Z  /noisy",
             "    killer  running  2         panicked",
             "file.open  kprobe  not fentry: no BTF",
             "process.exec  7 ",
