@@ -43,6 +43,7 @@ pub struct Bench {
     /// What it runs against.
     pub setting: Setting,
     notes: RefCell<Vec<String>>,
+    settings: RefCell<Vec<String>>,
 }
 
 impl Bench {
@@ -53,12 +54,28 @@ impl Bench {
         Ok(Self {
             setting,
             notes: RefCell::default(),
+            settings: RefCell::default(),
         })
     }
 
     /// A path in the scenario's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.setting.dir.join(name)
+    }
+
+    /// Gives every sensor of this scenario from now on a setting, as `key=value`.
+    pub fn set(&self, setting: impl Into<String>) {
+        self.settings.borrow_mut().push(setting.into());
+    }
+
+    /// The sensor under test, with everything it writes in the scenario's directory.
+    pub fn sensor(&self) -> Options<'_> {
+        let settings = self.settings.borrow();
+        settings
+            .iter()
+            .fold(Options::new(self), |options, setting| {
+                options.option("set", setting)
+            })
     }
 
     /// Something measured that the results should show.
@@ -132,11 +149,6 @@ impl Bench {
             .with_context(|| format!("load {module}"))?;
         ensure!(known()?, "{module} was loaded, and there is no {name}");
         Ok(())
-    }
-
-    /// The sensor under test, with everything it writes in the scenario's directory.
-    pub fn sensor(&self) -> Options<'_> {
-        Options::new(self)
     }
 
     /// Writes the end of each of the sensor's logs to stderr.

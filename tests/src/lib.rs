@@ -4,14 +4,17 @@
 //! says and does. The same `scenario` binary runs them natively and, as `/init`, in guest kernels;
 //! the `guest` binary boots those kernels and prints the table of results.
 //!
-//! * what a scenario has in its hands: [`bench`], [`sensor`], [`events`], [`command`], [`act`], [`load`]
+//! * what a scenario has in its hands: [`bench`], [`sensor`], [`control`], [`events`], [`command`], [`act`],
+//!   [`cgroup`], [`load`]
 //! * what runs it: [`runner`] (one process each, with a time limit), [`init`] (pid 1 of a guest)
 //! * where it applies: [`place`]
 //! * the host side of guests: [`guest`]
 
 pub mod act;
 pub mod bench;
+pub mod cgroup;
 pub mod command;
+pub mod control;
 pub mod events;
 pub mod guest;
 pub mod init;

@@ -7,12 +7,15 @@ use anyhow::{Context as _, Result};
 use crate::bench::Bench;
 use crate::place::Place;
 
+pub mod buffer;
+pub mod cap;
 pub mod container;
 pub mod coverage;
 pub mod deny;
 pub mod harness;
 pub mod input;
 pub mod ledger;
+pub mod missed;
 pub mod process;
 pub mod rate;
 pub mod restart;
@@ -59,6 +62,9 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         restart::SCENARIOS,
         ledger::SCENARIOS,
         rate::SCENARIOS,
+        buffer::SCENARIOS,
+        cap::SCENARIOS,
+        missed::SCENARIOS,
     ]
     .into_iter()
     .flatten()

@@ -15,6 +15,9 @@ pub(super) fn act(words: &[&str]) -> Done {
             .create(true)
             .open(path)
             .map(drop),
+        ["open-often", count, paths @ ..] => {
+            parsed(count).and_then(|count| open_often(count, paths))
+        }
         ["delete", path] => fs::remove_file(path),
         ["rename", from, to] => fs::rename(from, to),
         ["link", from, to] => fs::hard_link(from, to),
@@ -30,6 +33,14 @@ pub(super) fn act(words: &[&str]) -> Done {
             .and_then(|file| file.set_len(1)),
         _ => return None,
     })
+}
+
+/// Opens files in turn, so many times in all.
+fn open_often(count: usize, paths: &[&str]) -> io::Result<()> {
+    for path in paths.iter().cycle().take(count) {
+        File::open(path)?;
+    }
+    Ok(())
 }
 
 fn chmod(mode: &str, path: &str) -> io::Result<()> {

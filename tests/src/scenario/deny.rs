@@ -65,9 +65,12 @@ fn with_btf(place: &Place) -> bool {
 
 /// What a tier makes of `deny`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Means {
+pub enum Means {
+    /// EPERM, before it happens.
     Refuse,
+    /// SIGKILL, before the offender has used what it got.
     Kill,
+    /// The rules only say what they would have done.
     Nothing,
 }
 
@@ -127,7 +130,8 @@ impl Targets {
     }
 }
 
-fn offend(bench: &Bench, tier: &str, means: Means) -> Result<()> {
+/// Does what rules forbid, and its like that they do not, in a tier.
+pub fn offend(bench: &Bench, tier: &str, means: Means) -> Result<()> {
     let targets = Targets::make(bench)?;
     let policy = bench.policy("forbidden", &targets.rules()?)?;
     let sensor = bench

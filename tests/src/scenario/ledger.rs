@@ -47,8 +47,10 @@ pub fn takes_long(scenario: &Scenario) -> bool {
     scenario.name == FULL
 }
 
-const EXECS: u32 = 100_000;
-const OPENS: u32 = 1_000_000;
+/// The full load of execs.
+pub const EXECS: u32 = 100_000;
+/// The full load of opens.
+pub const OPENS: u32 = 1_000_000;
 
 /// Of the opens, one in this many is of a file that a rule asks for.
 const WANTED: u32 = 10;
@@ -59,7 +61,8 @@ const ARRIVAL: Duration = Duration::from_secs(20);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(100);
 
-fn scaled(bench: &Bench, full: u32) -> u32 {
+/// So much of a full load as an emulated guest does in a time that can be waited for.
+pub fn scaled(bench: &Bench, full: u32) -> u32 {
     if bench.setting.place == Place::Native {
         full
     } else {
@@ -67,7 +70,8 @@ fn scaled(bench: &Bench, full: u32) -> u32 {
     }
 }
 
-fn execs(bench: &Bench, count: u32) -> Result<()> {
+/// After so many execs the counts are the true ones.
+pub fn execs(bench: &Bench, count: u32) -> Result<()> {
     let program = bench.path("tiny");
     load::write_tiny_program(&program)?;
     let ours = program.display().to_string();
@@ -100,7 +104,8 @@ fn execs(bench: &Bench, count: u32) -> Result<()> {
     finish(sensor)
 }
 
-fn opens(bench: &Bench, count: u32) -> Result<()> {
+/// After so many opens the counts are the true ones.
+pub fn opens(bench: &Bench, count: u32) -> Result<()> {
     let (wanted, other) = (bench.file("wanted", "")?, bench.file("other", "")?);
     let path = wanted.display().to_string();
     let policy = bench.policy(
@@ -215,7 +220,7 @@ pub fn number(kind: &Value, term: &str) -> u64 {
 }
 
 /// The kinds for which an equation does not hold; `None` without a ledger.
-fn unbalanced(kinds: &Value) -> Option<Vec<String>> {
+pub fn unbalanced(kinds: &Value) -> Option<Vec<String>> {
     let kinds = kinds.as_object().filter(|kinds| !kinds.is_empty())?;
     let wrong = kinds.iter().filter(|(_, kind)| {
         let number = |name: &str| kind[name].as_u64();

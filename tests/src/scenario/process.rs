@@ -62,7 +62,8 @@ fn script(program: &Path) -> String {
         .collect()
 }
 
-fn commands_in_order(bench: &Bench, tier: &str) -> Result<()> {
+/// Runs a script in a tier, and looks whether its commands come completely and in order.
+pub fn commands_in_order(bench: &Bench, tier: &str) -> Result<()> {
     let program = bench.program("shell")?;
     let script = bench.file("script", script(&program))?;
     let sensor = bench.sensor().tier(tier).start()?;
@@ -147,7 +148,8 @@ fn check_process(event: &Value, program: &Path, n: i64, shell: u32) -> Result<()
     Ok(())
 }
 
-fn kill_on_exec(bench: &Bench, tier: &str) -> Result<()> {
+/// Runs a program that a rule kills in a tier, and one that none does.
+pub fn kill_on_exec(bench: &Bench, tier: &str) -> Result<()> {
     let victim = bench.program("victim")?;
     let other = bench.program("other")?;
     let policy = bench.policy(

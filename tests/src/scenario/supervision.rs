@@ -1,7 +1,5 @@
 //! Actors that fail: each in turn, while the machine works, and nobody else notices.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, sleep};
@@ -13,6 +11,7 @@ use serde_json::Value;
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
+use crate::control;
 use crate::events::{action, text};
 use crate::place::Place;
 
@@ -92,7 +91,8 @@ fn panic_one(bench: &Bench, sensor: &crate::sensor::Sensor<'_>, actor: &str) -> 
     let before = sensor.status()?;
     let restarts = restarts(&before, actor).context("status does not show it")?;
     let begun = Instant::now();
-    post(bench, &format!("/v1/debug/panic?actor={actor}"))?;
+    // This path is for tests, and no command knows it.
+    control::ask(bench, "POST", &format!("/v1/debug/panic?actor={actor}"))?;
     // Looked at for longer than allowed, so that a slow return is told from none.
     let after = sensor.status_when("it is back", BACK * 10, |status| {
         find(status, actor).is_some_and(|found| {
@@ -161,29 +161,4 @@ fn find<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
 
 fn restarts(status: &Value, name: &str) -> Option<u64> {
     find(status, name)?["restarts"].as_u64()
-}
-
-/// Asks the control socket, by hand: this path is for tests and no command knows it.
-fn post(bench: &Bench, path: &str) -> Result<()> {
-    let socket = bench.path("control.sock");
-    let mut stream =
-        UnixStream::connect(&socket).with_context(|| format!("connect to {}", socket.display()))?;
-    stream
-        .set_read_timeout(Some(EVENT))
-        .context("limit the wait")?;
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nHost: holdfast\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    )
-    .context("ask the control socket")?;
-    let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .context("read the control socket's answer")?;
-    let status = answer.lines().next().unwrap_or_default();
-    ensure!(
-        status.contains(" 200 ") || status.contains(" 202 ") || status.contains(" 204 "),
-        "POST {path}: {answer:?}"
-    );
-    Ok(())
 }
