@@ -1,6 +1,7 @@
 //! The lookups behind [`crate::decision`] in user space, by the same keys as the kernel's maps: for a
 //! tier without kernel programs, and for tests of what the compiler makes of policies.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -21,19 +22,33 @@ const TAG_BITS: u32 = 32;
 
 static NOTHING_ASKED: HookTable = HookTable::EMPTY;
 
-/// What is known of an operation; `None` is not known.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
+/// What is known of an operation; `None` is not known. Each is asked for once at most, and only where a
+/// term that may still match has a condition on it: in this order, from the cheapest to the dearest.
+pub trait Known {
     /// See [`Dimension::Path`]; without NUL.
-    pub path: Option<&'a [u8]>,
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// See [`Dimension::TargetPath`]; without NUL.
-    pub target_path: Option<&'a [u8]>,
+    fn target_path(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
     /// Network order; IPv4 as `::ffff:a.b.c.d`.
-    pub address: Option<[u8; 16]>,
+    fn address(&self) -> Option<[u8; 16]> {
+        None
+    }
     /// Host order.
-    pub port: Option<u16>,
+    fn port(&self) -> Option<u16> {
+        None
+    }
     /// `O_*` of an open, of which the access mode counts.
-    pub open_flags: Option<u32>,
+    fn open_flags(&self) -> Option<u32> {
+        None
+    }
+    /// Path of the acting process's executable; without NUL.
+    fn executable(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
 }
 
 /// Policy tables, to be looked up.
@@ -99,62 +114,50 @@ impl Lookup {
             .unwrap_or(&NOTHING_ASKED)
     }
 
-    /// Decides. `executable` is the path of the acting process's executable, without NUL; it is asked
-    /// for last, and only where a term that may still match has a condition on it.
-    pub fn decide<E: AsRef<[u8]>>(
-        &self,
-        kind: Kind,
-        known: &Known<'_>,
-        executable: impl FnOnce() -> Option<E>,
-    ) -> Decision {
-        decide(self.hook(kind), &self.candidates(kind, known, executable))
+    /// Decides by what is known.
+    pub fn decide(&self, kind: Kind, known: &impl Known) -> Decision {
+        decide(self.hook(kind), &self.candidates(kind, known))
     }
 
-    /// The terms that may match and those that do; see [`Self::decide`].
-    pub fn candidates<E: AsRef<[u8]>>(
-        &self,
-        kind: Kind,
-        known: &Known<'_>,
-        executable: impl FnOnce() -> Option<E>,
-    ) -> Candidates {
+    /// The terms that may match, and those that do.
+    pub fn candidates(&self, kind: Kind, known: &impl Known) -> Candidates {
         let hook = self.hook(kind);
         let mut candidates = Candidates::all(hook);
-        let asks = |dimension: Dimension| hook.dimensions >> dimension as u32 & 1 == 1;
-        let mut narrow = |dimension: Dimension, found: Option<Option<Vector>>| {
-            match found {
-                _ if !asks(dimension) => {}
+        // The value: `None` is not known. The lookup of it: `None` is not listed.
+        let mut narrow = |dimension: Dimension, find: &dyn Fn(Tag) -> Option<Option<Vector>>| {
+            if candidates.none() || hook.dimensions >> dimension as u32 & 1 == 0 {
+                return;
+            }
+            match find(Tag::new(GENERATION, kind, dimension)) {
                 None => candidates.unknown(hook, dimension),
                 Some(None) => candidates.unlisted(hook, dimension),
                 Some(Some(vector)) => candidates.keep(&vector),
             }
-            !candidates.none()
         };
-        let by_path = |dimension, path: Option<&[u8]>| {
-            let tag = Tag::new(GENERATION, kind, dimension);
-            path.map(|path| self.paths.of_path(tag, path).copied())
-        };
-        narrow(Dimension::Path, by_path(Dimension::Path, known.path));
-        let target = by_path(Dimension::TargetPath, known.target_path);
-        narrow(Dimension::TargetPath, target);
-        let address = known.address.map(|address| {
-            let tag = Tag::new(GENERATION, kind, Dimension::Address);
-            self.addresses.get(tag, &address).copied()
+        narrow(Dimension::Path, &|tag| {
+            let path = known.path()?;
+            Some(self.paths.of_path(tag, &path).copied())
         });
-        narrow(Dimension::Address, address);
-        let port = known.port.map(|port| {
-            let tag = Tag::new(GENERATION, kind, Dimension::Port);
-            let port = u32::from(port);
-            self.ports.get(&PortKey { tag, port }).copied()
+        narrow(Dimension::TargetPath, &|tag| {
+            let path = known.target_path()?;
+            Some(self.paths.of_path(tag, &path).copied())
         });
-        narrow(Dimension::Port, port);
-        let access = known
-            .open_flags
-            .map(|flags| Some(hook.access[flags as usize & 3]));
-        let possible = narrow(Dimension::Access, access);
-        if possible && asks(Dimension::Executable) {
-            let vector = executable().map(|path| Some(self.by_executable(kind, path.as_ref())));
-            narrow(Dimension::Executable, vector);
-        }
+        narrow(Dimension::Address, &|tag| {
+            let address = known.address()?;
+            Some(self.addresses.get(tag, &address).copied())
+        });
+        narrow(Dimension::Port, &|tag| {
+            let port = u32::from(known.port()?);
+            Some(self.ports.get(&PortKey { tag, port }).copied())
+        });
+        narrow(Dimension::Access, &|_| {
+            let mode = known.open_flags()? as usize & 3;
+            Some(Some(hook.access[mode]))
+        });
+        narrow(Dimension::Executable, &|_| {
+            let path = known.executable()?;
+            Some(Some(self.by_executable(kind, &path)))
+        });
         candidates
     }
 
@@ -257,8 +260,9 @@ mod tests {
     #[test]
     fn without_tables_nothing_is_asked() {
         let lookup = Lookup::new(&Tables::default());
-        let known = Known::default();
-        let decision = lookup.decide(Kind::FileOpen, &known, || Some("/x"));
+        struct Nothing;
+        impl Known for Nothing {}
+        let decision = lookup.decide(Kind::FileOpen, &Nothing);
         assert!(!decision.undecided);
         assert_eq!(lookup.hook(Kind::FileOpen).terms, 0);
     }

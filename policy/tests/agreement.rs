@@ -2,10 +2,11 @@
 //! random events: must ⊆ truth ⊆ may, and what is decided in the kernel is what evaluation says.
 #![allow(clippy::unwrap_used)] // Also in helpers: a test that cannot go on fails.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use holdfast_policy::compile::{Options, compile};
-use holdfast_policy::decision::{Candidates, decide};
+use holdfast_policy::decision::decide;
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
 use holdfast_policy::lookup::{self, Lookup};
@@ -30,20 +31,31 @@ struct Known {
     access: Option<u32>,
 }
 
-impl Known {
-    fn candidates(&self, lookup: &Lookup, kind: Kind) -> Candidates {
-        let address = self.address.map(|address| match address {
+impl lookup::Known for Known {
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        self.path.as_deref().map(|path| path.as_bytes().into())
+    }
+    fn target_path(&self) -> Option<Cow<'_, [u8]>> {
+        self.target_path
+            .as_deref()
+            .map(|path| path.as_bytes().into())
+    }
+    fn address(&self) -> Option<[u8; 16]> {
+        self.address.map(|address| match address {
             IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
             IpAddr::V6(address) => address.octets(),
-        });
-        let known = lookup::Known {
-            path: self.path.as_deref().map(str::as_bytes),
-            target_path: self.target_path.as_deref().map(str::as_bytes),
-            address,
-            port: self.port,
-            open_flags: self.access,
-        };
-        lookup.candidates(kind, &known, || self.executable.as_deref())
+        })
+    }
+    fn port(&self) -> Option<u16> {
+        self.port
+    }
+    fn open_flags(&self) -> Option<u32> {
+        self.access
+    }
+    fn executable(&self) -> Option<Cow<'_, [u8]>> {
+        self.executable
+            .as_deref()
+            .map(|path| path.as_bytes().into())
     }
 }
 
@@ -308,7 +320,7 @@ fn check(
     let event = Recorded::new(event).unwrap();
     let kind = event.kind();
     let hook = lookup.hook(kind);
-    let candidates = known.candidates(lookup, kind);
+    let candidates = lookup.candidates(kind, known);
     let has = |vector: &[u64], term: usize| vector[term / 64] >> (term % 64) & 1 == 1;
     let truth: Vec<bool> = rules
         .iter()
@@ -424,7 +436,7 @@ fn rules_without_room_are_undecided() {
             path: Some(path.as_bytes().to_vec()),
             ..Known::default()
         };
-        decide(hook, &known.candidates(&lookup, Kind::FileOpen))
+        lookup.decide(Kind::FileOpen, &known)
     };
     assert_eq!(
         (decision("/0/7").rule, decision("/0/7").undecided),
