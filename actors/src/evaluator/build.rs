@@ -136,7 +136,8 @@ fn holdfast(header: &Header) -> event::Holdfast<'static> {
     }
     event::Holdfast {
         tier: Tier::from_number(header.tier).map(Tier::name),
-        exec_id: known(flags::NO_TASK_FIELDS).then_some(header.exec_id),
+        exec_id: (header.start_boottime != 0 && known(flags::NO_TASK_FIELDS))
+            .then_some(header.exec_id),
         login_uid: (header.loginuid != u32::MAX && known(flags::NO_TASK_FIELDS))
             .then_some(header.loginuid),
         cgroup_id: (header.cgroup_id != 0).then_some(header.cgroup_id),
@@ -204,11 +205,13 @@ impl<'a> Place<'a> {
                 effective: event::capability_names(header.effective_capabilities),
             }),
         });
-        // bpf_get_current_uid_gid() gives the real ids in every tier.
-        shown.user = Some(self.user(header.uid, known.then_some(header.euid)));
-        shown.group = Some(event::Id {
-            id: header.gid.to_string(),
-        });
+        // bpf_get_current_uid_gid() gives the real ids in every tier that has programs.
+        if header.uid != u32::MAX {
+            shown.user = Some(self.user(header.uid, known.then_some(header.euid)));
+            shown.group = Some(event::Id {
+                id: header.gid.to_string(),
+            });
+        }
         shown.parent = match parent {
             Some(parent) => Some(Box::new(self.process(parent, &parent.program))),
             None if known && header.ppid != 0 => Some(Box::new(event::Process {

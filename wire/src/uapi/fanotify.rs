@@ -37,8 +37,9 @@ pub struct Event {
     pub what: What,
     /// A descriptor of the file, which the reader has to close; `None` where there is no file.
     pub fd: Option<i32>,
-    /// The process, in the reader's pid namespace; 0 for one outside of it.
-    pub tgid: u32,
+    /// The process, or the thread in a group that asks for it, in the reader's pid namespace; 0 for one
+    /// outside of it.
+    pub pid: u32,
 }
 
 /// Takes the first event off `bytes`; `None` where there are no more.
@@ -78,7 +79,7 @@ fn parse(bytes: &[u8]) -> Option<(Event, usize)> {
         what,
         // Other negative numbers are errors of groups that ask for them.
         fd: fd.map(u32::cast_signed).filter(|fd| *fd >= 0),
-        tgid: word(bytes, 20)?,
+        pid: word(bytes, 20)?,
     };
     Some((event, length))
 }
@@ -118,7 +119,7 @@ mod tests {
         bytes.extend(event(OVERFLOW, -1, 0));
         let mut rest = &bytes[..];
         let all: Vec<_> = std::iter::from_fn(|| next(&mut rest)).collect();
-        let of = |what, fd, tgid| Ok(Event { what, fd, tgid });
+        let of = |what, fd, pid| Ok(Event { what, fd, pid });
         assert_eq!(
             all,
             [

@@ -62,8 +62,12 @@ fn layout(addresses: &[u64]) -> u64 {
 }
 
 /// The parts of `status` that are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// `comm`
+    pub name: String,
+    /// The process of a thread.
+    pub tgid: u32,
     /// Real user.
     pub uid: u32,
     /// Effective user.
@@ -82,7 +86,11 @@ pub fn parse_status(text: &str) -> Option<Status> {
     let mut groups = line("Gid:")?.split_ascii_whitespace().map(str::parse);
     let capabilities = line("CapEff:").and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
     let mut user = || users.next()?.ok();
+    let name = line("Name:")?.trim_start_matches('\t');
     Some(Status {
+        // What `proc_task_name` of `fs/proc/array.c` escapes.
+        name: name.replace("\\n", "\n").replace("\\\\", "\\"),
+        tgid: line("Tgid:")?.trim().parse().ok()?,
         uid: user()?,
         euid: user()?,
         gid: groups.next()?.ok()?,
@@ -186,16 +194,17 @@ mod tests {
 
     #[test]
     fn ids_and_capabilities() {
-        let status =
-            "Name:\tx\nUid:\t1000\t0\t0\t0\nGid:\t100\t5\t5\t5\nCapEff:\t000001ffffffffff\n";
+        let status = "Name:\tx y\nTgid:\t42\nUid:\t1000\t0\t0\t0\nGid:\t100\t5\t5\t5\nCapEff:\t000001ffffffffff\n";
         let expected = Status {
+            name: "x y".into(),
+            tgid: 42,
             uid: 1000,
             euid: 0,
             gid: 100,
             capabilities: 0x1ff_ffff_ffff,
         };
         assert_eq!(parse_status(status), Some(expected));
-        assert_eq!(parse_status("Uid:\t1000\n"), None);
+        assert_eq!(parse_status("Name:\tx\nTgid:\t42\nUid:\t1000\n"), None);
     }
 
     #[test]
