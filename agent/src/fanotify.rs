@@ -11,14 +11,17 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_actors::kernel::{Attempt, Condition, HookReport, Kernel, KernelError, Ring};
+use holdfast_actors::kernel::{
+    Attempt, BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Ring,
+};
 use holdfast_policy::snapshot::Tables;
-use holdfast_wire::control::{Counters, Tier};
+use holdfast_wire::control::{Cap, Counters, Tier};
 use holdfast_wire::{Domain, Kind};
 
 mod account;
 mod attempts;
 mod base;
+mod caps;
 mod connector;
 pub(crate) mod guard;
 mod marks;
@@ -44,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) host: PathBuf,
     /// Bytes of each domain's ring.
     pub(crate) ring_bytes: [u32; Domain::ALL.len()],
+    /// The most events of a cgroup; `None` for as many as it makes.
+    pub(crate) cap: Option<Cap>,
     /// Why there is no eBPF, where it was wanted.
     pub(crate) instead_of_ebpf: Option<String>,
 }
@@ -256,6 +261,17 @@ impl Kernel for Fanotify {
 
     fn counters(&self, kind: Kind) -> Result<(Counters, u64), KernelError> {
         Ok((self.base.account.counters(kind), 0))
+    }
+
+    fn capped(&self) -> Result<Vec<Capped>, KernelError> {
+        Ok(self.base.caps.withheld())
+    }
+
+    fn buffer(&self) -> BufferReport {
+        BufferReport {
+            kind: "memory",
+            reason: String::new(),
+        }
     }
 
     fn install(&self, tables: &Tables) -> Result<(), KernelError> {

@@ -69,10 +69,12 @@ fn without_programs(config: &Config, reason: Option<String>) -> Result<Opened, F
     facts.ebpf_error = reason.clone().unwrap_or_default();
     let (kernel, rings) =
         Fanotify::open(fanotify_options(config, reason)).map_err(Failure::CannotStart)?;
+    let mut facts = json!(facts);
+    facts["buffer"] = json!(kernel.buffer());
     Ok(Opened {
         kernel,
         rings,
-        facts: json!(facts),
+        facts,
     })
 }
 
@@ -80,6 +82,7 @@ fn fanotify_options(config: &Config, reason: Option<String>) -> fanotify::Option
     fanotify::Options {
         host: config.host.fs.clone(),
         ring_bytes: options(config).ring_bytes,
+        cap: cap(config),
         instead_of_ebpf: reason.map(|reason| format!("no eBPF: {reason}")),
     }
 }

@@ -23,9 +23,9 @@ use serde_json::{Value as Json, json};
 /// What the kernel programs know of an operation; `None` is not known.
 #[derive(Clone, Debug, Default)]
 struct Known {
-    path: Option<String>,
-    target_path: Option<String>,
-    executable: Option<String>,
+    path: Option<Vec<u8>>,
+    target_path: Option<Vec<u8>>,
+    executable: Option<Vec<u8>>,
     address: Option<IpAddr>,
     port: Option<u16>,
     access: Option<u32>,
@@ -33,12 +33,10 @@ struct Known {
 
 impl lookup::Known for Known {
     fn path(&self) -> Option<Cow<'_, [u8]>> {
-        self.path.as_deref().map(|path| path.as_bytes().into())
+        self.path.as_deref().map(Cow::Borrowed)
     }
     fn target_path(&self) -> Option<Cow<'_, [u8]>> {
-        self.target_path
-            .as_deref()
-            .map(|path| path.as_bytes().into())
+        self.target_path.as_deref().map(Cow::Borrowed)
     }
     fn address(&self) -> Option<[u8; 16]> {
         self.address.map(|address| match address {
@@ -53,9 +51,7 @@ impl lookup::Known for Known {
         self.access
     }
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
-        self.executable
-            .as_deref()
-            .map(|path| path.as_bytes().into())
+        self.executable.as_deref().map(Cow::Borrowed)
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Counts {
     pub(crate) ring_full: AtomicU64,
     pub(crate) truncated: AtomicU64,
     pub(crate) missed: AtomicU64,
+    pub(crate) capped: AtomicU64,
 }
 
 /// The counts of every kind.
@@ -49,6 +50,7 @@ impl Account {
             ring_full: read(&counts.ring_full),
             truncated: read(&counts.truncated),
             missed: read(&counts.missed),
+            capped: read(&counts.capped),
         }
     }
 }

@@ -16,6 +16,7 @@ use holdfast_wire::{ABI_VERSION, Domain, Kind};
 use super::Options;
 use super::account::{Account, count};
 use super::attempts::Attempts;
+use super::caps::Caps;
 use super::proc::{Facts, Proc};
 use super::programs::Programs;
 use super::ring::{Records, Time, Weight};
@@ -32,6 +33,8 @@ pub(crate) struct Base {
     pub(crate) account: Account,
     /// Execs that have begun.
     pub(crate) attempts: Attempts,
+    /// The most events of a cgroup.
+    pub(crate) caps: Caps,
     rings: [Arc<Records>; Domain::ALL.len()],
     // Held for as long as it takes to clone it: whoever answers permission events waits for it.
     tables: Mutex<Arc<Lookup>>,
@@ -81,6 +84,7 @@ impl Base {
             proc: Proc::open(&options.host)?,
             account: Account::default(),
             attempts: Attempts::default(),
+            caps: Caps::new(options.cap),
             rings: rings.map_err(|_| std::io::Error::other("a ring for each domain"))?,
             tables: Mutex::new(Arc::new(Lookup::new(&Tables::default()))),
             programs: Mutex::default(),
@@ -128,8 +132,20 @@ impl Base {
         count(&counts.filtered, 1);
     }
 
-    /// Hands the record of an operation to its ring, and counts what becomes of it.
+    /// Records an operation that is wanted, unless its cgroup has had too many that only a subscription
+    /// asks for.
     pub(crate) fn submit(&self, judged: &Judged, draft: &Draft<'_>) {
+        let cgroup = draft.facts.cgroup_id;
+        if judged.may_be_capped() && !self.caps.admit(cgroup, judged.kind.domain()) {
+            self.filter(judged.kind);
+            count(&self.account.of(judged.kind).capped, 1);
+            return;
+        }
+        self.hand_over(judged, draft);
+    }
+
+    /// Hands the record of an operation to its ring, and counts what becomes of it.
+    fn hand_over(&self, judged: &Judged, draft: &Draft<'_>) {
         const CUT: u32 = flags::PATH_TRUNCATED | flags::ARGUMENTS_TRUNCATED;
         let Judged { kind, decision, .. } = judged;
         let header = self.header(judged, draft);
@@ -200,9 +216,17 @@ impl Judged {
     /// Whether user space is to see it.
     pub(crate) fn is_wanted(&self) -> bool {
         const WHATEVER: u32 = hook_flags::REPORT | hook_flags::TRACK;
-        self.hook().flags & WHATEVER != 0
-            || self.decision.undecided
-            || self.decision.verdict > Verdict::Allow
+        self.hook().flags & WHATEVER != 0 || self.speaks()
+    }
+
+    /// Whether nobody but a subscription asks for it.
+    fn may_be_capped(&self) -> bool {
+        self.hook().flags & hook_flags::TRACK == 0 && !self.speaks()
+    }
+
+    /// Whether a rule that says more than `allow` matched, or may have.
+    fn speaks(&self) -> bool {
+        self.decision.undecided || self.decision.verdict > Verdict::Allow
     }
 
     /// Whether the operation must not succeed.

@@ -7,7 +7,9 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_actors::kernel::{Condition, HookReport, Kernel, KernelError, Ring};
+use holdfast_actors::kernel::{
+    BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Ring,
+};
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::{Counters, Tier, Verdict};
 use holdfast_wire::{Domain, Kind};
@@ -197,8 +199,18 @@ impl Kernel for Guarded {
             ring_full: programs.ring_full + own.ring_full,
             truncated: programs.truncated + own.truncated,
             missed: programs.missed + own.missed,
+            capped: programs.capped + own.capped,
         };
         Ok((sum, skipped))
+    }
+
+    fn capped(&self) -> Result<Vec<Capped>, KernelError> {
+        // What is refused is never withheld.
+        self.programs.capped()
+    }
+
+    fn buffer(&self) -> BufferReport {
+        self.programs.buffer()
     }
 
     fn install(&self, tables: &Tables) -> Result<(), KernelError> {

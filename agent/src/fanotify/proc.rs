@@ -141,7 +141,7 @@ impl Proc {
         parse_syscall(&self.text(&format!("{tid}/syscall"))?)
     }
 
-    /// Path of the executable; a removed file's mark is cut off.
+    /// Path of the executable.
     pub(crate) fn executable(&self, tgid: u32) -> Option<Vec<u8>> {
         self.link(&format!("{tgid}/exe"))
     }
@@ -151,10 +151,9 @@ impl Proc {
         self.link(&format!("{tgid}/cwd"))
     }
 
-    /// What is known of the executable's file, without asking whoever serves its file system.
+    /// What is known of the executable's file.
     pub(crate) fn executable_file(&self, tgid: u32) -> Option<Statx> {
-        let (path, flags) = (format!("{tgid}/exe"), AtFlags::STATX_DONT_SYNC);
-        statx(&self.directory, path, flags, StatxFlags::BASIC_STATS).ok()
+        self.file(&format!("{tgid}/exe"))
     }
 
     /// Arguments, NUL-separated, at most [`ARGUMENT_BYTES`]. They lie in the memory of the process:
@@ -225,9 +224,22 @@ impl Proc {
         Some(found.stx_ino)
     }
 
+    /// Where a link leads. Without the mark of a removed file; `None`: it may be that mark, or a part of
+    /// the name of one that is there.
     fn link(&self, path: &str) -> Option<Vec<u8>> {
         let link = readlinkat(&self.directory, path, Vec::new()).ok()?;
-        Some(without_mark(link.into_bytes()))
+        let link = link.into_bytes();
+        if !is_marked(&link) {
+            return Some(link);
+        }
+        let is_gone = self.file(path)?.stx_nlink == 0;
+        is_gone.then(|| without_mark(link))
+    }
+
+    /// What is known of a file, without asking whoever serves its file system.
+    fn file(&self, path: &str) -> Option<Statx> {
+        let (flags, facts) = (AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS);
+        statx(&self.directory, path, flags, facts).ok()
     }
 
     fn text(&self, path: &str) -> Option<String> {
@@ -252,10 +264,16 @@ impl Proc {
     }
 }
 
-/// A path as the kernel shows it, without the mark of a removed file.
+/// What the kernel puts behind the path of a removed file.
+const MARK: &[u8] = b" (deleted)";
+
+fn is_marked(path: &[u8]) -> bool {
+    path.ends_with(MARK)
+}
+
+/// The path of a removed file as the kernel shows it, without its mark.
 pub(crate) fn without_mark(mut path: Vec<u8>) -> Vec<u8> {
-    const MARK: &[u8] = b" (deleted)";
-    if path.ends_with(MARK) {
+    if is_marked(&path) {
         path.truncate(path.len() - MARK.len());
     }
     path

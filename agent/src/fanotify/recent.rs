@@ -46,6 +46,10 @@ impl<K: Copy + Eq + Hash, V, const SIZE: usize> Recent<K, V, SIZE> {
         self.values.entry(key).or_insert_with(make)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.values.iter()
+    }
+
     pub(crate) fn remove(&mut self, key: K) -> Option<V> {
         self.values.remove(&key)
     }
