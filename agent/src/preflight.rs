@@ -54,7 +54,7 @@ pub(crate) fn read(btf: Option<&Path>) -> KernelTypes {
         });
     let (layout, bytes, btf_error) = match parsed {
         Ok((btf, bytes)) => (
-            Layout::resolve(|name, path| btf.offset_of(name, path)),
+            Layout::resolve(|source| btf.find(source)),
             bytes,
             String::new(),
         ),

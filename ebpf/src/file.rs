@@ -14,6 +14,7 @@ use crate::{decide, hook, offset};
 
 pub mod mount;
 pub mod syscall;
+pub mod xattr;
 
 // int security_file_open(struct file *file)
 hook!(file_open_lsm file_open_fmod file_open_fentry file_open_kprobe, "file_open", "security_file_open", open);
@@ -148,7 +149,7 @@ fn symlink(arguments: &impl Arguments, via: Via) -> i32 {
         arguments.argument(1),
     );
     let content = Path::content(run.claimed.path(Use::Target), arguments.argument(2));
-    judge_link(run, path, content, &Facts::NONE)
+    judge_text(run, path, content, &Facts::NONE)
 }
 
 #[inline(always)]
@@ -227,7 +228,7 @@ fn opened(mut run: Run, file: u64) -> i32 {
     let open_flags = read(file, offset!(file_flags));
     decide::by_access(&mut run, open_flags);
     let path = Path::of_file(run.claimed.path(Use::Path), file);
-    let facts = Facts::of_inode(pointer(file, offset!(file_inode)));
+    let facts = Facts::of_file(file);
     judge(
         run,
         path,
@@ -277,6 +278,12 @@ impl Facts {
         Self::of_inode(pointer(dentry, offset!(dentry_inode)))
     }
 
+    /// See [`Self::of_inode`].
+    #[inline(always)]
+    fn of_file(file: u64) -> Self {
+        Self::of_inode(pointer(file, offset!(file_inode)))
+    }
+
     /// An inode, whose fields are read when a record is written.
     #[inline(always)]
     fn of_inode(inode: u64) -> Self {
@@ -301,9 +308,10 @@ fn judge_both(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
     settle(run, path, target, facts)
 }
 
-/// What a symbolic link says is no path that rules could be looked up by.
+/// The second string is a text, by which rules cannot be looked up: what a symbolic link says, the name
+/// of an attribute.
 #[inline(always)]
-fn judge_link(mut run: Run, path: Path, content: Path, facts: &Facts) -> i32 {
+fn judge_text(mut run: Run, path: Path, content: Path, facts: &Facts) -> i32 {
     run.narrow_by_path(Dimension::Path, &path);
     settle(run, path, content, facts)
 }

@@ -20,6 +20,7 @@ mod path;
 mod process;
 mod run;
 mod scratch;
+mod superblock;
 mod syscall;
 mod task;
 mod transport;

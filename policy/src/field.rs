@@ -189,7 +189,9 @@ named! {
         SocketType "holdfast.socket.type" String Kinds::NETWORK;
         SocketPath "holdfast.socket.path" String Kinds::FROM;
         Tier "holdfast.tier" String Kinds::ALL;
-        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace, Kind::FileMount, Kind::FileUmount]);
+        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace, Kind::FileMount, Kind::FileUmount, Kind::FileSetxattr]);
+        XattrName "holdfast.xattr.name" String Kinds::of(&[Kind::FileSetxattr]);
+        XattrRemoved "holdfast.xattr.removed" Bool Kinds::of(&[Kind::FileSetxattr]);
         MountSource "holdfast.mount.source" String Kinds::MOUNT;
         MountType "holdfast.mount.type" String Kinds::MOUNT;
         Signal "holdfast.signal" String Kinds::of(&[Kind::ProcessSignal, Kind::ProcessExit]);

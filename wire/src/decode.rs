@@ -179,6 +179,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         | Kind::FileChmod
         | Kind::FileChown
         | Kind::FileTruncate
+        | Kind::FileSetxattr
         | Kind::FilePivotRoot => {
             let fixed: record::file::File = read_part(&mut bytes)?;
             Body::File {

@@ -17,7 +17,7 @@ pub use container::{Container, Orchestrator, Resource};
 
 pub use names::{
     capability_names, mount_flag_names, open_flag_names, protocol_name, signal_name,
-    socket_family_name, socket_type_name, umount_flag_names,
+    socket_family_name, socket_type_name, umount_flag_names, xattr_flag_names,
 };
 pub use rendered::Rendered;
 pub use time::rfc3339;
@@ -314,13 +314,17 @@ pub struct Holdfast<'a> {
     /// The socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<Socket<'a>>,
+    /// The extended attribute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xattr: Option<Xattr<'a>>,
     /// What a mount is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount: Option<Mount<'a>>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
-    /// Set where `file.path` is the caller's argument, not what the kernel resolved.
+    /// `argument` where `file.path` is the caller's argument, not what the kernel resolved; `filesystem`
+    /// where it is one that the file has, but not surely the one by which the caller came to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_source: Option<&'a str>,
 }
@@ -336,6 +340,16 @@ pub struct Executable<'a> {
     pub deleted: bool,
     /// It never had a name: made by `memfd_create(2)`.
     pub memfd: bool,
+}
+
+/// `holdfast.xattr.*`, on `file.setxattr`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Xattr<'a> {
+    /// `security.capability`, `system.posix_acl_access`, `user.…`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// It is removed, not set.
+    pub removed: bool,
 }
 
 /// `holdfast.mount.*`, on `file.mount` and `file.umount`.

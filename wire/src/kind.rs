@@ -115,6 +115,8 @@ kinds! {
     FileChown = 25, File, "file.chown";
     /// A file was cut or lengthened.
     FileTruncate = 26, File, "file.truncate";
+    /// An extended attribute was set or removed.
+    FileSetxattr = 27, File, "file.setxattr";
     /// A file system, or a part of one, was mounted, moved or remounted.
     FileMount = 28, File, "file.mount";
     /// A mount was removed.
@@ -161,6 +163,7 @@ impl Kind {
                 | Self::FileChmod
                 | Self::FileChown
                 | Self::FileTruncate
+                | Self::FileSetxattr
                 | Self::FileMount
                 | Self::FileUmount
                 | Self::FilePivotRoot

@@ -1,52 +1,88 @@
-//! The kernel struct fields that the programs read.
+//! What of the running kernel the programs need to know: where the fields of its structs stand, which
+//! argument of a function is which, what the values of an enum are.
 //!
-//! rustc emits no CO-RE relocations, so no offset is compiled in: the agent resolves each of these
+//! rustc emits no CO-RE relocations, so nothing of this is compiled in: the agent resolves each
 //! from the running kernel's BTF and writes it into the programs' read-only data before they are
-//! verified; the verifier then sees constants. [`ABSENT`] stands for a field that this kernel does
-//! not have, or for all of them on a kernel without BTF; what reads it is then dead code.
+//! verified; the verifier then sees constants. [`ABSENT`] stands for what this kernel does not
+//! have, or for all of it on a kernel without BTF; what reads it is then dead code.
 
-/// Offset of a field that is not known.
+/// What is not known.
 pub const ABSENT: u32 = u32::MAX;
 
+/// Where something is found in BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Byte offset of a field: its struct and the dotted path in it.
+    Field(&'static str, &'static str),
+    /// Number, from 0, of a function's parameter: the function and the parameter's name.
+    Parameter(&'static str, &'static str),
+    /// Value of an enum: the enum and the value's name.
+    Value(&'static str, &'static str),
+}
+
 macro_rules! layout {
-    ($($name:ident: $structure:literal . $path:literal;)*) => {
-        /// Byte offsets of the fields, resolved for the running kernel.
+    (
+        fields { $($name:ident: $structure:literal . $path:literal;)* }
+        parameters { $($parameter:ident: $function:literal . $argument:literal;)* }
+        values { $($value:ident: $enum:literal . $variant:literal;)* }
+    ) => {
+        /// What was resolved for the running kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
-        pub struct Layout { $(#[doc = concat!("`", $structure, ".", $path, "`")] pub $name: u32,)* }
+        pub struct Layout {
+            $(#[doc = concat!("Offset of `", $structure, ".", $path, "`")] pub $name: u32,)*
+            $(#[doc = concat!("Parameter `", $argument, "` of `", $function, "`")] pub $parameter: u32,)*
+            $(#[doc = concat!("`", $variant, "` of `enum ", $enum, "`")] pub $value: u32,)*
+        }
 
         impl Layout {
             /// Nothing is known.
-            pub const UNKNOWN: Self = Self { $($name: ABSENT,)* };
+            pub const UNKNOWN: Self = Self {
+                $($name: ABSENT,)*
+                $($parameter: ABSENT,)*
+                $($value: ABSENT,)*
+            };
 
-            /// Every field: its name here, the kernel struct, and the dotted path in it.
-            pub const FIELDS: &'static [(&'static str, &'static str, &'static str)] =
-                &[$((stringify!($name), $structure, $path),)*];
+            /// Everything by its name here, and where it is found.
+            pub const ENTRIES: &'static [(&'static str, Source)] = &[
+                $((stringify!($name), Source::Field($structure, $path)),)*
+                $((stringify!($parameter), Source::Parameter($function, $argument)),)*
+                $((stringify!($value), Source::Value($enum, $variant)),)*
+            ];
 
-            /// Resolves every field by `offset_of(struct, path)`; those it knows not stay [`ABSENT`].
-            pub fn resolve(mut offset_of: impl FnMut(&str, &str) -> Option<u32>) -> Self {
-                Self { $($name: offset_of($structure, $path).unwrap_or(ABSENT),)* }
+            /// Resolves everything; what `find` does not find stays [`ABSENT`].
+            pub fn resolve(mut find: impl FnMut(Source) -> Option<u32>) -> Self {
+                Self {
+                    $($name: find(Source::Field($structure, $path)).unwrap_or(ABSENT),)*
+                    $($parameter: find(Source::Parameter($function, $argument)).unwrap_or(ABSENT),)*
+                    $($value: find(Source::Value($enum, $variant)).unwrap_or(ABSENT),)*
+                }
             }
 
-            /// The offsets, in the order of [`Self::FIELDS`]: the layout's bytes in memory.
+            /// The numbers, in the order of [`Self::ENTRIES`]: the layout's bytes in memory.
             #[must_use]
             #[cfg(feature = "std")]
             pub fn words(&self) -> Vec<u32> {
-                vec![$(self.$name,)*]
+                vec![$(self.$name,)* $(self.$parameter,)* $(self.$value,)*]
             }
 
-            /// The fields that are not known, by name.
+            /// What is not known, by name.
             pub fn absent(&self) -> impl Iterator<Item = &'static str> + use<> {
-                [$((stringify!($name), self.$name),)*]
-                    .into_iter()
-                    .filter(|(_, offset)| *offset == ABSENT)
-                    .map(|(name, _)| name)
+                [
+                    $((stringify!($name), self.$name),)*
+                    $((stringify!($parameter), self.$parameter),)*
+                    $((stringify!($value), self.$value),)*
+                ]
+                .into_iter()
+                .filter(|(_, number)| *number == ABSENT)
+                .map(|(name, _)| name)
             }
         }
     };
 }
 
 layout! {
+fields {
     task_group_leader: "task_struct"."group_leader";
     task_real_parent: "task_struct"."real_parent";
     task_tgid: "task_struct"."tgid";
@@ -96,6 +132,8 @@ layout! {
     dentry_super: "dentry"."d_sb";
     super_dev: "super_block"."s_dev";
     super_magic: "super_block"."s_magic";
+    super_root: "super_block"."s_root";
+    super_mounts: "super_block"."s_mounts";
     super_type: "super_block"."s_type";
     file_system_name: "file_system_type"."name";
     inode_number: "inode"."i_ino";
@@ -108,6 +146,10 @@ layout! {
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";
     mount_devname: "mount"."mnt_devname";
+    mount_ns: "mount"."mnt_ns";
+    // Of the list of a superblock's mounts: the first up to 6.16, the second from 6.17 on.
+    mount_instance: "mount"."mnt_instance";
+    mount_next_for_sb: "mount"."mnt_next_for_sb";
     vfsmount_root: "vfsmount"."mnt_root";
     vfsmount_super: "vfsmount"."mnt_sb";
     bprm_file: "linux_binprm"."file";
@@ -129,4 +171,12 @@ layout! {
     unix_address_name: "unix_address"."name";
     message_name: "msghdr"."msg_name";
     message_name_length: "msghdr"."msg_namelen";
+}
+parameters {
+    // From 5.12 on behind the mapping of the mount's ids.
+    set_xattr_dentry: "security_inode_setxattr"."dentry";
+    remove_xattr_dentry: "security_inode_removexattr"."dentry";
+}
+values {
+}
 }

@@ -35,6 +35,9 @@ pub mod flags {
     pub const SIGNALLED: u32 = 1 << 6;
     /// SIGKILL was due, but the process is on the never-kill list.
     pub const SPARED: u32 = 1 << 7;
+    /// The path is one that the file has: joined with a mount of its file system that need not be the one
+    /// which the caller used.
+    pub const PATH_OF_FILE_SYSTEM: u32 = 1 << 12;
     /// A part could not be read (a page was not present, a pointer was bad); its length is zero.
     pub const PART_UNREADABLE: u32 = 1 << 8;
     /// A subscription asks for this event, whatever the rules say.

@@ -107,12 +107,12 @@ pub(crate) fn event<'a>(
             let resolve = |directory, path| place.path(header, directory, path, cwd);
             let target_path = match record.kind {
                 // What it says is resolved when it is followed, from where it stands.
-                Kind::FileSymlink => path_text(target),
+                Kind::FileSymlink | Kind::FileSetxattr => path_text(target),
                 _ => resolve(fixed.target_directory, target),
             };
             let path = resolve(fixed.directory, path);
             file::describe(&mut event, record.kind, &fixed, path, target_path);
-            event.holdfast.path_source = argument(header);
+            event.holdfast.path_source = path_source(header);
         }
         Body::Mount {
             fixed,
@@ -134,7 +134,7 @@ pub(crate) fn event<'a>(
                 source,
                 path_text(file_system),
             );
-            event.holdfast.path_source = argument(header);
+            event.holdfast.path_source = path_source(header);
         }
         Body::Socket { fixed, path } => {
             network::describe(&mut event, record.kind, &fixed, path);
@@ -306,7 +306,13 @@ impl<'a> Place<'a> {
     }
 }
 
-/// `holdfast.path_source`, where paths are arguments.
+/// `holdfast.path_source`, where paths are not those that the kernel came by.
+fn path_source(header: &Header) -> Option<&'static str> {
+    let of_file_system = header.flags & flags::PATH_OF_FILE_SYSTEM != 0;
+    argument(header).or(of_file_system.then_some("filesystem"))
+}
+
+/// See [`path_source`]: where they are arguments.
 pub(crate) fn argument(header: &Header) -> Option<&'static str> {
     (header.flags & flags::PATH_IS_ARGUMENT != 0).then_some("argument")
 }

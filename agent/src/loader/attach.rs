@@ -86,7 +86,7 @@ impl Programs {
     pub(crate) fn check(&self, way: &Way) -> Result<(), String> {
         let words = self.layout.words();
         let known = |field: &str| {
-            let mut fields = Layout::FIELDS.iter().zip(&words);
+            let mut fields = Layout::ENTRIES.iter().zip(&words);
             fields.any(|((name, ..), offset)| *name == field && *offset != ABSENT)
         };
         match way.needs.iter().find(|field| !known(field)) {

@@ -44,6 +44,10 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    const fn needs(self, needs: &'static [&'static str]) -> Self {
+        Self { needs, ..self }
+    }
+
     const fn blind_to(self, blind_to: &'static str) -> Self {
         Self { blind_to, ..self }
     }
@@ -96,6 +100,7 @@ mod file;
 mod mount;
 mod network;
 mod process;
+mod xattr;
 
 /// A way by system call tracepoints, which needs no offsets, or those named.
 const fn calls(
@@ -134,6 +139,7 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::FileChmod => file::CHMOD,
         Kind::FileChown => file::CHOWN,
         Kind::FileTruncate => file::TRUNCATE,
+        Kind::FileSetxattr => xattr::SETXATTR,
         Kind::FileMount => mount::MOUNT,
         Kind::FileUmount => mount::UMOUNT,
         Kind::FilePivotRoot => mount::PIVOT_ROOT,
@@ -158,7 +164,7 @@ mod tests {
             assert!(ways.is_sorted_by_key(|way| way.tier), "{kind:?}");
             for field in ways.iter().flat_map(|way| way.needs) {
                 assert!(
-                    Layout::FIELDS.iter().any(|(name, ..)| name == field),
+                    Layout::ENTRIES.iter().any(|(name, _)| name == field),
                     "{field}"
                 );
             }

@@ -1,7 +1,10 @@
 //! A reader of the kernel's BTF (Documentation/bpf/btf.rst): just enough to find where a field of a
-//! struct stands, through anonymous structs and unions.
+//! struct stands, through anonymous structs and unions, which parameter of a function has a name, and
+//! what the values of an enum are.
 
 use std::collections::HashMap;
+
+use holdfast_wire::layout::Source;
 
 const MAGIC: u16 = 0xeb9f;
 /// Structs that are nested in each other without a name, at most.
@@ -27,6 +30,9 @@ pub(crate) enum BtfError {
 
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_FUNCTION: u32 = 12;
+const KIND_PROTOTYPE: u32 = 13;
 
 /// A parsed BTF file.
 pub(crate) struct Btf {
@@ -99,6 +105,53 @@ impl Btf {
         }
         btf.structs.remove(&Vec::new());
         Ok(btf)
+    }
+
+    /// What stands for `source` on this kernel.
+    pub(crate) fn find(&self, source: Source) -> Option<u32> {
+        match source {
+            Source::Field(structure, path) => self.offset_of(structure, path),
+            Source::Parameter(function, name) => self.parameter(function, name),
+            Source::Value(of, name) => self.value(of, name),
+        }
+    }
+
+    /// Number, from 0, of the parameter `name` of `function`.
+    fn parameter(&self, function: &str, name: &str) -> Option<u32> {
+        let function = self.named(KIND_FUNCTION, function)?;
+        let prototype = self.by_id(function.size_or_type)?;
+        let is_prototype = prototype.kind == KIND_PROTOTYPE;
+        // `struct btf_param`: name and type.
+        self.names(&prototype, 8)
+            .position(|found| is_prototype && found == name.as_bytes())
+            .and_then(|index| u32::try_from(index).ok())
+    }
+
+    /// The value `name` of `enum of`.
+    fn value(&self, of: &str, name: &str) -> Option<u32> {
+        let of = self.named(KIND_ENUM, of)?;
+        // `struct btf_enum`: name and value.
+        let index = self
+            .names(&of, 8)
+            .position(|found| found == name.as_bytes())?;
+        word(&self.bytes, of.at + ENTRY + 8 * index + 4).ok()
+    }
+
+    /// The names of a type's members, which have `size` bytes each and begin with them.
+    fn names(&self, this: &Type, size: usize) -> impl Iterator<Item = &[u8]> {
+        let first = this.at + ENTRY;
+        (0..this.members).map_while(move |index| {
+            let name = word(&self.bytes, first + size * index).ok()?;
+            Some(self.string(name))
+        })
+    }
+
+    /// The first type of this kind and name.
+    fn named(&self, kind: u32, name: &str) -> Option<Type> {
+        let types = self.types.iter().skip(1);
+        types
+            .filter_map(|at| self.type_at(*at as usize).ok())
+            .find(|this| this.kind == kind && self.string(this.name) == name.as_bytes())
     }
 
     /// Byte offset of the field `path` (names joined by dots) in `struct structure`.
@@ -182,8 +235,8 @@ impl Btf {
             1 | 14 | 17 => 4,
             3 => 12,
             KIND_STRUCT | KIND_UNION | 15 | 19 => 12 * this.members,
-            6 | 13 => 8 * this.members,
-            2 | 7..=12 | 16 | 18 => 0,
+            KIND_ENUM | KIND_PROTOTYPE => 8 * this.members,
+            2 | 7..=KIND_FUNCTION | 16 | 18 => 0,
             kind => {
                 // From 7.1 on the file describes its kinds: `struct btf_layout`, one per kind.
                 let at = layout.0 + 4 * kind as usize;
@@ -223,7 +276,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// struct outer { int first; struct { int hidden; }; struct inner named; }; struct inner { int x; }
+    /// struct outer { int first; struct { int hidden; }; struct inner named; }; struct inner { int x; };
+    /// enum inner { x = 7 }; int first(int hidden, int x)
     fn sample(header: u32) -> Vec<u8> {
         let strings = b"\0int\0outer\0first\0hidden\0named\0inner\0x\0";
         let at = |name: &str| {
@@ -251,6 +305,9 @@ mod tests {
                 2,
                 64,
             ],
+            vec![at("inner"), kind(KIND_ENUM, 1), 4, at("x"), 7],
+            vec![0, kind(KIND_PROTOTYPE, 2), 1, at("hidden"), 1, at("x"), 1],
+            vec![at("first"), kind(KIND_FUNCTION, 0), 6],
         ]
         .concat();
         let mut bytes = Vec::new();
@@ -269,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_found_through_anonymous_structs_and_dots_with_both_headers() {
+    fn fields_parameters_and_values_are_found_with_both_headers() {
         for header in [24, 32] {
             let btf = Btf::parse(sample(header)).unwrap();
             assert_eq!(btf.offset_of("outer", "first"), Some(0));
@@ -277,6 +334,11 @@ mod tests {
             assert_eq!(btf.offset_of("outer", "named.x"), Some(8));
             assert_eq!(btf.offset_of("outer", "missing"), None);
             assert_eq!(btf.offset_of("nowhere", "first"), None);
+            assert_eq!(btf.find(Source::Parameter("first", "x")), Some(1));
+            assert_eq!(btf.find(Source::Parameter("first", "named")), None);
+            assert_eq!(btf.find(Source::Parameter("inner", "x")), None);
+            assert_eq!(btf.find(Source::Value("inner", "x")), Some(7));
+            assert_eq!(btf.find(Source::Value("inner", "hidden")), None);
         }
     }
 
@@ -290,12 +352,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_change_of_a_byte_makes_it_panic(at in 0usize..200, value in any::<u8>()) {
+        fn no_change_of_a_byte_makes_it_panic(at in 0usize..300, value in any::<u8>()) {
             let mut bytes = sample(24);
             let at = at % bytes.len();
             bytes[at] = value;
             if let Ok(btf) = Btf::parse(bytes) {
                 let _ = btf.offset_of("outer", "named.x");
+                let _ = btf.find(Source::Parameter("first", "x"));
+                let _ = btf.find(Source::Value("inner", "x"));
             }
         }
     }

@@ -8,7 +8,7 @@ use aya_ebpf::programs::TracePointContext;
 use holdfast_wire::Kind;
 use holdfast_wire::record::file::AT_FDCWD;
 
-use super::{Change, Facts, S_IFDIR, changed, judge, judge_both, judge_link, opened};
+use super::{Change, Facts, S_IFDIR, changed, judge, judge_both, judge_text, opened};
 use crate::attach::Via;
 use crate::offset;
 use crate::path::Path;
@@ -184,7 +184,7 @@ fn symlink_by_argument(
         let facts = Facts::at(directory);
         let path = Path::argument(run.claimed.path(Use::Path), path);
         let content = Path::content_argument(run.claimed.path(Use::Target), content);
-        judge_link(run, path, content, &facts);
+        judge_text(run, path, content, &facts);
     }
     0
 }

@@ -41,6 +41,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let container = event.container.as_ref();
     let orchestrator = event.orchestrator.as_ref();
     let holdfast = &event.holdfast;
+    let xattr = holdfast.xattr.as_ref();
     let (mount, socket) = (holdfast.mount.as_ref(), holdfast.socket.as_ref());
     let executable = holdfast.executable.as_ref();
     let namespaces = holdfast.namespaces;
@@ -86,6 +87,8 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::SocketPath => Value::string(socket.and_then(|it| it.path.as_deref())),
         Plain::Tier => Value::string(holdfast.tier),
         Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
+        Plain::XattrName => Value::string(xattr.and_then(|it| it.name.as_deref())),
+        Plain::XattrRemoved => xattr.map_or(Value::Absent, |it| Value::Bool(it.removed)),
         Plain::MountSource => Value::string(mount.and_then(|it| it.source.as_deref())),
         Plain::MountType => Value::string(mount.and_then(|it| it.file_system.as_deref())),
         Plain::Signal => Value::string(holdfast.signal.as_deref()),
@@ -134,7 +137,7 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast, Host, Id,
-        Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty, User,
+        Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -232,6 +235,10 @@ mod tests {
                     family: "AF_UNIX".into(),
                     socket_type: Some("SOCK_STREAM".into()),
                     path: Some("@x".into()),
+                }),
+                xattr: Some(Xattr {
+                    name: Some("user.x".into()),
+                    removed: false,
                 }),
                 mount: Some(Mount {
                     source: Some("/dev/vda1".into()),

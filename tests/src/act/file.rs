@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
+use rustix::fs::{XattrFlags, fsetxattr, removexattr, setxattr};
+
 use super::{Done, parsed};
 
 /// See [`super::main`].
@@ -31,6 +33,14 @@ pub(super) fn act(words: &[&str]) -> Done {
             .write(true)
             .open(path)
             .and_then(|file| file.set_len(1)),
+        ["setxattr", name, path] => {
+            setxattr(*path, *name, b"x", XattrFlags::CREATE).map_err(io::Error::from)
+        }
+        ["fsetxattr", name, path] => File::open(path).and_then(|file| {
+            fsetxattr(file, *name, b"y", XattrFlags::REPLACE).map_err(io::Error::from)
+        }),
+        ["removexattr", name, path] => removexattr(*path, *name).map_err(io::Error::from),
+        ["set-acl", path] => set_acl(path),
         _ => return None,
     })
 }
@@ -41,6 +51,20 @@ fn open_often(count: usize, paths: &[&str]) -> io::Result<()> {
         File::open(path)?;
     }
     Ok(())
+}
+
+/// Sets the access control list that is the same as mode 0640.
+fn set_acl(path: &str) -> io::Result<()> {
+    // `struct posix_acl_xattr_header`, then three entries of tag, permissions and id
+    // (`include/uapi/linux/posix_acl_xattr.h`).
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions) in [(0x01u16, 6u16), (0x04, 4), (0x20, 0)] {
+        list.extend(tag.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(u32::MAX.to_le_bytes());
+    }
+    let name = "system.posix_acl_access";
+    setxattr(path, name, &list, XattrFlags::empty()).map_err(io::Error::from)
 }
 
 fn chmod(mode: &str, path: &str) -> io::Result<()> {

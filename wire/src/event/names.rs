@@ -133,6 +133,12 @@ pub fn umount_flag_names(flags: u64) -> Vec<&'static str> {
     set_names(&UMOUNT_FLAGS, flags)
 }
 
+/// The names of flags of `setxattr(2)` (`include/uapi/linux/xattr.h`).
+#[must_use]
+pub fn xattr_flag_names(flags: u32) -> Vec<&'static str> {
+    set_names(&[(1, "XATTR_CREATE"), (2, "XATTR_REPLACE")], flags.into())
+}
+
 fn set_names(names: &[(u64, &'static str)], flags: u64) -> Vec<&'static str> {
     let set = names.iter().filter(|(bit, _)| flags & bit != 0);
     set.map(|(_, name)| *name).collect()
@@ -295,6 +301,7 @@ mod tests {
             mount_flag_names(0x1021),
             ["MS_RDONLY", "MS_REMOUNT", "MS_BIND"]
         );
+        assert_eq!(xattr_flag_names(1 << 31 | 2), ["XATTR_REPLACE"]);
         assert_eq!(umount_flag_names(2), ["MNT_DETACH"]);
         assert_eq!(signal_name(9), "SIGKILL");
         assert_eq!(signal_name(34), "34");

@@ -11,7 +11,8 @@ pub struct File {
     /// `i_mode`, or the mode asked for where the file is being created or its mode changed; 0 when
     /// unknown.
     pub mode: u32,
-    /// Open flags (`O_*` of `open(2)`); 0 for what is not an open, `u32::MAX` when unknown.
+    /// Open flags (`O_*` of `open(2)`), `u32::MAX` when unknown; of an extended attribute `XATTR_*` of
+    /// `setxattr(2)` and [`XATTR_REMOVED`]; 0 for everything else.
     pub open_flags: u32,
     /// Owner, or the one asked for; `u32::MAX` when unknown.
     pub owner: u32,
@@ -24,7 +25,7 @@ pub struct File {
     /// Bytes of the path.
     pub path_length: u16,
     /// Bytes of the target: the new path of a rename or link, the content of a symbolic link, where
-    /// `pivot_root(2)` puts the old root.
+    /// `pivot_root(2)` puts the old root, the name of an extended attribute.
     pub target_length: u16,
 }
 
@@ -50,6 +51,8 @@ pub struct Mount {
     pub reserved: u16,
 }
 
+/// The attribute is removed. Far from the flags that the kernel has.
+pub const XATTR_REMOVED: u32 = 1 << 31;
 /// `MS_MOVE` of `include/uapi/linux/mount.h`.
 pub const MS_MOVE: u64 = 8192;
 /// See [`Mount::source_directory`].

@@ -17,6 +17,7 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         | Kind::FileChmod
         | Kind::FileChown
         | Kind::FileTruncate
+        | Kind::FileSetxattr
         | Kind::FileMount
         | Kind::FileUmount
         | Kind::FilePivotRoot => (&["file"], &["change"]),
@@ -40,6 +41,7 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::FileChmod
         | Kind::FileChown
         | Kind::FileTruncate
+        | Kind::FileSetxattr
         | Kind::FileMount
         | Kind::FileUmount
         | Kind::FilePivotRoot => &["change", "denied"],

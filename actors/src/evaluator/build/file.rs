@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use holdfast_wire::Kind;
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::file::{File, Mount};
+use holdfast_wire::record::file::{File, Mount, XATTR_REMOVED};
 
-/// Adds what the record says of the file. `path` and `target_path` are resolved.
+/// Adds what the record says of the file. `path` and `target_path` are resolved; for an extended attribute
+/// the latter is its name.
 pub(super) fn describe<'a>(
     event: &mut Event<'a>,
     kind: Kind,
@@ -14,6 +15,10 @@ pub(super) fn describe<'a>(
     path: Option<Cow<'a, str>>,
     target_path: Option<Cow<'a, str>>,
 ) {
+    let (target_path, attribute) = match kind {
+        Kind::FileSetxattr => (None, target_path),
+        _ => (target_path, None),
+    };
     let device = fixed.device;
     event.file = Some(event::File {
         path,
@@ -26,6 +31,13 @@ pub(super) fn describe<'a>(
     });
     if matches!(kind, Kind::FileOpen | Kind::FileCreate) && fixed.open_flags != u32::MAX {
         event.holdfast.flags = event::open_flag_names(fixed.open_flags);
+    }
+    if kind == Kind::FileSetxattr {
+        event.holdfast.flags = event::xattr_flag_names(fixed.open_flags);
+        event.holdfast.xattr = Some(event::Xattr {
+            name: attribute,
+            removed: fixed.open_flags & XATTR_REMOVED != 0,
+        });
     }
 }
 

@@ -53,6 +53,52 @@ pub(super) const DEEDS: &[Deed] = &[
         &[("/file/path", "{dir}/made")],
     ),
     deed(
+        "file.setxattr",
+        &["setxattr", "trusted.holdfast", "{dir}/made"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/file/target_path", ""),
+            ("/holdfast/xattr/name", "trusted.holdfast"),
+            ("/holdfast/xattr/removed", "false"),
+            ("/holdfast/flags/0", "XATTR_CREATE"),
+        ],
+    ),
+    deed(
+        "file.setxattr",
+        &["fsetxattr", "trusted.holdfast", "{dir}/made"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/holdfast/xattr/name", "trusted.holdfast"),
+            ("/holdfast/flags/0", "XATTR_REPLACE"),
+        ],
+    ),
+    deed(
+        "file.setxattr",
+        &["set-acl", "{dir}/made"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/holdfast/xattr/name", "system.posix_acl_access"),
+        ],
+    ),
+    deed(
+        "file.setxattr",
+        &["removexattr", "trusted.holdfast", "{dir}/made"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/holdfast/xattr/name", "trusted.holdfast"),
+            ("/holdfast/xattr/removed", "true"),
+        ],
+    ),
+    // It fails: there is no such attribute.
+    deed(
+        "file.setxattr",
+        &["removexattr", "trusted.nothing", "{dir}/made"],
+        &[
+            ("/file/path", "{dir}/made"),
+            ("/holdfast/xattr/name", "trusted.nothing"),
+        ],
+    ),
+    deed(
         "file.rename",
         &["rename", "{dir}/linked", "{dir}/renamed"],
         &[
