@@ -52,7 +52,7 @@ pub(crate) fn read(btf: Option<&Path>) -> KernelTypes {
         });
     let (layout, bytes, btf_error) = match parsed {
         Ok((btf, bytes)) => (
-            Layout::resolve(|name, path| btf.offset_of(name, path)),
+            Layout::resolve(|name, path| btf.number_of(name, path)),
             bytes,
             String::new(),
         ),

@@ -86,6 +86,14 @@ impl Run {
         }
     }
 
+    /// Narrows the candidates by there being no value of `dimension`: what asks for one is false.
+    #[inline(always)]
+    pub fn narrow_without(&mut self, dimension: Dimension) {
+        if self.asks(dimension) {
+            self.candidates.unlisted(self.hook, dimension);
+        }
+    }
+
     /// Narrows the candidates by the executable of the current process, and decides. The last step,
     /// since the executable costs most.
     #[inline(always)]

@@ -27,6 +27,13 @@ impl Kinds {
     pub const ALL: Self = Self::of(Kind::ALL);
     const FILE: Self = Self::of_domain(Domain::File);
     const NETWORK: Self = Self::of_domain(Domain::Network);
+    /// What is loaded into the kernel.
+    const LOADS: Self = Self::of(&[Kind::KernelModule, Kind::KernelKexec]);
+    /// Where a file is acted upon.
+    const OF_FILES: Self = Self::FILE.or(Self::LOADS);
+    const SETUID: Self = Self::of(&[Kind::ProcessSetuid]);
+    const SETGID: Self = Self::of(&[Kind::ProcessSetgid]);
+    const BPF: Self = Self::of(&[Kind::KernelBpf]);
     /// Where the address is the socket's own.
     const BOUND: Self = Self::of(&[Kind::NetworkBind, Kind::NetworkListen]);
 
@@ -66,6 +73,12 @@ impl Kinds {
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// Those that are in one or in both.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether it has none.
@@ -157,13 +170,13 @@ named! {
         ThreadId "process.thread.id" Int Kinds::ALL;
         Capabilities "process.thread.capabilities.effective" Strings Kinds::ALL;
         Ancestors "process.ancestors" Processes Kinds::ALL;
-        FilePath "file.path" String Kinds::FILE;
+        FilePath "file.path" String Kinds::OF_FILES;
         FileTargetPath "file.target_path" String Kinds::of(&[Kind::FileRename, Kind::FileLink, Kind::FileSymlink]);
-        FileInode "file.inode" String Kinds::FILE;
-        FileDevice "file.device" String Kinds::FILE;
-        FileMode "file.mode" String Kinds::FILE;
-        FileUid "file.uid" String Kinds::FILE;
-        FileGid "file.gid" String Kinds::FILE;
+        FileInode "file.inode" String Kinds::OF_FILES;
+        FileDevice "file.device" String Kinds::OF_FILES;
+        FileMode "file.mode" String Kinds::OF_FILES;
+        FileUid "file.uid" String Kinds::OF_FILES;
+        FileGid "file.gid" String Kinds::OF_FILES;
         SourceIp "source.ip" Ip Kinds::BOUND;
         SourcePort "source.port" Int Kinds::BOUND;
         DestinationIp "destination.ip" Ip Kinds::of(&[Kind::NetworkConnect]);
@@ -176,7 +189,16 @@ named! {
         ResourceType "orchestrator.resource.type" String Kinds::ALL;
         ResourceId "orchestrator.resource.id" String Kinds::ALL;
         Tier "holdfast.tier" String Kinds::ALL;
-        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace]);
+        UserId "user.changes.id" String Kinds::SETUID;
+        UserName "user.changes.name" String Kinds::SETUID;
+        UserEffectiveId "user.effective.id" String Kinds::SETUID;
+        UserEffectiveName "user.effective.name" String Kinds::SETUID;
+        GroupId "user.changes.group.id" String Kinds::SETGID;
+        GroupEffectiveId "user.effective.group.id" String Kinds::SETGID;
+        SavedId "holdfast.ids.saved" String Kinds::SETUID.or(Kinds::SETGID);
+        FilesystemId "holdfast.ids.filesystem" String Kinds::SETUID.or(Kinds::SETGID);
+        Groups "holdfast.ids.groups" Strings Kinds::SETGID;
+        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace]).or(Kinds::LOADS);
         Signal "holdfast.signal" String Kinds::of(&[Kind::ProcessSignal, Kind::ProcessExit]);
         LoginUid "holdfast.login_uid" Int Kinds::ALL;
         CgroupId "holdfast.cgroup_id" Int Kinds::ALL;
@@ -186,6 +208,10 @@ named! {
         ExecutableDeleted "holdfast.executable.deleted" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableMemfd "holdfast.executable.memfd" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableArgument "holdfast.executable.argument" String Kinds::of(&[Kind::ProcessExec]);
+        BpfCommand "holdfast.bpf.command" String Kinds::BPF;
+        BpfProgramType "holdfast.bpf.program_type" String Kinds::BPF;
+        BpfAttachType "holdfast.bpf.attach_type" String Kinds::BPF;
+        BpfName "holdfast.bpf.name" String Kinds::BPF;
     }
 }
 

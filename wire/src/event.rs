@@ -9,12 +9,16 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 mod container;
+mod detail;
 mod names;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
-
-pub use names::{capability_names, open_flag_names, protocol_name, signal_name};
+pub use detail::{Becomes, Bpf, Identity, Ids};
+pub use names::{
+    bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
+    load_source_name, open_flag_names, protocol_name, signal_name,
+};
 pub use time::rfc3339;
 
 /// One event. Field names and nesting are ECS (<https://www.elastic.co/guide/en/ecs/current/>); what
@@ -32,6 +36,9 @@ pub struct Event<'a> {
     /// Who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process<'a>>,
+    /// Who the process becomes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Becomes<'a>>,
     /// The file it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<File<'a>>,
@@ -290,7 +297,8 @@ pub struct Holdfast<'a> {
     /// Inode numbers of namespaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Namespaces>,
-    /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`.
+    /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`; of a
+    /// module or a kernel, where it is loaded from, as `READING_MODULE`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
     /// Name of the signal sent, or that ended the process, as `SIGTERM`.
@@ -302,6 +310,12 @@ pub struct Holdfast<'a> {
     /// Facts about an executed file that ECS has no name for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executable: Option<Executable<'a>>,
+    /// What else a process becomes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// What is done by `bpf(2)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bpf: Option<Bpf<'a>>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,

@@ -4,13 +4,15 @@
 //! from the running kernel's BTF and writes it into the programs' read-only data before they are
 //! verified; the verifier then sees constants. [`ABSENT`] stands for a field that this kernel does
 //! not have, or for all of them on a kernel without BTF; what reads it is then dead code.
+//!
+//! Numbers of enumerators that differ between kernels stand here too: `enum.ENUMERATOR`.
 
 /// Offset of a field that is not known.
 pub const ABSENT: u32 = u32::MAX;
 
 macro_rules! layout {
     ($($name:ident: $structure:literal . $path:literal;)*) => {
-        /// Byte offsets of the fields, resolved for the running kernel.
+        /// Byte offsets of the fields (and numbers of enumerators), resolved for the running kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
         pub struct Layout { $(#[doc = concat!("`", $structure, ".", $path, "`")] pub $name: u32,)* }
@@ -19,7 +21,8 @@ macro_rules! layout {
             /// Nothing is known.
             pub const UNKNOWN: Self = Self { $($name: ABSENT,)* };
 
-            /// Every field: its name here, the kernel struct, and the dotted path in it.
+            /// Every field: its name here, the kernel struct, and the dotted path in it; or the enum
+            /// and the enumerator.
             pub const FIELDS: &'static [(&'static str, &'static str, &'static str)] =
                 &[$((stringify!($name), $structure, $path),)*];
 
@@ -66,7 +69,17 @@ layout! {
     signal_tty: "signal_struct"."tty";
     signal_group_exit_code: "signal_struct"."group_exit_code";
     tty_name: "tty_struct"."name";
+    cred_uid: "cred"."uid";
+    cred_gid: "cred"."gid";
+    cred_groups: "cred"."group_info";
+    groups_count: "group_info"."ngroups";
+    groups_ids: "group_info"."gid";
     cred_euid: "cred"."euid";
+    cred_suid: "cred"."suid";
+    cred_fsuid: "cred"."fsuid";
+    cred_egid: "cred"."egid";
+    cred_sgid: "cred"."sgid";
+    cred_fsgid: "cred"."fsgid";
     cred_cap_effective: "cred"."cap_effective";
     nsproxy_mnt_ns: "nsproxy"."mnt_ns";
     nsproxy_net_ns: "nsproxy"."net_ns";
@@ -115,4 +128,9 @@ layout! {
     sock_port: "sock"."__sk_common.skc_num";
     sock_address: "sock"."__sk_common.skc_rcv_saddr";
     sock_address6: "sock"."__sk_common.skc_v6_rcv_saddr";
+    reading_module: "kernel_read_file_id"."READING_MODULE";
+    reading_module_compressed: "kernel_read_file_id"."READING_MODULE_COMPRESSED";
+    reading_kexec_image: "kernel_read_file_id"."READING_KEXEC_IMAGE";
+    loading_module: "kernel_load_data_id"."LOADING_MODULE";
+    loading_kexec_image: "kernel_load_data_id"."LOADING_KEXEC_IMAGE";
 }

@@ -1,5 +1,5 @@
 //! A reader of the kernel's BTF (Documentation/bpf/btf.rst): just enough to find where a field of a
-//! struct stands, through anonymous structs and unions.
+//! struct stands, through anonymous structs and unions, and which number an enumerator has.
 
 use std::collections::HashMap;
 
@@ -27,6 +27,7 @@ pub(crate) enum BtfError {
 
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
 
 /// A parsed BTF file.
 pub(crate) struct Btf {
@@ -35,8 +36,8 @@ pub(crate) struct Btf {
     strings_end: usize,
     /// Where each type begins, by its id; the first is `void`.
     types: Vec<u32>,
-    /// Structs and unions by name.
-    structs: HashMap<Vec<u8>, Vec<u32>>,
+    /// Structs, unions and enums by name.
+    named: HashMap<Vec<u8>, Vec<u32>>,
 }
 
 /// `struct btf_type`
@@ -84,41 +85,51 @@ impl Btf {
             strings,
             strings_end,
             types: vec![0],
-            structs: HashMap::new(),
+            named: HashMap::new(),
         };
         let mut at = types_start;
         while at < types_end && btf.types.len() < TYPES {
             let this = btf.type_at(at)?;
-            if matches!(this.kind, KIND_STRUCT | KIND_UNION) {
+            if matches!(this.kind, KIND_STRUCT | KIND_UNION | KIND_ENUM) {
                 let id = btf.types.len() as u32;
                 let name = btf.string(this.name).to_vec();
-                btf.structs.entry(name).or_default().push(id);
+                btf.named.entry(name).or_default().push(id);
             }
             btf.types.push(at as u32);
             at += ENTRY + btf.tail(&this, layout)?;
         }
-        btf.structs.remove(&Vec::new());
+        btf.named.remove(&Vec::new());
         Ok(btf)
     }
 
-    /// Byte offset of the field `path` (names joined by dots) in `struct structure`.
-    pub(crate) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
-        self.structs
-            .get(structure.as_bytes())?
-            .iter()
-            .find_map(|id| {
-                let mut structure = self.by_id(*id)?;
-                let mut bits = 0;
-                let mut names = path.split('.').peekable();
-                while let Some(name) = names.next() {
-                    let (offset, member) = self.member(&structure, name.as_bytes(), DEPTH)?;
-                    bits += offset;
-                    if names.peek().is_some() {
-                        structure = self.behind_modifiers(member)?;
-                    }
+    /// Byte offset of the field `path` (names joined by dots) in the struct of this name, or the
+    /// number of the enumerator `path` in the enum of this name.
+    pub(crate) fn number_of(&self, name: &str, path: &str) -> Option<u32> {
+        self.named.get(name.as_bytes())?.iter().find_map(|id| {
+            let mut structure = self.by_id(*id)?;
+            if structure.kind == KIND_ENUM {
+                return self.enumerator(&structure, path.as_bytes());
+            }
+            let mut bits = 0;
+            let mut names = path.split('.').peekable();
+            while let Some(name) = names.next() {
+                let (offset, member) = self.member(&structure, name.as_bytes(), DEPTH)?;
+                bits += offset;
+                if names.peek().is_some() {
+                    structure = self.behind_modifiers(member)?;
                 }
-                bits.is_multiple_of(8).then_some(bits / 8)
-            })
+            }
+            bits.is_multiple_of(8).then_some(bits / 8)
+        })
+    }
+
+    /// The number of an enumerator: `struct btf_enum` is its name and the number.
+    fn enumerator(&self, this: &Type, name: &[u8]) -> Option<u32> {
+        let mut entries = (0..this.members).map(|index| this.at + ENTRY + 8 * index);
+        let found = entries.find(|at| {
+            word(&self.bytes, *at).is_ok_and(|enumerator| self.string(enumerator) == name)
+        })?;
+        word(&self.bytes, found + 4).ok()
     }
 
     /// Bit offset and type id of a member.
@@ -182,7 +193,7 @@ impl Btf {
             1 | 14 | 17 => 4,
             3 => 12,
             KIND_STRUCT | KIND_UNION | 15 | 19 => 12 * this.members,
-            6 | 13 => 8 * this.members,
+            KIND_ENUM | 13 => 8 * this.members,
             2 | 7..=12 | 16 | 18 => 0,
             kind => {
                 // From 7.1 on the file describes its kinds: `struct btf_layout`, one per kind.
@@ -223,9 +234,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// struct outer { int first; struct { int hidden; }; struct inner named; }; struct inner { int x; }
+    /// struct outer { int first; struct { int hidden; }; struct inner named; }; struct inner { int x; };
+    /// enum pair { x, named = 7 }
     fn sample(header: u32) -> Vec<u8> {
-        let strings = b"\0int\0outer\0first\0hidden\0named\0inner\0x\0";
+        let strings = b"\0int\0outer\0first\0hidden\0named\0inner\0x\0pair\0";
         let at = |name: &str| {
             strings
                 .windows(name.len() + 1)
@@ -251,6 +263,7 @@ mod tests {
                 2,
                 64,
             ],
+            vec![at("pair"), kind(6, 2), 4, at("x"), 0, at("named"), 7],
         ]
         .concat();
         let mut bytes = Vec::new();
@@ -272,11 +285,13 @@ mod tests {
     fn fields_are_found_through_anonymous_structs_and_dots_with_both_headers() {
         for header in [24, 32] {
             let btf = Btf::parse(sample(header)).unwrap();
-            assert_eq!(btf.offset_of("outer", "first"), Some(0));
-            assert_eq!(btf.offset_of("outer", "hidden"), Some(4));
-            assert_eq!(btf.offset_of("outer", "named.x"), Some(8));
-            assert_eq!(btf.offset_of("outer", "missing"), None);
-            assert_eq!(btf.offset_of("nowhere", "first"), None);
+            assert_eq!(btf.number_of("outer", "first"), Some(0));
+            assert_eq!(btf.number_of("outer", "hidden"), Some(4));
+            assert_eq!(btf.number_of("outer", "named.x"), Some(8));
+            assert_eq!(btf.number_of("outer", "missing"), None);
+            assert_eq!(btf.number_of("nowhere", "first"), None);
+            assert_eq!(btf.number_of("pair", "named"), Some(7));
+            assert_eq!(btf.number_of("pair", "first"), None);
         }
     }
 
@@ -295,7 +310,7 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] = value;
             if let Ok(btf) = Btf::parse(bytes) {
-                let _ = btf.offset_of("outer", "named.x");
+                let _ = btf.number_of("outer", "named.x");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Reads fields from an [`Event`], without allocating.
 
-use holdfast_wire::event::{Event, Process};
+use holdfast_wire::event::{Event, Identity, Process};
 
 use super::{Field, Fields, Part, Plain, ProcessList, Strings, Subject, Value};
 
@@ -42,6 +42,10 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let orchestrator = event.orchestrator.as_ref();
     let holdfast = &event.holdfast;
     let executable = holdfast.executable.as_ref();
+    let user = event.user.as_ref().map(|user| &user.changes);
+    let effective = event.user.as_ref().map(|user| &user.effective);
+    let ids = holdfast.ids.as_ref();
+    let bpf = holdfast.bpf.as_ref();
     let namespaces = holdfast.namespaces;
     match plain {
         Plain::EventAction => Value::string(Some(event.event.action)),
@@ -80,6 +84,15 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ResourceType => Value::string(orchestrator.map(|it| it.resource.kind)),
         Plain::ResourceId => Value::string(orchestrator.map(|it| it.resource.id.as_ref())),
         Plain::Tier => Value::string(holdfast.tier),
+        Plain::UserId => Value::string(user.and_then(|user| user.id.as_deref())),
+        Plain::UserName => Value::string(user.and_then(|user| user.name.as_deref())),
+        Plain::UserEffectiveId => Value::string(effective.and_then(|user| user.id.as_deref())),
+        Plain::UserEffectiveName => Value::string(effective.and_then(|user| user.name.as_deref())),
+        Plain::GroupId => group(user),
+        Plain::GroupEffectiveId => group(effective),
+        Plain::SavedId => Value::string(ids.and_then(|ids| ids.saved.as_deref())),
+        Plain::FilesystemId => Value::string(ids.and_then(|ids| ids.filesystem.as_deref())),
+        Plain::Groups => Value::Strings(Strings::Owned(ids.map_or(&[], |ids| &ids.groups))),
         Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
         Plain::Signal => Value::string(holdfast.signal.as_deref()),
         Plain::LoginUid => Value::int(holdfast.login_uid),
@@ -92,7 +105,16 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ExecutableArgument => {
             Value::string(executable.and_then(|it| it.argument.as_deref()))
         }
+        Plain::BpfCommand => Value::string(bpf.and_then(|bpf| bpf.command.as_deref())),
+        Plain::BpfProgramType => Value::string(bpf.and_then(|bpf| bpf.program_type.as_deref())),
+        Plain::BpfAttachType => Value::string(bpf.and_then(|bpf| bpf.attach_type.as_deref())),
+        Plain::BpfName => Value::string(bpf.and_then(|bpf| bpf.name.as_deref())),
     }
+}
+
+fn group<'a>(identity: Option<&'a Identity<'_>>) -> Value<'a> {
+    let group = identity.and_then(|identity| identity.group.as_ref());
+    Value::string(group.map(|group| group.id.as_str()))
 }
 
 fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
@@ -126,8 +148,8 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast, Host, Id,
-        Namespaces, Network, Orchestrator, Resource, Thread, Tty, User,
+        Becomes, Bpf, Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast,
+        Host, Id, Ids, Namespaces, Network, Orchestrator, Resource, Thread, Tty, User,
     };
 
     fn process(name: &str) -> Process<'_> {
@@ -148,6 +170,14 @@ mod tests {
                 name: "pts0".into(),
             }),
             ..Process::default()
+        }
+    }
+
+    fn identity(id: &str) -> Identity<'_> {
+        Identity {
+            id: Some(id.to_owned()),
+            name: Some("u".into()),
+            group: Some(Id { id: "7".into() }),
         }
     }
 
@@ -177,6 +207,10 @@ mod tests {
                 parent: Some(Box::new(process("/parent"))),
                 ancestors: vec![process("/grand"), process("/init")],
                 ..process("/x")
+            }),
+            user: Some(Becomes {
+                changes: identity("0"),
+                effective: identity("1"),
             }),
             file: Some(File {
                 path: Some("/p".into()),
@@ -226,6 +260,17 @@ mod tests {
                     argument: Some("./x".into()),
                     deleted: true,
                     memfd: false,
+                }),
+                ids: Some(Ids {
+                    saved: Some("4".into()),
+                    filesystem: Some("5".into()),
+                    groups: vec!["6".into()],
+                }),
+                bpf: Some(Bpf {
+                    command: Some("BPF_PROG_LOAD".into()),
+                    program_type: Some("BPF_PROG_TYPE_LSM".into()),
+                    attach_type: Some("BPF_LSM_MAC".into()),
+                    name: Some("probe".into()),
                 }),
                 ..Holdfast::default()
             },

@@ -14,8 +14,20 @@ pub(super) fn describe<'a>(
     path: Option<Cow<'a, str>>,
     target_path: Option<Cow<'a, str>>,
 ) {
+    event.file = Some(described(fixed, path, target_path));
+    if matches!(kind, Kind::FileOpen | Kind::FileCreate) {
+        event.holdfast.flags = event::open_flag_names(fixed.open_flags);
+    }
+}
+
+/// `file.*`
+pub(super) fn described<'a>(
+    fixed: &File,
+    path: Option<Cow<'a, str>>,
+    target_path: Option<Cow<'a, str>>,
+) -> event::File<'a> {
     let device = fixed.device;
-    event.file = Some(event::File {
+    event::File {
         path,
         target_path,
         inode: (fixed.inode != 0).then(|| fixed.inode.to_string()),
@@ -23,8 +35,5 @@ pub(super) fn describe<'a>(
         mode: (fixed.mode != 0).then(|| format!("{:04o}", fixed.mode & 0o7777)),
         uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
         gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
-    });
-    if matches!(kind, Kind::FileOpen | Kind::FileCreate) {
-        event.holdfast.flags = event::open_flag_names(fixed.open_flags);
     }
 }

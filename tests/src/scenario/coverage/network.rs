@@ -1,12 +1,15 @@
 //! Sockets.
 
-use super::{Deed, deed};
+use super::{Deed, deed, failing};
 
 pub(super) const DEEDS: &[Deed] = &[
-    deed(
-        "network.connect",
-        &["connect", "127.0.0.1:1"],
-        &[("/destination/ip", "127.0.0.1"), ("/destination/port", "1")],
+    failing(
+        "ECONNREFUSED",
+        deed(
+            "network.connect",
+            &["connect", "127.0.0.1:1"],
+            &[("/destination/ip", "127.0.0.1"), ("/destination/port", "1")],
+        ),
     ),
     deed(
         "network.bind",
