@@ -240,7 +240,7 @@ fn opened(mut run: Run, file: u64) -> i32 {
 }
 
 /// What is known of the file besides its path.
-struct Facts {
+pub struct Facts {
     inode: u64,
     /// What is asked for; 0: as the inode has it.
     mode: u32,
@@ -253,7 +253,8 @@ struct Facts {
 }
 
 impl Facts {
-    const NONE: Self = Self {
+    /// Nothing is.
+    pub const NONE: Self = Self {
         inode: 0,
         mode: 0,
         open_flags: 0,
@@ -286,10 +287,34 @@ impl Facts {
 
     /// An inode, whose fields are read when a record is written.
     #[inline(always)]
-    fn of_inode(inode: u64) -> Self {
+    pub fn of_inode(inode: u64) -> Self {
         Self {
             inode,
             ..Self::NONE
+        }
+    }
+
+    /// What a record says of the file, beside paths of these lengths.
+    #[inline(always)]
+    pub fn describe(&self, path_length: u16, target_length: u16) -> File {
+        let inode = self.inode;
+        let superblock = pointer(inode, offset!(inode_super));
+        let mode: u16 = read(inode, offset!(inode_mode));
+        File {
+            inode: read(inode, offset!(inode_number)),
+            device: read(superblock, offset!(super_dev)),
+            mode: if self.mode == 0 {
+                u32::from(mode)
+            } else {
+                self.mode
+            },
+            open_flags: self.open_flags,
+            owner: owner(self.owner, inode, offset!(inode_owner)),
+            group: owner(self.group, inode, offset!(inode_group)),
+            directory: self.directory,
+            target_directory: self.target_directory,
+            path_length,
+            target_length,
         }
     }
 }
@@ -326,28 +351,8 @@ fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
             let fixed = record.fixed::<File>();
             let path_length = record.path(&path);
             let target_length = record.path(&target);
-            let inode = facts.inode;
-            let superblock = pointer(inode, offset!(inode_super));
-            let mode: u16 = read(inode, offset!(inode_mode));
             // SAFETY: the fixed part of this record's buffer.
-            unsafe {
-                fixed.write(File {
-                    inode: read(inode, offset!(inode_number)),
-                    device: read(superblock, offset!(super_dev)),
-                    mode: if facts.mode == 0 {
-                        u32::from(mode)
-                    } else {
-                        facts.mode
-                    },
-                    open_flags: facts.open_flags,
-                    owner: owner(facts.owner, inode, offset!(inode_owner)),
-                    group: owner(facts.group, inode, offset!(inode_group)),
-                    directory: facts.directory,
-                    target_directory: facts.target_directory,
-                    path_length,
-                    target_length,
-                });
-            }
+            unsafe { fixed.write(facts.describe(path_length, target_length)) };
         },
     )
 }

@@ -19,6 +19,8 @@ use crate::syscall::field;
 use crate::task::{embedded, pointer, process_start, read};
 use crate::{hook, offset};
 
+mod credentials;
+
 // int security_bprm_check(struct linux_binprm *bprm)
 hook!(@refuse process_exec_lsm process_exec_fmod, "bprm_check_security", "security_bprm_check", check_exec);
 // int security_task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)

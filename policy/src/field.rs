@@ -32,6 +32,15 @@ impl Kinds {
     const FROM: Self = Self::NETWORK.without(Self::of(&[Kind::NetworkSocket]));
     /// Where there is somebody to whom.
     const TO: Self = Self::FROM.without(Self::of(&[Kind::NetworkBind, Kind::NetworkListen]));
+    /// What is loaded into the kernel.
+    const LOADS: Self = Self::of(&[Kind::KernelModule, Kind::KernelKexec]);
+    /// Where a file is acted upon.
+    const OF_FILES: Self = Self::FILE.or(Self::LOADS);
+    /// Where it is one that is there already.
+    const OF_INODES: Self = Self::OF_FILES.without(Self::MOUNT);
+    const SETUID: Self = Self::of(&[Kind::ProcessSetuid]);
+    const SETGID: Self = Self::of(&[Kind::ProcessSetgid]);
+    const BPF: Self = Self::of(&[Kind::KernelBpf]);
 
     /// Those in `kinds`.
     #[must_use]
@@ -75,6 +84,12 @@ impl Kinds {
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// Those that are in one or in both.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether it has none.
@@ -166,13 +181,13 @@ named! {
         ThreadId "process.thread.id" Int Kinds::ALL;
         Capabilities "process.thread.capabilities.effective" Strings Kinds::ALL;
         Ancestors "process.ancestors" Processes Kinds::ALL;
-        FilePath "file.path" String Kinds::FILE;
+        FilePath "file.path" String Kinds::OF_FILES;
         FileTargetPath "file.target_path" String Kinds::of(&[Kind::FileRename, Kind::FileLink, Kind::FileSymlink, Kind::FilePivotRoot]);
-        FileInode "file.inode" String Kinds::FILE.without(Kinds::MOUNT);
-        FileDevice "file.device" String Kinds::FILE.without(Kinds::MOUNT);
-        FileMode "file.mode" String Kinds::FILE.without(Kinds::MOUNT);
-        FileUid "file.uid" String Kinds::FILE.without(Kinds::MOUNT);
-        FileGid "file.gid" String Kinds::FILE.without(Kinds::MOUNT);
+        FileInode "file.inode" String Kinds::OF_INODES;
+        FileDevice "file.device" String Kinds::OF_INODES;
+        FileMode "file.mode" String Kinds::OF_INODES;
+        FileUid "file.uid" String Kinds::OF_INODES;
+        FileGid "file.gid" String Kinds::OF_INODES;
         SourceIp "source.ip" Ip Kinds::FROM;
         SourcePort "source.port" Int Kinds::FROM;
         DestinationIp "destination.ip" Ip Kinds::TO;
@@ -189,7 +204,16 @@ named! {
         SocketType "holdfast.socket.type" String Kinds::NETWORK;
         SocketPath "holdfast.socket.path" String Kinds::FROM;
         Tier "holdfast.tier" String Kinds::ALL;
-        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace, Kind::FileMount, Kind::FileUmount, Kind::FileSetxattr]);
+        UserId "user.changes.id" String Kinds::SETUID;
+        UserName "user.changes.name" String Kinds::SETUID;
+        UserEffectiveId "user.effective.id" String Kinds::SETUID;
+        UserEffectiveName "user.effective.name" String Kinds::SETUID;
+        GroupId "user.changes.group.id" String Kinds::SETGID;
+        GroupEffectiveId "user.effective.group.id" String Kinds::SETGID;
+        SavedId "holdfast.ids.saved" String Kinds::SETUID.or(Kinds::SETGID);
+        FilesystemId "holdfast.ids.filesystem" String Kinds::SETUID.or(Kinds::SETGID);
+        Groups "holdfast.ids.groups" Strings Kinds::SETGID;
+        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace, Kind::FileMount, Kind::FileUmount, Kind::FileSetxattr]).or(Kinds::LOADS);
         XattrName "holdfast.xattr.name" String Kinds::of(&[Kind::FileSetxattr]);
         XattrRemoved "holdfast.xattr.removed" Bool Kinds::of(&[Kind::FileSetxattr]);
         MountSource "holdfast.mount.source" String Kinds::MOUNT;
@@ -203,6 +227,10 @@ named! {
         ExecutableDeleted "holdfast.executable.deleted" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableMemfd "holdfast.executable.memfd" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableArgument "holdfast.executable.argument" String Kinds::of(&[Kind::ProcessExec]);
+        BpfCommand "holdfast.bpf.command" String Kinds::BPF;
+        BpfProgramType "holdfast.bpf.program_type" String Kinds::BPF;
+        BpfAttachType "holdfast.bpf.attach_type" String Kinds::BPF;
+        BpfName "holdfast.bpf.name" String Kinds::BPF;
     }
 }
 

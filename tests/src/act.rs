@@ -6,10 +6,15 @@ use std::io;
 use anyhow::{Result, bail};
 use rustix::io::Errno;
 
+mod call;
+mod capability;
 mod file;
 mod mount;
 mod network;
 mod process;
+
+/// What a deed says that the kernel has no call for.
+pub const NO_CALL: &str = "ENOSYS";
 
 /// What became of a deed; `None` when the words name none.
 type Done = Option<io::Result<()>>;
@@ -17,7 +22,13 @@ type Done = Option<io::Result<()>>;
 /// Does the deed and returns the exit code.
 pub fn main(args: &[String]) -> Result<i32> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let domains = [process::act, file::act, mount::act, network::act];
+    let domains = [
+        process::act,
+        file::act,
+        mount::act,
+        network::act,
+        capability::act,
+    ];
     match domains.into_iter().find_map(|act| act(&words)) {
         Some(Ok(())) => Ok(0),
         Some(Err(error)) => {
@@ -41,6 +52,8 @@ fn name(error: &io::Error) -> String {
         Some(Errno::NOENT) => "ENOENT".to_owned(),
         Some(Errno::ACCESS) => "EACCES".to_owned(),
         Some(Errno::CONNREFUSED) => "ECONNREFUSED".to_owned(),
+        Some(Errno::NOEXEC) => "ENOEXEC".to_owned(),
+        Some(Errno::NOSYS) => NO_CALL.to_owned(),
         _ => error.to_string(),
     }
 }

@@ -68,6 +68,13 @@ pub enum Body<'a> {
     Signal(record::process::Signal),
     /// `process.ptrace`
     Ptrace(record::process::Ptrace),
+    /// `process.setuid`, `process.setgid`
+    Setid {
+        /// Fixed part.
+        fixed: record::process::Setid,
+        /// Supplementary groups, a u32 each.
+        groups: &'a [u8],
+    },
     /// `file.*`
     File {
         /// Fixed part.
@@ -95,6 +102,17 @@ pub enum Body<'a> {
         /// Name of a Unix socket; else empty.
         path: &'a [u8],
     },
+    /// `kernel.module`, `kernel.kexec`
+    Load {
+        /// Fixed part.
+        fixed: record::capability::Load,
+        /// The file's path.
+        path: &'a [u8],
+    },
+    /// `kernel.bpf`
+    Bpf(record::capability::Bpf),
+    /// `kernel.perf`, which has no more than a header.
+    Perf,
 }
 
 /// Types whose every bit pattern is a value, and that have no padding: what records are made of.
@@ -120,6 +138,12 @@ unsafe impl Plain for record::file::Mount {}
 unsafe impl Plain for record::network::Socket {}
 // SAFETY: as above.
 unsafe impl Plain for record::process::Ptrace {}
+// SAFETY: as above.
+unsafe impl Plain for record::process::Setid {}
+// SAFETY: as above.
+unsafe impl Plain for record::capability::Load {}
+// SAFETY: as above.
+unsafe impl Plain for record::capability::Bpf {}
 
 fn read_part<'a, T: Plain>(bytes: &mut &'a [u8]) -> Result<T, Corrupt> {
     let (part, rest): (&'a [u8], &'a [u8]) = bytes
@@ -168,6 +192,13 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         Kind::ProcessExit => Body::Exit(read_part(&mut bytes)?),
         Kind::ProcessSignal => Body::Signal(read_part(&mut bytes)?),
         Kind::ProcessPtrace => Body::Ptrace(read_part(&mut bytes)?),
+        Kind::ProcessSetuid | Kind::ProcessSetgid => {
+            let fixed: record::process::Setid = read_part(&mut bytes)?;
+            Body::Setid {
+                fixed,
+                groups: read_string(&mut bytes, fixed.groups_length)?,
+            }
+        }
         Kind::FileOpen
         | Kind::FileCreate
         | Kind::FileDelete
@@ -209,6 +240,15 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 path: read_string(&mut bytes, fixed.path_length)?,
             }
         }
+        Kind::KernelModule | Kind::KernelKexec => {
+            let fixed: record::capability::Load = read_part(&mut bytes)?;
+            Body::Load {
+                fixed,
+                path: read_string(&mut bytes, fixed.file.path_length)?,
+            }
+        }
+        Kind::KernelBpf => Body::Bpf(read_part(&mut bytes)?),
+        Kind::KernelPerf => Body::Perf,
     };
     if bytes.is_empty() {
         Ok(Record { header, kind, body })
@@ -284,7 +324,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(
-            kind in 0u16..64,
+            kind in 0u16..crate::kind::KINDS as u16,
             tail in proptest::collection::vec(any::<u8>(), 0..400),
         ) {
             let length = (HEADER_BYTES + tail.len()) as u32;

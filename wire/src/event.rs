@@ -9,14 +9,16 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 mod container;
+mod detail;
 mod names;
 mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
-
+pub use detail::{Becomes, Bpf, Identity, Ids};
 pub use names::{
-    capability_names, mount_flag_names, open_flag_names, protocol_name, signal_name,
+    bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
+    load_source_name, mount_flag_names, open_flag_names, protocol_name, signal_name,
     socket_family_name, socket_type_name, umount_flag_names, xattr_flag_names,
 };
 pub use rendered::Rendered;
@@ -37,6 +39,9 @@ pub struct Event<'a> {
     /// Who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process<'a>>,
+    /// Who the process becomes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Becomes<'a>>,
     /// The file it was done to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<File<'a>>,
@@ -299,7 +304,7 @@ pub struct Holdfast<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Namespaces>,
     /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`; of a
-    /// mount, as `MS_BIND`.
+    /// mount, as `MS_BIND`; of a module or a kernel, where it is loaded from, as `READING_MODULE`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
     /// Name of the signal sent, or that ended the process, as `SIGTERM`.
@@ -320,6 +325,12 @@ pub struct Holdfast<'a> {
     /// What a mount is of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount: Option<Mount<'a>>,
+    /// What else a process becomes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Ids>,
+    /// What is done by `bpf(2)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bpf: Option<Bpf<'a>>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,

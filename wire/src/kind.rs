@@ -93,6 +93,10 @@ kinds! {
     ProcessSignal = 3, Process, "process.signal";
     /// A process began to trace another, or looked into its memory.
     ProcessPtrace = 4, Process, "process.ptrace";
+    /// A process changed its user.
+    ProcessSetuid = 5, Process, "process.setuid";
+    /// A process changed its group, or its supplementary groups.
+    ProcessSetgid = 6, Process, "process.setgid";
     /// A file was opened.
     FileOpen = 16, File, "file.open";
     /// A file came into being by open or mknod.
@@ -135,6 +139,14 @@ kinds! {
     NetworkAccept = 36, Network, "network.accept";
     /// Something was sent to an address that the call names.
     NetworkSend = 37, Network, "network.send";
+    /// A kernel module was loaded.
+    KernelModule = 50, Capability, "kernel.module";
+    /// A kernel to boot was loaded.
+    KernelKexec = 51, Capability, "kernel.kexec";
+    /// A BPF program was loaded, attached or detached, or a process got hold of another's.
+    KernelBpf = 52, Capability, "kernel.bpf";
+    /// A performance counter or a probe was opened.
+    KernelPerf = 53, Capability, "kernel.perf";
 }
 
 impl Kind {
@@ -168,6 +180,9 @@ impl Kind {
                 | Self::FileUmount
                 | Self::FilePivotRoot
                 | Self::NetworkSend
+                | Self::KernelModule
+                | Self::KernelKexec
+                | Self::KernelBpf
         )
     }
 

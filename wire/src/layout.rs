@@ -102,7 +102,17 @@ fields {
     signal_tty: "signal_struct"."tty";
     signal_group_exit_code: "signal_struct"."group_exit_code";
     tty_name: "tty_struct"."name";
+    cred_uid: "cred"."uid";
+    cred_gid: "cred"."gid";
+    cred_groups: "cred"."group_info";
+    groups_count: "group_info"."ngroups";
+    groups_ids: "group_info"."gid";
     cred_euid: "cred"."euid";
+    cred_suid: "cred"."suid";
+    cred_fsuid: "cred"."fsuid";
+    cred_egid: "cred"."egid";
+    cred_sgid: "cred"."sgid";
+    cred_fsgid: "cred"."fsgid";
     cred_cap_effective: "cred"."cap_effective";
     nsproxy_mnt_ns: "nsproxy"."mnt_ns";
     nsproxy_net_ns: "nsproxy"."net_ns";
@@ -178,5 +188,10 @@ parameters {
     remove_xattr_dentry: "security_inode_removexattr"."dentry";
 }
 values {
+    reading_module: "kernel_read_file_id"."READING_MODULE";
+    reading_module_compressed: "kernel_read_file_id"."READING_MODULE_COMPRESSED";
+    reading_kexec_image: "kernel_read_file_id"."READING_KEXEC_IMAGE";
+    loading_module: "kernel_load_data_id"."LOADING_MODULE";
+    loading_kexec_image: "kernel_load_data_id"."LOADING_KEXEC_IMAGE";
 }
 }

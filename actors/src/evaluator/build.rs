@@ -16,8 +16,10 @@ use super::processes::{Process, Program};
 use super::users::Users;
 use crate::runtime::membership::Membership;
 
+mod capability;
 mod class;
 mod container;
+mod credentials;
 mod file;
 mod network;
 mod process;
@@ -139,6 +141,13 @@ pub(crate) fn event<'a>(
         Body::Socket { fixed, path } => {
             network::describe(&mut event, record.kind, &fixed, path);
         }
+        Body::Setid { fixed, groups } => match record.kind {
+            Kind::ProcessSetuid => credentials::user(&mut event, &fixed, place.users),
+            _ => credentials::group(&mut event, &fixed, groups),
+        },
+        Body::Load { fixed, path } => capability::load(&mut event, &fixed, path_text(path)),
+        Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),
+        Body::Perf => {}
     }
     event
 }

@@ -127,6 +127,7 @@ impl Programs {
                 kprobe = attached.1;
                 attached.0
             }
+            Place::Nowhere(calls) => Box::new(sys::lacks(calls)?),
             place => self.attach_with_aya(part.program, place)?,
         };
         Ok(Link {
@@ -203,7 +204,7 @@ impl Programs {
                 }
                 Box::new(links)
             }
-            Place::FmodRet(_) | Place::Kprobe(_) => {
+            Place::FmodRet(_) | Place::Kprobe(_) | Place::Nowhere(_) => {
                 return Err("this is attached in another way".to_owned());
             }
         })

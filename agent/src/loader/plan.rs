@@ -28,6 +28,8 @@ pub(crate) enum Place {
     /// Tracepoints in the category `syscalls`; those that an architecture does not have are left out,
     /// as long as the first is there.
     Syscalls(&'static [&'static str]),
+    /// Nothing to attach: the kernel has none of these, as above, so that it cannot happen.
+    Nowhere(&'static [&'static str]),
 }
 
 /// A way to attach a hook.
@@ -61,24 +63,50 @@ const fn way(tier: Tier, parts: &'static [Part]) -> Way {
     Way {
         tier,
         parts,
-        needs: &["file_path", "path_dentry", "dentry_parent", "mount_mnt"],
+        needs: WALK,
         blind_to: "",
+    }
+}
+
+/// What walking to the root of a path needs.
+const WALK: &[&str] = &["file_path", "path_dentry", "dentry_parent", "mount_mnt"];
+
+/// The last way of what some kernels are built without.
+const fn nowhere(parts: &'static [Part]) -> Way {
+    Way {
+        tier: Tier::Tracepoint,
+        parts,
+        needs: &[],
+        blind_to: "anything, for this kernel has no such call",
     }
 }
 
 /// The ways to attach to security functions, then those by tracepoints. An operation that passes one
 /// of several functions has a program for each: `security!(["prefix", "LSM hook", "function"], …; …)`.
-/// What even these do not see stands in front: `security!("what"; […], …; …)`.
+/// What even these do not see stands in front: `security!("what"; […], …; …)`. Behind them may stand
+/// what they need, if that is not what a path needs: `needs FIELDS`.
 macro_rules! security {
     ($([$prefix:literal, $hook:literal, $function:literal]),+; $($tracepoint:expr),* $(,)?) => {
-        security!(""; $([$prefix, $hook, $function]),+; $($tracepoint),*)
+        security!(""; $([$prefix, $hook, $function]),+, needs $crate::loader::plan::WALK; $($tracepoint),*)
     };
     ($blind_to:literal; $([$prefix:literal, $hook:literal, $function:literal]),+; $($tracepoint:expr),* $(,)?) => {
+        security!($blind_to; $([$prefix, $hook, $function]),+, needs $crate::loader::plan::WALK; $($tracepoint),*)
+    };
+    (
+        $([$prefix:literal, $hook:literal, $function:literal]),+, needs $needs:expr;
+        $($tracepoint:expr),* $(,)?
+    ) => {
+        security!(""; $([$prefix, $hook, $function]),+, needs $needs; $($tracepoint),*)
+    };
+    (
+        $blind_to:literal; $([$prefix:literal, $hook:literal, $function:literal]),+, needs $needs:expr;
+        $($tracepoint:expr),* $(,)?
+    ) => {
         &[
-            security!(lsm $([$prefix, $hook, $function]),+).blind_to($blind_to),
-            security!(fmod_ret $([$prefix, $hook, $function]),+).blind_to($blind_to),
-            security!(fentry $([$prefix, $hook, $function]),+).blind_to($blind_to),
-            security!(kprobe $([$prefix, $hook, $function]),+).blind_to($blind_to),
+            security!(lsm $([$prefix, $hook, $function]),+).needs($needs).blind_to($blind_to),
+            security!(fmod_ret $([$prefix, $hook, $function]),+).needs($needs).blind_to($blind_to),
+            security!(fentry $([$prefix, $hook, $function]),+).needs($needs).blind_to($blind_to),
+            security!(kprobe $([$prefix, $hook, $function]),+).needs($needs).blind_to($blind_to),
             $($tracepoint,)*
         ]
     };
@@ -96,6 +124,8 @@ macro_rules! security {
     };
 }
 
+mod capability;
+mod credentials;
 mod file;
 mod mount;
 mod network;
@@ -120,6 +150,9 @@ const fn calls(
 const OF_DESCRIPTOR: &[&str] = &["task_files", "fdtable_fd", "file_path", "mount_mnt"];
 const ARGUMENTS: &str = "io_uring; the path that the kernel resolves, only the caller's argument";
 
+const ARGUMENTS_CHANGE: &str =
+    "calls of 32-bit programs, and arguments are memory of the caller, which it can change";
+
 /// The ways to attach the hook of `kind`, best first.
 pub(crate) fn ways(kind: Kind) -> &'static [Way] {
     match kind {
@@ -128,6 +161,8 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::ProcessExit => process::EXIT,
         Kind::ProcessSignal => process::SIGNAL,
         Kind::ProcessPtrace => process::PTRACE,
+        Kind::ProcessSetuid => credentials::SETUID,
+        Kind::ProcessSetgid => credentials::SETGID,
         Kind::FileOpen => file::OPEN,
         Kind::FileCreate => file::CREATE,
         Kind::FileDelete => file::DELETE,
@@ -149,6 +184,10 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::NetworkSocket => network::SOCKET,
         Kind::NetworkAccept => network::ACCEPT,
         Kind::NetworkSend => network::SEND,
+        Kind::KernelModule => capability::MODULE,
+        Kind::KernelKexec => capability::KEXEC,
+        Kind::KernelBpf => capability::BPF,
+        Kind::KernelPerf => capability::PERF,
     }
 }
 

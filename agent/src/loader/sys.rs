@@ -218,6 +218,22 @@ pub(crate) fn lift_memlock_limit() {
 /// Where tracefs belongs (Documentation/trace/ftrace.rst).
 const TRACEFS: &str = "/sys/kernel/tracing";
 
+/// That the kernel has none of these system call tracepoints, and so none of the calls.
+///
+/// # Errors
+/// When it has one, or does not tell.
+pub(crate) fn lacks(calls: &[&str]) -> Result<(), String> {
+    let events = [TRACEFS, "/sys/kernel/debug/tracing"]
+        .map(|root| std::path::Path::new(root).join("events/syscalls"));
+    let Some(events) = events.iter().find(|events| events.is_dir()) else {
+        return Err("tracefs shows no system calls".to_owned());
+    };
+    match calls.iter().find(|call| events.join(call).exists()) {
+        Some(call) => Err(format!("the kernel has {call}")),
+        None => Ok(()),
+    }
+}
+
 /// Mounts tracefs where nobody did, as systemd does at boot: syscall tracepoints and kprobes are
 /// attached through it. Failing is no error here: what needs it says that it is not there.
 pub(crate) fn mount_tracefs() {

@@ -1,6 +1,6 @@
 //! Reads fields from an [`Event`], without allocating.
 
-use holdfast_wire::event::{Event, Process, Rendered};
+use holdfast_wire::event::{Event, Identity, Process, Rendered};
 
 use super::{Field, Fields, Part, Plain, ProcessList, Strings, Subject, Value};
 
@@ -44,6 +44,10 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let xattr = holdfast.xattr.as_ref();
     let (mount, socket) = (holdfast.mount.as_ref(), holdfast.socket.as_ref());
     let executable = holdfast.executable.as_ref();
+    let user = event.user.as_ref().map(|user| &user.changes);
+    let effective = event.user.as_ref().map(|user| &user.effective);
+    let ids = holdfast.ids.as_ref();
+    let bpf = holdfast.bpf.as_ref();
     let namespaces = holdfast.namespaces;
     match plain {
         Plain::EventAction => Value::string(Some(event.event.action)),
@@ -86,6 +90,15 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::SocketType => Value::string(socket.and_then(|it| it.socket_type.as_deref())),
         Plain::SocketPath => Value::string(socket.and_then(|it| it.path.as_deref())),
         Plain::Tier => Value::string(holdfast.tier),
+        Plain::UserId => Value::string(user.and_then(|user| user.id.as_deref())),
+        Plain::UserName => Value::string(user.and_then(|user| user.name.as_deref())),
+        Plain::UserEffectiveId => Value::string(effective.and_then(|user| user.id.as_deref())),
+        Plain::UserEffectiveName => Value::string(effective.and_then(|user| user.name.as_deref())),
+        Plain::GroupId => group(user),
+        Plain::GroupEffectiveId => group(effective),
+        Plain::SavedId => Value::string(ids.and_then(|ids| ids.saved.as_deref())),
+        Plain::FilesystemId => Value::string(ids.and_then(|ids| ids.filesystem.as_deref())),
+        Plain::Groups => Value::Strings(Strings::Owned(ids.map_or(&[], |ids| &ids.groups))),
         Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
         Plain::XattrName => Value::string(xattr.and_then(|it| it.name.as_deref())),
         Plain::XattrRemoved => xattr.map_or(Value::Absent, |it| Value::Bool(it.removed)),
@@ -102,7 +115,16 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ExecutableArgument => {
             Value::string(executable.and_then(|it| it.argument.as_deref()))
         }
+        Plain::BpfCommand => Value::string(bpf.and_then(|bpf| bpf.command.as_deref())),
+        Plain::BpfProgramType => Value::string(bpf.and_then(|bpf| bpf.program_type.as_deref())),
+        Plain::BpfAttachType => Value::string(bpf.and_then(|bpf| bpf.attach_type.as_deref())),
+        Plain::BpfName => Value::string(bpf.and_then(|bpf| bpf.name.as_deref())),
     }
+}
+
+fn group<'a>(identity: Option<&'a Identity<'_>>) -> Value<'a> {
+    let group = identity.and_then(|identity| identity.group.as_ref());
+    Value::string(group.map(|group| group.id.as_str()))
 }
 
 fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
@@ -136,8 +158,9 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast, Host, Id,
-        Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty, User, Xattr,
+        Becomes, Bpf, Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast,
+        Host, Id, Ids, Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty,
+        User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -158,6 +181,14 @@ mod tests {
                 name: "pts0".into(),
             }),
             ..Process::default()
+        }
+    }
+
+    fn identity(id: &str) -> Identity<'_> {
+        Identity {
+            id: Some(id.to_owned()),
+            name: Some("u".into()),
+            group: Some(Id { id: "7".into() }),
         }
     }
 
@@ -187,6 +218,10 @@ mod tests {
                 parent: Some(Rendered::new(process("/parent"))),
                 ancestors: ["/grand", "/init"].map(process).map(Rendered::new).to_vec(),
                 ..process("/x")
+            }),
+            user: Some(Becomes {
+                changes: identity("0"),
+                effective: identity("1"),
             }),
             file: Some(File {
                 path: Some("/p".into()),
@@ -250,6 +285,17 @@ mod tests {
                     argument: Some("./x".into()),
                     deleted: true,
                     memfd: false,
+                }),
+                ids: Some(Ids {
+                    saved: Some("4".into()),
+                    filesystem: Some("5".into()),
+                    groups: vec!["6".into()],
+                }),
+                bpf: Some(Bpf {
+                    command: Some("BPF_PROG_LOAD".into()),
+                    program_type: Some("BPF_PROG_TYPE_LSM".into()),
+                    attach_type: Some("BPF_LSM_MAC".into()),
+                    name: Some("probe".into()),
                 }),
                 ..Holdfast::default()
             },

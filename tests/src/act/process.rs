@@ -4,9 +4,10 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::unistd::{Gid, Uid};
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::Done;
+use super::{Done, parsed};
 
 /// See [`super::main`].
 pub(super) fn act(words: &[&str]) -> Done {
@@ -14,6 +15,11 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["signal-self"] => kill_process(getpid(), Signal::URG).map_err(io::Error::from),
         ["traceme"] => nix::sys::ptrace::traceme().map_err(io::Error::from),
         ["trace-child"] => trace_child(),
+        ["setuid", id] => parsed(id).and_then(|id| Ok(nix::unistd::setuid(Uid::from_raw(id))?)),
+        ["setgid", id] => parsed(id).and_then(|id| Ok(nix::unistd::setgid(Gid::from_raw(id))?)),
+        ["setgroups", id] => {
+            parsed(id).and_then(|id| Ok(nix::unistd::setgroups(&[Gid::from_raw(id)])?))
+        }
         ["pause"] => {
             std::thread::sleep(Duration::from_secs(60));
             Ok(())

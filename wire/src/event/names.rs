@@ -1,5 +1,9 @@
 //! Numbers of the kernel → the names people know them by.
 
+mod bpf;
+
+pub use bpf::{bpf_attach_type_name, bpf_command_name, bpf_program_type_name};
+
 /// Names of capabilities by bit (`include/uapi/linux/capability.h`).
 const CAPABILITIES: [&str; 41] = [
     "CAP_CHOWN",
@@ -269,6 +273,20 @@ fn numbered(names: &[&'static str], number: u16) -> std::borrow::Cow<'static, st
     names
         .get(usize::from(number))
         .map_or_else(|| number.to_string().into(), |name| (*name).into())
+}
+
+/// What the kernel calls a [`Load::source`](crate::record::capability::Load::source)
+/// (`include/linux/kernel_read_file.h`); `None` for what is none.
+#[must_use]
+pub const fn load_source_name(source: u32) -> Option<&'static str> {
+    use crate::record::capability::source;
+    Some(match source {
+        source::READING_MODULE => "READING_MODULE",
+        source::LOADING_MODULE => "LOADING_MODULE",
+        source::READING_KEXEC_IMAGE => "READING_KEXEC_IMAGE",
+        source::LOADING_KEXEC_IMAGE => "LOADING_KEXEC_IMAGE",
+        _ => return None,
+    })
 }
 
 /// `network.transport` for an `IPPROTO_*` number; `None` for `u16::MAX`, which is "unknown".

@@ -81,6 +81,37 @@ pub struct Ptrace {
     pub mode: u32,
 }
 
+/// Most supplementary groups carried; a process may have 65,536 (`NGROUPS_MAX` of
+/// `include/uapi/linux/limits.h`), and people have a few dozen.
+pub const GROUPS: usize = 64;
+
+/// `process.setuid`, `process.setgid`. The header has the ids before. Strings: supplementary groups,
+/// a u32 each.
+///
+/// All ids are those in the initial user namespace; as the caller gave them, in its own, with
+/// [`super::flags::PATH_IS_ARGUMENT`]. `u32::MAX` is not known.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Setid {
+    /// Real user or group afterwards.
+    pub real: u32,
+    /// Effective user or group afterwards.
+    pub effective: u32,
+    /// Saved user or group afterwards.
+    pub saved: u32,
+    /// User or group that files are accessed as afterwards.
+    pub filesystem: u32,
+    /// Number of supplementary groups afterwards; `u32::MAX` when they stay as they are. At most
+    /// [`GROUPS`] of them are carried.
+    pub groups: u32,
+    /// Bytes of the supplementary groups.
+    pub groups_length: u16,
+    /// Explicit padding, zero.
+    pub reserved: u16,
+}
+
+const _: () = assert!(size_of::<Setid>() == 24);
+
 const _: () = {
     assert!(size_of::<Ptrace>() == 16);
     assert!(size_of::<Exec>() == 48);

@@ -7,7 +7,9 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
     match kind {
         Kind::ProcessExec | Kind::ProcessFork => (&["process"], &["start"]),
         Kind::ProcessExit => (&["process"], &["end"]),
-        Kind::ProcessSignal => (&["process"], &["change"]),
+        Kind::ProcessSignal | Kind::ProcessSetuid | Kind::ProcessSetgid => {
+            (&["process"], &["change"])
+        }
         Kind::FileOpen => (&["file"], &["access"]),
         Kind::FileCreate => (&["file"], &["creation"]),
         Kind::FileDelete => (&["file"], &["deletion"]),
@@ -28,15 +30,23 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::NetworkSocket => (&["network"], &["info"]),
         Kind::NetworkAccept => (&["network"], &["connection", "start"]),
         Kind::NetworkSend => (&["network"], &["connection"]),
+        Kind::KernelModule => (&["driver"], &["start"]),
+        Kind::KernelBpf => (&["driver"], &["change"]),
+        Kind::KernelKexec => (&["host"], &["change"]),
+        Kind::KernelPerf => (&["host"], &["access"]),
     }
 }
 
 /// The types of an operation that was refused.
 pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::ProcessExec | Kind::ProcessFork => &["start", "denied"],
+        Kind::ProcessExec | Kind::ProcessFork | Kind::KernelModule => &["start", "denied"],
         Kind::ProcessExit => &["end", "denied"],
         Kind::ProcessSignal
+        | Kind::ProcessSetuid
+        | Kind::ProcessSetgid
+        | Kind::KernelBpf
+        | Kind::KernelKexec
         | Kind::FileRename
         | Kind::FileChmod
         | Kind::FileChown
@@ -45,7 +55,7 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::FileMount
         | Kind::FileUmount
         | Kind::FilePivotRoot => &["change", "denied"],
-        Kind::ProcessPtrace | Kind::FileOpen => &["access", "denied"],
+        Kind::ProcessPtrace | Kind::FileOpen | Kind::KernelPerf => &["access", "denied"],
         Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
             &["creation", "denied"]
         }

@@ -19,16 +19,7 @@ pub(super) fn describe<'a>(
         Kind::FileSetxattr => (None, target_path),
         _ => (target_path, None),
     };
-    let device = fixed.device;
-    event.file = Some(event::File {
-        path,
-        target_path,
-        inode: (fixed.inode != 0).then(|| fixed.inode.to_string()),
-        device: (device != 0).then(|| format!("{}:{}", device >> 20, device & 0xf_ffff)),
-        mode: (fixed.mode != 0).then(|| format!("{:04o}", fixed.mode & 0o7777)),
-        uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
-        gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
-    });
+    event.file = Some(described(fixed, path, target_path));
     if matches!(kind, Kind::FileOpen | Kind::FileCreate) && fixed.open_flags != u32::MAX {
         event.holdfast.flags = event::open_flag_names(fixed.open_flags);
     }
@@ -38,6 +29,24 @@ pub(super) fn describe<'a>(
             name: attribute,
             removed: fixed.open_flags & XATTR_REMOVED != 0,
         });
+    }
+}
+
+/// `file.*`
+pub(super) fn described<'a>(
+    fixed: &File,
+    path: Option<Cow<'a, str>>,
+    target_path: Option<Cow<'a, str>>,
+) -> event::File<'a> {
+    let device = fixed.device;
+    event::File {
+        path,
+        target_path,
+        inode: (fixed.inode != 0).then(|| fixed.inode.to_string()),
+        device: (device != 0).then(|| format!("{}:{}", device >> 20, device & 0xf_ffff)),
+        mode: (fixed.mode != 0).then(|| format!("{:04o}", fixed.mode & 0o7777)),
+        uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
+        gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
     }
 }
 

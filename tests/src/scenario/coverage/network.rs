@@ -1,21 +1,24 @@
 //! Sockets.
 
-use super::{Deed, deed};
+use super::{Deed, deed, failing};
 
 pub(super) const DEEDS: &[Deed] = &[
-    deed(
-        "network.connect",
-        &["connect", "127.0.0.1:1"],
-        &[
-            ("/destination/ip", "127.0.0.1"),
-            ("/destination/port", "1"),
-            ("/source", ""),
-            ("/network/type", "ipv4"),
-            ("/network/transport", "tcp"),
-            ("/network/direction", "egress"),
-            ("/holdfast/socket/family", "AF_INET"),
-            ("/holdfast/socket/type", "SOCK_STREAM"),
-        ],
+    failing(
+        "ECONNREFUSED",
+        deed(
+            "network.connect",
+            &["connect", "127.0.0.1:1"],
+            &[
+                ("/destination/ip", "127.0.0.1"),
+                ("/destination/port", "1"),
+                ("/source", ""),
+                ("/network/type", "ipv4"),
+                ("/network/transport", "tcp"),
+                ("/network/direction", "egress"),
+                ("/holdfast/socket/family", "AF_INET"),
+                ("/holdfast/socket/type", "SOCK_STREAM"),
+            ],
+        ),
     ),
     deed(
         "network.connect",

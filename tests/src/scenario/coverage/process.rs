@@ -42,4 +42,34 @@ pub(super) const DEEDS: &[Deed] = &[
         &["trace-child"],
         &[("/holdfast/flags/0", "PTRACE_MODE_ATTACH")],
     ),
+    deed(
+        "process.setuid",
+        &["setuid", "65534"],
+        &[
+            ("/process/user/id", "0"),
+            ("/user/changes/id", "65534"),
+            ("/user/changes/name", "nobody"),
+            ("/user/effective/id", "65534"),
+            ("/holdfast/ids/saved", "65534"),
+            ("/holdfast/ids/filesystem", "65534"),
+        ],
+    ),
+    deed(
+        "process.setgid",
+        &["setgid", "65534"],
+        &[
+            ("/process/group/id", "0"),
+            ("/user/changes/group/id", "65534"),
+            ("/user/effective/group/id", "65534"),
+            ("/holdfast/ids/saved", "65534"),
+        ],
+    ),
+    deed(
+        "process.setgid",
+        &["setgroups", "1234"],
+        &[
+            ("/user/changes/group/id", "0"),
+            ("/holdfast/ids/groups/0", "1234"),
+        ],
+    ),
 ];

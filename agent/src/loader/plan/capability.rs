@@ -1,0 +1,80 @@
+//! What changes the kernel itself or looks into it.
+
+use holdfast_wire::control::Tier;
+
+use super::{ARGUMENTS_CHANGE, Place, Way, calls, nowhere, part, way};
+
+const LOADS: &[&str] = &[
+    "file_path",
+    "path_dentry",
+    "dentry_parent",
+    "mount_mnt",
+    "reading_module",
+    "loading_module",
+    "reading_kexec_image",
+    "loading_kexec_image",
+];
+const FILE_OF_DESCRIPTOR: &str = "paths where the kernel's offsets are not known";
+
+pub(super) static MODULE: &[Way] = security!(
+    ["kernel_module", "kernel_read_file", "security_kernel_read_file"],
+    ["kernel_module_data", "kernel_load_data", "security_kernel_load_data"],
+    needs LOADS;
+    calls(
+        &[
+            part(
+                "kernel_finit_module_enter",
+                Place::Syscalls(&["sys_enter_finit_module"])
+            ),
+            part(
+                "kernel_init_module_enter",
+                Place::Syscalls(&["sys_enter_init_module"])
+            )
+        ],
+        &[],
+        FILE_OF_DESCRIPTOR
+    ),
+    nowhere(&[part("", Place::Nowhere(&["sys_enter_finit_module", "sys_enter_init_module"]))])
+);
+
+pub(super) static KEXEC: &[Way] = security!(
+    ["kernel_kexec", "kernel_read_file", "security_kernel_read_file"],
+    ["kernel_kexec_data", "kernel_load_data", "security_kernel_load_data"],
+    needs LOADS;
+    calls(
+        &[
+            part(
+                "kernel_kexec_enter",
+                Place::Syscalls(&["sys_enter_kexec_load"])
+            ),
+            part(
+                "kernel_kexec_file_enter",
+                Place::Syscalls(&["sys_enter_kexec_file_load"])
+            )
+        ],
+        &[],
+        FILE_OF_DESCRIPTOR
+    ),
+    nowhere(&[part("", Place::Nowhere(&["sys_enter_kexec_load", "sys_enter_kexec_file_load"]))])
+);
+
+pub(super) static BPF: &[Way] = security!(
+    ["kernel_bpf", "bpf", "security_bpf"];
+    calls(
+        &[part("kernel_bpf_enter", Place::Syscalls(&["sys_enter_bpf"]))],
+        &[],
+        ARGUMENTS_CHANGE
+    )
+);
+
+pub(super) static PERF: &[Way] = security!(
+    ["kernel_perf", "perf_event_open", "security_perf_event_open"];
+    calls(
+        &[part(
+            "kernel_perf_enter",
+            Place::Syscalls(&["sys_enter_perf_event_open"])
+        )],
+        &[],
+        "calls of 32-bit programs"
+    )
+);

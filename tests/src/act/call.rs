@@ -1,0 +1,72 @@
+//! System calls that no library has a function for.
+#![allow(unsafe_code)] // raw system calls
+
+use std::fs::File;
+use std::io;
+use std::mem::size_of_val;
+use std::os::fd::AsRawFd as _;
+
+fn done(result: libc::c_long) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// `kexec_load(2)` of no segments: unloads what is loaded, which is nothing.
+pub(super) fn kexec_load_nothing() -> io::Result<()> {
+    // SAFETY: no pointer is read, since there are no segments.
+    done(unsafe { libc::syscall(libc::SYS_kexec_load, 0, 0, 0, 0) })
+}
+
+/// `kexec_file_load(2)` without an initramfs or a command line.
+pub(super) fn kexec_file_load(kernel: &File) -> io::Result<()> {
+    const KEXEC_FILE_NO_INITRAMFS: libc::c_ulong = 4;
+    // SAFETY: the command line is an empty string.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_kexec_file_load,
+            kernel.as_raw_fd(),
+            -1,
+            1,
+            c"".as_ptr(),
+            KEXEC_FILE_NO_INITRAMFS,
+        )
+    })
+}
+
+/// `bpf(2)`: loads a socket filter, called `deed`, that lets nothing through.
+pub(super) fn load_program() -> io::Result<()> {
+    const BPF_PROG_LOAD: libc::c_int = 5;
+    const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
+    // r0 = 0; exit
+    let instructions: [u64; 2] = [0xb7, 0x95];
+    let license = c"GPL";
+    // `union bpf_attr`: program type, number of instructions, both pointers, the log (none), the kernel
+    // version, flags, the name, an interface and the attach type.
+    let mut attributes = [0u64; 9];
+    attributes[0] = u64::from(BPF_PROG_TYPE_SOCKET_FILTER) | 2 << 32;
+    attributes[1] = instructions.as_ptr() as u64;
+    attributes[2] = license.as_ptr() as u64;
+    attributes[6] = u64::from_ne_bytes(*b"deed\0\0\0\0");
+    // SAFETY: the attributes are those of the command, and what they point to outlives the call.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_LOAD,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    })
+}
+
+/// `perf_event_open(2)`: a clock of this process.
+pub(super) fn perf_event_open() -> io::Result<()> {
+    const PERF_TYPE_SOFTWARE: u64 = 1;
+    // `struct perf_event_attr` in its first version: type and size, the clock, and nothing else.
+    let mut attributes = [0u64; 8];
+    attributes[0] = PERF_TYPE_SOFTWARE | (size_of_val(&attributes) as u64) << 32;
+    // SAFETY: the attributes have the size that they say.
+    done(unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, -1, -1, 0) })
+}

@@ -1,0 +1,38 @@
+//! What is done to the kernel itself.
+
+use std::fs::File;
+use std::io;
+
+use nix::kmod::{ModuleInitFlags, finit_module, init_module};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::{Done, call};
+
+/// No module, but as long as the head of one, which the kernel looks at first.
+const GARBAGE: &[u8] = &[0; 4096];
+
+/// See [`super::main`].
+pub(super) fn act(words: &[&str]) -> Done {
+    Some(match words {
+        ["load-module", path] => {
+            File::open(path).and_then(|file| Ok(finit_module(file, c"", ModuleInitFlags::empty())?))
+        }
+        ["load-module-data"] => init_module(GARBAGE, c"").map_err(io::Error::from),
+        ["load-kernel", path] => File::open(path).and_then(|file| call::kexec_file_load(&file)),
+        ["load-kernel-data"] => call::kexec_load_nothing(),
+        ["load-program"] => load_program(),
+        ["count"] => call::perf_event_open(),
+        _ => return None,
+    })
+}
+
+/// Before 5.11 programs count as locked memory of their user, and the sensor's are many. Where it is
+/// not permitted to lift that limit, nothing else is lost than on those kernels.
+fn load_program() -> io::Result<()> {
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    let _ = setrlimit(Resource::Memlock, unlimited);
+    call::load_program()
+}

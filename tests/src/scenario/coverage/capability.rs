@@ -1,0 +1,51 @@
+//! What changes the kernel itself.
+
+use super::{Deed, deed, failing};
+
+pub(super) const DEEDS: &[Deed] = &[
+    failing(
+        "ENOEXEC",
+        deed(
+            "kernel.module",
+            &["load-module", "{dir}/made"],
+            &[
+                ("/file/path", "{dir}/made"),
+                ("/holdfast/flags/0", "READING_MODULE"),
+            ],
+        ),
+    ),
+    failing(
+        "ENOEXEC",
+        deed(
+            "kernel.module",
+            &["load-module-data"],
+            &[("/file/path", ""), ("/holdfast/flags/0", "LOADING_MODULE")],
+        ),
+    ),
+    failing(
+        "ENOEXEC",
+        deed(
+            "kernel.kexec",
+            &["load-kernel", "{dir}/made"],
+            &[
+                ("/file/path", "{dir}/made"),
+                ("/holdfast/flags/0", "READING_KEXEC_IMAGE"),
+            ],
+        ),
+    ),
+    deed(
+        "kernel.kexec",
+        &["load-kernel-data"],
+        &[("/holdfast/flags/0", "LOADING_KEXEC_IMAGE")],
+    ),
+    deed(
+        "kernel.bpf",
+        &["load-program"],
+        &[
+            ("/holdfast/bpf/command", "BPF_PROG_LOAD"),
+            ("/holdfast/bpf/program_type", "BPF_PROG_TYPE_SOCKET_FILTER"),
+            ("/holdfast/bpf/name", "deed"),
+        ],
+    ),
+    deed("kernel.perf", &["count"], &[("/process/args/2", "count")]),
+];
