@@ -3,8 +3,16 @@
 use rustix::time::{ClockId, clock_gettime};
 
 /// `CLOCK_BOOTTIME` in nanoseconds: what records carry.
-pub(crate) fn boottime() -> u64 {
+#[must_use]
+pub fn boottime() -> u64 {
     nanoseconds(ClockId::Boottime)
+}
+
+/// What to add to a time of `CLOCK_MONOTONIC`, which stands still while the machine sleeps, to get the
+/// boot time.
+#[must_use]
+pub fn boottime_minus_monotonic() -> u64 {
+    boottime().wrapping_sub(nanoseconds(ClockId::Monotonic))
 }
 
 /// Nanoseconds since 1970.

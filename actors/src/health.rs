@@ -98,6 +98,7 @@ impl Health {
         } else {
             self.shared.degraded.clear("evaluator progress");
         }
+        self.shared.tell_conditions();
         let capped = self.capped().await?;
         self.shared
             .losses

@@ -1,5 +1,6 @@
-//! What the actors need of the kernel side. `agent`'s loader implements it with aya; the traits keep
-//! the actors free of program loading, and let their tests drive them with rings of their own.
+//! What the actors need of the kernel side. `agent` implements it twice, with eBPF (its loader) and
+//! without; the traits keep the actors free of both, and let their tests drive them with rings of
+//! their own.
 
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
@@ -19,7 +20,16 @@ pub trait Ring: Send {
     /// Hands the next record to `take`, and moves the consumer position past it once `take` has
     /// returned. `false`: the ring is empty, `take` was not called.
     fn next(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
+
+    /// Up to which time every record is in the ring, as far as can be said at `now`; both are
+    /// nanoseconds of `CLOCK_BOOTTIME`. What writes records a while after their time says so here.
+    fn complete_until(&self, now: u64) -> u64 {
+        now
+    }
 }
+
+/// A part of the kernel side beside the hooks, and why it does not work as it should; `None`: it does.
+pub type Condition = (&'static str, Option<String>);
 
 /// How a hook is attached, and why not better: what `doctor` and `status` show.
 #[derive(Clone, Debug, Serialize)]
@@ -116,4 +126,9 @@ pub trait Kernel: Send + Sync + Debug {
     /// # Errors
     /// When the map cannot be written.
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError>;
+
+    /// How the parts beside the hooks stand, each named every time: what is wrong is a degradation.
+    fn conditions(&self) -> Vec<Condition> {
+        Vec::new()
+    }
 }

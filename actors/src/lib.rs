@@ -46,7 +46,7 @@
 //! about a tenth of a second at most, so that a control message is never far from being handled.
 
 mod caps;
-mod clock;
+pub mod clock;
 mod degraded;
 mod evaluator;
 mod health;

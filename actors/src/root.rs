@@ -83,6 +83,7 @@ pub async fn start(
 ) -> Result<Handle, StartError> {
     kernel.install(snapshot.tables())?;
     let shared = Arc::new(Shared::new(settings, kernel, rings, Arc::new(snapshot))?);
+    shared.tell_conditions();
     // Before any hook can kill.
     if let Err(error) = shared.killing.refresh(&*shared.kernel) {
         shared.degraded.set("never-kill list", &error);

@@ -109,7 +109,7 @@ pub(crate) struct Run {
     /// observe or enforce
     #[arg(long)]
     pub(crate) mode: Option<String>,
-    /// auto, lsm, fmod_ret, fentry, kprobe or tracepoint
+    /// auto, lsm, fmod_ret, fentry, kprobe, tracepoint or fanotify
     #[arg(long)]
     pub(crate) tier: Option<String>,
     /// What to print: pretty, json or none

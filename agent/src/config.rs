@@ -161,6 +161,8 @@ sections! {
     Kernel {
         /// BTF file; empty for the kernel's own.
         btf: PathBuf,
+        /// `never` or `auto`.
+        fanotify: String,
         /// Bytes of the ring of the process domain.
         process_ring: u32,
         /// Bytes of the ring of the file domain.

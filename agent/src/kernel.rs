@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::loader::{Buffer, Loader, Options};
+use crate::fanotify::guard::Guarded;
+use crate::fanotify::{self, Fanotify};
+use crate::loader::{Buffer, LoadError, Loader, Options};
 use crate::preflight;
 
 /// The loaded kernel programs, nothing attached.
@@ -23,23 +25,66 @@ pub(crate) struct Opened {
     pub(crate) facts: Value,
 }
 
-/// Loads the kernel programs.
+/// Loads the kernel programs, or begins without them where that is asked for, or there can be none.
 ///
 /// # Errors
 /// When this kernel, or what this process may do, does not allow it.
 pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
-    let (loader, rings) = Loader::open(&options(config)).map_err(|error| {
-        Failure::CannotStart(format!(
-            "cannot load the kernel programs: {error}: see `holdfast doctor`"
-        ))
-    })?;
+    if config.tier == Tier::Fanotify.name() {
+        return without_programs(config, None);
+    }
+    let (loader, rings) = match Loader::open(&options(config)) {
+        Ok(opened) => opened,
+        Err(error @ (LoadError::Maps(_) | LoadError::Buffers(_))) if config.tier == AUTO => {
+            return without_programs(config, Some(error.to_string()));
+        }
+        Err(error) => {
+            return Err(Failure::CannotStart(format!(
+                "cannot load the kernel programs: {error}: see `holdfast doctor`"
+            )));
+        }
+    };
     let mut facts = json!(loader.facts());
     facts["buffer"] = json!(loader.buffer());
+    let (kernel, rings): (Arc<dyn Kernel>, _) = if config.kernel.fanotify == "auto" {
+        let (guarded, rings) = Guarded::new(loader, rings, fanotify_options(config, None))
+            .map_err(Failure::CannotStart)?;
+        (guarded, rings)
+    } else {
+        (loader, rings)
+    };
     Ok(Opened {
-        kernel: loader,
+        kernel,
         rings,
         facts,
     })
+}
+
+/// The setting `tier` that names none.
+const AUTO: &str = "auto";
+
+/// The kernel side without eBPF; `reason`: why there is none, where it was wanted.
+fn without_programs(config: &Config, reason: Option<String>) -> Result<Opened, Failure> {
+    let mut facts = preflight::read(options(config).btf.as_deref()).facts;
+    facts.ebpf_error = reason.clone().unwrap_or_default();
+    let (kernel, rings) =
+        Fanotify::open(fanotify_options(config, reason)).map_err(Failure::CannotStart)?;
+    let mut facts = json!(facts);
+    facts["buffer"] = json!(kernel.buffer());
+    Ok(Opened {
+        kernel,
+        rings,
+        facts,
+    })
+}
+
+fn fanotify_options(config: &Config, reason: Option<String>) -> fanotify::Options {
+    fanotify::Options {
+        host: config.host.fs.clone(),
+        ring_bytes: options(config).ring_bytes,
+        cap: cap(config),
+        instead_of_ebpf: reason.map(|reason| format!("no eBPF: {reason}")),
+    }
 }
 
 fn options(config: &Config) -> Options {

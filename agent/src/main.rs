@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod control;
 mod failure;
+mod fanotify;
 mod instance;
 mod kernel;
 mod loader;

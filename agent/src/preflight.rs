@@ -29,6 +29,8 @@ pub(crate) struct Facts {
     pub(crate) lsm: Option<Vec<String>>,
     /// Whether tracefs is mounted, which syscall tracepoints and kprobes need.
     pub(crate) tracefs: bool,
+    /// Why kernel programs cannot be loaded at all; empty where they can, or were not tried.
+    pub(crate) ebpf_error: String,
 }
 
 /// The kernel's BTF and what was found in it.
@@ -74,6 +76,7 @@ pub(crate) fn read(btf: Option<&Path>) -> KernelTypes {
         ]
         .iter()
         .any(|path| Path::new(path).is_dir()),
+        ebpf_error: String::new(),
     };
     KernelTypes {
         facts,

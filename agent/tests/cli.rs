@@ -97,9 +97,9 @@ fn wrong_use_is_exit_code_2() {
         &["not available in this version"],
     );
     place.refused(
-        &["run", "--tier", "fanotify"],
+        &["run", "--tier", "fanotfy"],
         2,
-        &["not available in this version"],
+        &["--tier", "\"fanotify\""],
     );
     place.refused(&["run", "--events", "process.exce"], 2, &["process.exec"]);
     place.refused(&["run", "--set", "mode"], 2, &["KEY=VALUE"]);

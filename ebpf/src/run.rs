@@ -184,11 +184,12 @@ impl Run {
         let mut result = 0;
         let mut signal = false;
         if decided.prevents() {
-            if self.via.tier.refuses() {
+            let refuses = self.via.tier.refuses(self.kind);
+            if refuses {
                 result = -EPERM;
                 self.flags |= flags::REFUSED;
             }
-            if !self.via.tier.refuses() || decided.verdict > Verdict::Deny as u32 {
+            if !refuses || decided.verdict > Verdict::Deny as u32 {
                 // SAFETY: a lookup by value.
                 if unsafe { NEVER_KILL.get(task::current_tgid()) }.is_some() {
                     self.flags |= flags::SPARED;

@@ -56,7 +56,8 @@ pub enum Decided {
     User,
 }
 
-/// What becomes of a denied operation, by tier: `blocked`, `killed` or `killed_after`.
+/// What becomes of a denied operation, by tier: `blocked`, `killed` or `killed_after`; `unseen` where
+/// the tier has no source for operations of the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DenyMeans {
     /// BPF LSM hook.
@@ -69,6 +70,8 @@ pub struct DenyMeans {
     pub kprobe: &'static str,
     /// Tracepoint.
     pub tracepoint: &'static str,
+    /// fanotify
+    pub fanotify: &'static str,
 }
 
 impl DenyMeans {
@@ -79,13 +82,17 @@ impl DenyMeans {
             fentry: deny_means(Tier::Fentry, kind, decided),
             kprobe: deny_means(Tier::Kprobe, kind, decided),
             tracepoint: deny_means(Tier::Tracepoint, kind, decided),
+            fanotify: deny_means(Tier::Fanotify, kind, decided),
         }
     }
 }
 
 const fn deny_means(tier: Tier, kind: Kind, decided: Decided) -> &'static str {
     match decided {
-        Decided::Kernel if tier.refuses() && kind.can_be_refused() => "blocked",
+        _ if !tier.sees(kind) => "unseen",
+        // What is not refused there is noticed once it has happened.
+        _ if matches!(tier, Tier::Fanotify) && !tier.refuses(kind) => "killed_after",
+        Decided::Kernel if tier.refuses(kind) && kind.can_be_refused() => "blocked",
         Decided::Kernel if kind.can_be_refused() && !kind.outlives_its_process() => "killed",
         // Either the operation is over when its hook runs, or user space decides, later still.
         _ => "killed_after",
@@ -174,6 +181,9 @@ mod tests {
         assert_eq!(hook(0, 0)["decided"], "kernel");
         assert_eq!(hook(0, 0)["deny_means"]["lsm"], "blocked");
         assert_eq!(hook(0, 0)["deny_means"]["kprobe"], "killed");
+        assert_eq!(hook(0, 0)["deny_means"]["fanotify"], "blocked");
+        assert_eq!(hook(1, 0)["deny_means"]["fanotify"], "killed_after");
+        assert_eq!(hook(2, 0)["deny_means"]["fanotify"], "unseen");
         assert_eq!(hook(1, 0)["decided"], "user");
         assert_eq!(hook(2, 0)["decided"], "kernel-filter");
         assert_eq!(hook(2, 0)["deny_means"]["lsm"], "killed_after");

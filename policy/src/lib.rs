@@ -27,6 +27,8 @@ pub mod field;
 #[cfg(feature = "std")]
 mod json;
 #[cfg(feature = "std")]
+pub mod lookup;
+#[cfg(feature = "std")]
 pub mod matcher;
 #[cfg(feature = "std")]
 pub mod message;

@@ -2,12 +2,16 @@
 //! random events: must ⊆ truth ⊆ may, and what is decided in the kernel is what evaluation says.
 #![allow(clippy::unwrap_used)] // Also in helpers: a test that cannot go on fails.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
+
 use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::decision::decide;
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
-use holdfast_policy::snapshot::Snapshot;
-use holdfast_policy::table::{Dimension, TERMS};
+use holdfast_policy::lookup::{self, Lookup};
+use holdfast_policy::snapshot::{Snapshot, Tables};
+use holdfast_policy::table::{Dimension, KEY_PATH_BYTES, TERMS};
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;
@@ -16,10 +20,45 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value as Json, json};
 
-#[path = "agreement/lookup.rs"]
-mod lookup;
+/// What the kernel programs know of an operation; `None` is not known.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    path: Option<Vec<u8>>,
+    target_path: Option<Vec<u8>>,
+    executable: Option<Vec<u8>>,
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    access: Option<u32>,
+    /// What the operation is known not to have.
+    absent: &'static [Dimension],
+}
 
-use lookup::Known;
+impl lookup::Known for Known {
+    fn lacks(&self, dimension: Dimension) -> bool {
+        self.absent.contains(&dimension)
+    }
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        self.path.as_deref().map(Cow::Borrowed)
+    }
+    fn target_path(&self) -> Option<Cow<'_, [u8]>> {
+        self.target_path.as_deref().map(Cow::Borrowed)
+    }
+    fn address(&self) -> Option<[u8; 16]> {
+        self.address.map(|address| match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        })
+    }
+    fn port(&self) -> Option<u16> {
+        self.port
+    }
+    fn open_flags(&self) -> Option<u32> {
+        self.access
+    }
+    fn executable(&self) -> Option<Cow<'_, [u8]>> {
+        self.executable.as_deref().map(Cow::Borrowed)
+    }
+}
 
 /// Kinds that together have every dimension.
 const KINDS: [Kind; 6] = [
@@ -224,7 +263,7 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                         kernel.target_path = known(2, &target);
                     } else {
                         event["holdfast"]["flags"] = json!([FLAGS[mode], "O_CLOEXEC"]);
-                        kernel.access = Some(mode);
+                        kernel.access = Some(mode as u32);
                     }
                 }
                 Kind::ProcessExec => {
@@ -288,16 +327,24 @@ fn alone(policies: &[Policy]) -> Vec<Snapshot> {
         .collect()
 }
 
+/// Entries are no longer than keys.
+fn all_fit(tables: &Tables) -> bool {
+    let paths = tables.paths.iter().map(|entry| &entry.path);
+    let mut paths = paths.chain(tables.classes.iter().map(|entry| &entry.path));
+    paths.all(|path| path.as_bytes().len() <= KEY_PATH_BYTES)
+}
+
 fn check(
     whole: &Snapshot,
+    lookup: &Lookup,
     rules: &[Snapshot],
     event: &Json,
     known: &Known,
 ) -> Result<(), TestCaseError> {
     let event = Recorded::new(event).unwrap();
     let kind = event.kind();
-    let hook = lookup::hook(whole.tables(), kind);
-    let candidates = lookup::candidates(whole.tables(), kind, known);
+    let hook = lookup.hook(kind);
+    let candidates = lookup.candidates(kind, known);
     let has = |vector: &[u64], term: usize| vector[term / 64] >> (term % 64) & 1 == 1;
     let truth: Vec<bool> = rules
         .iter()
@@ -355,9 +402,10 @@ proptest! {
     ) {
         let policies = parse(&policies);
         let (whole, rules) = (snapshot(&policies), alone(&policies));
-        prop_assert!(lookup::all_fit(whole.tables()));
+        prop_assert!(all_fit(whole.tables()));
+        let lookup = Lookup::new(whole.tables());
         for (event, known) in &events {
-            check(&whole, &rules, event, known)?;
+            check(&whole, &lookup, &rules, event, known)?;
         }
     }
 }
@@ -372,8 +420,9 @@ proptest! {
     ) {
         let policies = parse(&policies);
         let (whole, rules) = (snapshot(&policies), alone(&policies));
+        let lookup = Lookup::new(whole.tables());
         for (event, known) in &events {
-            check(&whole, &rules, event, known)?;
+            check(&whole, &lookup, &rules, event, known)?;
         }
     }
 }
@@ -386,7 +435,8 @@ fn an_explosion_is_one_uncertain_term() {
     let policy = json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "p", "mode": "enforce",
         "rules": [{"id": "a", "on": ["file.open"], "when": when, "action": "deny"}]});
     let snapshot = snapshot(&parse(&[policy]));
-    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    let lookup = Lookup::new(snapshot.tables());
+    let hook = lookup.hook(Kind::FileOpen);
     assert_eq!((hook.terms, hook.all[0], hook.uncertain[0]), (1, 1, 1));
 }
 
@@ -402,17 +452,15 @@ fn rules_without_room_are_undecided() {
         json!({"apiVersion": "holdfast/v1", "kind": "Policy", "mode": "enforce", "rules": rules})
     });
     let snapshot = snapshot(&parse(&policies.collect::<Vec<_>>()));
-    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    let lookup = Lookup::new(snapshot.tables());
+    let hook = lookup.hook(Kind::FileOpen);
     assert_eq!(hook.terms as usize, TERMS);
     let decision = |path: &str| {
         let known = Known {
             path: Some(path.as_bytes().to_vec()),
             ..Known::default()
         };
-        decide(
-            hook,
-            &lookup::candidates(snapshot.tables(), Kind::FileOpen, &known),
-        )
+        lookup.decide(Kind::FileOpen, &known)
     };
     assert_eq!(
         (decision("/0/7").rule, decision("/0/7").undecided),
@@ -440,7 +488,8 @@ fn executables_without_room_are_uncertain() {
     let mut rules = denying("file.open", (0..200).map(executable));
     rules.extend(denying("file.create", (200..400).map(executable)));
     let snapshot = snapshot(&parse(&[document(&json!({}), &rules)]));
-    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    let lookup = Lookup::new(snapshot.tables());
+    let hook = lookup.hook(Kind::FileOpen);
     assert_eq!(
         (hook.terms, hook.dimensions, hook.uncertain),
         (200, 0, hook.all)
@@ -458,7 +507,8 @@ fn paths_without_room_are_uncertain() {
     ];
     let rules = denying("file.open", rules.iter().map(|rule| (*rule).to_owned()));
     let snapshot = snapshot(&parse(&[document(&json!({"many": paths}), &rules)]));
-    let hook = lookup::hook(snapshot.tables(), Kind::FileOpen);
+    let lookup = Lookup::new(snapshot.tables());
+    let hook = lookup.hook(Kind::FileOpen);
     assert_eq!(
         (hook.terms, hook.uncertain[0], hook.conditioned[2][0]),
         (2, 3, 1)

@@ -10,6 +10,7 @@ use crate::place::Place;
 pub mod container;
 pub mod coverage;
 pub mod deny;
+pub mod fanotify;
 pub mod harness;
 pub mod input;
 pub mod ledger;
@@ -54,6 +55,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         coverage::SCENARIOS,
         container::SCENARIOS,
         deny::SCENARIOS,
+        fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,
         restart::SCENARIOS,

@@ -1,5 +1,7 @@
 //! Small values that the agent and the kernel programs share besides records.
 
+use crate::Kind;
+
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal, $text:literal;)* }) => {
         $(#[$doc])*
@@ -43,6 +45,9 @@ numbered! {
         Kprobe = 3, "kprobe";
         /// Raw and syscall tracepoints: kills from the kernel program.
         Tracepoint = 4, "tracepoint";
+        /// No kernel program at all: permission events of fanotify refuse opens and execs; the process
+        /// connector and sock_diag tell of some of the rest, afterwards.
+        Fanotify = 5, "fanotify";
     }
 }
 
@@ -67,10 +72,32 @@ numbered! {
 }
 
 impl Tier {
-    /// Whether `deny` refuses the operation before it happens.
+    /// Whether `deny` refuses an operation of this kind before it happens, where it can be refused.
     #[must_use]
-    pub const fn refuses(self) -> bool {
-        matches!(self, Self::Lsm | Self::FmodRet)
+    pub const fn refuses(self, kind: Kind) -> bool {
+        match self {
+            Self::Lsm | Self::FmodRet => true,
+            Self::Fanotify => matches!(kind, Kind::FileOpen | Kind::ProcessExec),
+            Self::Fentry | Self::Kprobe | Self::Tracepoint => false,
+        }
+    }
+
+    /// Whether operations of this kind can be seen at all. Programs can see every kind; which they do
+    /// on a kernel is found by attaching them.
+    #[must_use]
+    pub const fn sees(self, kind: Kind) -> bool {
+        !matches!(self, Self::Fanotify)
+            || matches!(
+                kind,
+                Kind::ProcessExec
+                    | Kind::ProcessFork
+                    | Kind::ProcessExit
+                    | Kind::ProcessPtrace
+                    | Kind::FileOpen
+                    | Kind::NetworkConnect
+                    | Kind::NetworkListen
+                    | Kind::NetworkAccept
+            )
     }
 }
 

@@ -101,7 +101,7 @@ pub enum Body<'a> {
 ///
 /// # Safety
 /// The implementor is `repr(C)`, has no padding, and consists of integers and arrays of integers.
-unsafe trait Plain: Copy {}
+pub unsafe trait Plain: Copy {}
 // SAFETY: see the definitions in `record`; their sizes are asserted to be the sum of their fields.
 unsafe impl Plain for Header {}
 // SAFETY: as above.

@@ -1,8 +1,9 @@
 //! Everything that crosses a boundary in Holdfast.
 //!
 //! * kernel → user: [`record`] (what the kernel programs write), [`decode`] (how it is read back),
-//!   [`control`] (the small maps both sides share), [`layout`] (the kernel struct fields that the
-//!   programs read), [`ledger`] (what was counted);
+//!   [`encode`] (how the tier without programs writes it), [`control`] (the small maps both sides
+//!   share), [`layout`] (the kernel struct fields that the programs read), [`ledger`] (what was
+//!   counted), [`uapi`] (what the kernel writes by itself);
 //! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged,
 //!   and [`text`], how bytes are shown in it.
 //!
@@ -23,9 +24,13 @@ pub mod record;
 #[cfg(feature = "std")]
 pub mod decode;
 #[cfg(feature = "std")]
+pub mod encode;
+#[cfg(feature = "std")]
 pub mod event;
 #[cfg(feature = "std")]
 pub mod text;
+#[cfg(feature = "std")]
+pub mod uapi;
 
 pub use kind::{Domain, Kind};
 

@@ -61,13 +61,15 @@ pub struct Header {
     pub sequence: u64,
     /// `CLOCK_BOOTTIME` in nanoseconds at which the program ran.
     pub boottime: u64,
-    /// `task->group_leader->start_boottime`, nanoseconds; 0 with [`flags::NO_TASK_FIELDS`].
+    /// `task->group_leader->start_boottime`, nanoseconds; 0 with [`flags::NO_TASK_FIELDS`], and where it
+    /// is the newest process with this id that is meant, and the program that it runs now.
     pub start_boottime: u64,
     /// `bpf_get_current_cgroup_id()`: the cgroup v2 (unified hierarchy) kernfs id.
     pub cgroup_id: u64,
     /// `cred->cap_effective` as a bit set.
     pub effective_capabilities: u64,
-    /// `task->self_exec_id`, low 32 bits.
+    /// `task->self_exec_id`, low 32 bits. In tier `fanotify` the kernel does not say it: there it is a
+    /// number of the sensor's own, greater for a later program and the same for forks of one.
     pub exec_id: u32,
     /// Process id in the initial pid namespace.
     pub tgid: u32,
@@ -75,7 +77,7 @@ pub struct Header {
     pub tid: u32,
     /// `real_parent->tgid`.
     pub ppid: u32,
-    /// Real user id, in the initial user namespace.
+    /// Real user id, in the initial user namespace; `u32::MAX` when unknown.
     pub uid: u32,
     /// Real group id, in the initial user namespace.
     pub gid: u32,
@@ -95,7 +97,7 @@ pub struct Header {
     pub epoch: u32,
     /// Index over all policies of the rule that decided in the kernel, or [`NO_RULE`].
     pub rule: u16,
-    /// CPU that wrote the record.
+    /// CPU that wrote the record; `u16::MAX` for the sensor itself, in tier `fanotify`.
     pub cpu: u16,
     /// Name of the thread, NUL-padded.
     pub comm: [u8; COMM_BYTES],

@@ -160,7 +160,8 @@ fn holdfast(header: &Header) -> event::Holdfast<'static> {
     }
     event::Holdfast {
         tier: Tier::from_number(header.tier).map(Tier::name),
-        exec_id: known(flags::NO_TASK_FIELDS).then_some(header.exec_id),
+        exec_id: (header.start_boottime != 0 && known(flags::NO_TASK_FIELDS))
+            .then_some(header.exec_id),
         login_uid: (header.loginuid != u32::MAX && known(flags::NO_TASK_FIELDS))
             .then_some(header.loginuid),
         cgroup_id: (header.cgroup_id != 0).then_some(header.cgroup_id),
@@ -205,6 +206,7 @@ impl<'a> Place<'a> {
     fn subject(&self, record: &Record<'a>, subject: &mut Subject<'a>) -> event::Process<'a> {
         let header = &record.header;
         let known = header.flags & flags::NO_TASK_FIELDS == 0;
+        let has_ids = header.uid != u32::MAX;
         let comm = header.comm.split(|byte| *byte == 0).next();
         let comm = comm.filter(|comm| !comm.is_empty());
         let shown = self.image(subject.process, subject.program);
@@ -218,11 +220,19 @@ impl<'a> Place<'a> {
                 id: header.tid,
                 capabilities: known.then(|| subject.capabilities.clone()),
             }),
-            // bpf_get_current_uid_gid() gives the real ids in every tier.
-            user: Some(self.user(header.uid, known.then_some(header.euid))),
-            group: Some(event::Id {
-                id: header.gid.to_string(),
-            }),
+            // bpf_get_current_uid_gid() gives the real ids in every tier that has programs.
+            user: if has_ids {
+                Some(self.user(header.uid, known.then_some(header.euid)))
+            } else {
+                shown.user
+            },
+            group: if has_ids {
+                Some(event::Id {
+                    id: header.gid.to_string(),
+                })
+            } else {
+                shown.group
+            },
             parent: match subject.parent.take() {
                 None if known && header.ppid != 0 => Some(Rendered::new(event::Process {
                     pid: header.ppid.cast_signed(),

@@ -1,5 +1,6 @@
 //! Records for tests, as the kernel programs write them.
 
+use holdfast_wire::encode::encode;
 use holdfast_wire::record::network::ends;
 use holdfast_wire::record::{HEADER_BYTES, Header, NO_RULE};
 use holdfast_wire::{ABI_VERSION, Kind};
@@ -39,78 +40,8 @@ pub(crate) fn header(kind: Kind, tgid: u32) -> Header {
 }
 
 /// The record with this header, fixed part and strings.
-pub(crate) fn record(mut header: Header, fixed: &[u8], strings: &[u8]) -> Vec<u8> {
-    header.length = (HEADER_BYTES + fixed.len() + strings.len()) as u32;
-    let Header {
-        version,
-        kind,
-        length,
-        sequence,
-        boottime,
-        start_boottime,
-        cgroup_id,
-        effective_capabilities,
-        exec_id,
-        tgid,
-        tid,
-        ppid,
-        uid,
-        gid,
-        euid,
-        loginuid,
-        mount_namespace,
-        pid_namespace,
-        network_namespace,
-        flags,
-        epoch,
-        rule,
-        cpu,
-        comm,
-        tier,
-        verdict,
-        reserved,
-        reserved_word,
-    } = header;
-    let mut bytes = Vec::new();
-    bytes.extend(version.to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(length.to_ne_bytes());
-    for long in [
-        sequence,
-        boottime,
-        start_boottime,
-        cgroup_id,
-        effective_capabilities,
-    ] {
-        bytes.extend(long.to_ne_bytes());
-    }
-    for word in [
-        exec_id,
-        tgid,
-        tid,
-        ppid,
-        uid,
-        gid,
-        euid,
-        loginuid,
-        mount_namespace,
-        pid_namespace,
-        network_namespace,
-        flags,
-        epoch,
-    ] {
-        bytes.extend(word.to_ne_bytes());
-    }
-    bytes.extend(rule.to_ne_bytes());
-    bytes.extend(cpu.to_ne_bytes());
-    bytes.extend(comm);
-    bytes.extend([tier, verdict]);
-    bytes.extend(reserved.to_ne_bytes());
-    bytes.extend(reserved_word.to_ne_bytes());
-    assert_eq!(bytes.len(), HEADER_BYTES);
-    bytes.extend(fixed);
-    bytes.extend(strings);
-    bytes
+pub(crate) fn record(header: Header, fixed: &[u8], strings: &[u8]) -> Vec<u8> {
+    encode(header, fixed, &[strings])
 }
 
 /// A whole `process.exec`.

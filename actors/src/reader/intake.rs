@@ -159,7 +159,7 @@ impl Intake {
             if !source.ship(&self.lane) {
                 return (Drained::Blocked, newest);
             }
-            let now = clock::boottime();
+            let now = source.ring.complete_until(clock::boottime());
             if source.fill(ledger, &mut newest) {
                 continue;
             }

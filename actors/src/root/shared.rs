@@ -113,6 +113,16 @@ impl Shared {
         }
     }
 
+    /// Takes over how the kernel side's parts stand.
+    pub(crate) fn tell_conditions(&self) {
+        for (what, wrong) in self.kernel.conditions() {
+            match wrong {
+                Some(reason) => self.degraded.set(what, &reason),
+                None => self.degraded.clear(what),
+            }
+        }
+    }
+
     /// The lanes, as `status` shows them.
     pub(crate) fn lanes(&self) -> Vec<status::Lane> {
         let lane = |domain: Domain| {

@@ -34,7 +34,15 @@ pub(crate) const ENVIRONMENT_PREFIX: &str = "HOLDFAST_OPT_";
 pub(crate) const ENVIRONMENT_ALIASES: [(&str, &str); 2] =
     [("HOST_FS", "host.fs"), ("NET_NS", "host.netns")];
 
-const TIERS: &[&str] = &["auto", "lsm", "fmod_ret", "fentry", "kprobe", "tracepoint"];
+const TIERS: &[&str] = &[
+    "auto",
+    "lsm",
+    "fmod_ret",
+    "fentry",
+    "kprobe",
+    "tracepoint",
+    "fanotify",
+];
 
 /// A ring buffer's size: what the kernel takes, and at most what a sensor may sensibly hold.
 const RING: Kind = Kind::Bytes {
@@ -83,10 +91,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "tier",
         Kind::OneOf {
             words: TIERS,
-            later: &["fanotify"],
+            later: &[],
         },
         "auto",
-        "how hooks are attached; auto takes the best that works, hook by hook",
+        "how hooks are attached; auto takes the best that works, hook by hook, and fanotify where there is \
+         no eBPF at all",
     ),
     setting(
         "output",
@@ -164,6 +173,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::OptionalPath,
         "",
         "BTF file for a kernel that has none of its own; empty: /sys/kernel/btf/vmlinux",
+    ),
+    setting(
+        "kernel.fanotify",
+        Kind::OneOf {
+            words: &["never", "auto"],
+            later: &[],
+        },
+        "never",
+        "auto: where opens and execs end up in the tracepoint tier, what policies deny of them is refused \
+         through fanotify",
     ),
     setting(
         "kernel.process_ring",

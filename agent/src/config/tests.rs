@@ -126,7 +126,7 @@ fn the_environment_is_checked_too() {
     assert_eq!(
         error("", &[("HOLDFAST_OPT_TIER", "lsn")], &[]),
         "environment HOLDFAST_OPT_TIER: tier: expected one of auto, lsm, fmod_ret, fentry, kprobe, \
-         tracepoint, found \"lsn\" (did you mean \"lsm\"?)"
+         tracepoint, fanotify, found \"lsn\" (did you mean \"lsm\"?)"
     );
 }
 

@@ -28,8 +28,13 @@ pub(super) fn act(words: &[&str]) -> Done {
             .write(true)
             .open(path)
             .and_then(|file| file.set_len(1)),
+        ["open-often", path, times] => parsed(times).and_then(|times| open_often(path, times)),
         _ => return None,
     })
+}
+
+fn open_often(path: &str, times: u32) -> io::Result<()> {
+    (0..times).try_for_each(|_| File::open(path).map(drop))
 }
 
 fn chmod(mode: &str, path: &str) -> io::Result<()> {

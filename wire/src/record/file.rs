@@ -11,7 +11,7 @@ pub struct File {
     /// `i_mode`, or the mode asked for where the file is being created or its mode changed; 0 when
     /// unknown.
     pub mode: u32,
-    /// Open flags (`O_*` of `open(2)`); 0 for what is not an open.
+    /// Open flags (`O_*` of `open(2)`); 0 for what is not an open, `u32::MAX` when unknown.
     pub open_flags: u32,
     /// Owner, or the one asked for; `u32::MAX` when unknown.
     pub owner: u32,

@@ -24,7 +24,7 @@ pub(super) fn describe<'a>(
         uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
         gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
     });
-    if matches!(kind, Kind::FileOpen | Kind::FileCreate) {
+    if matches!(kind, Kind::FileOpen | Kind::FileCreate) && fixed.open_flags != u32::MAX {
         event.holdfast.flags = event::open_flag_names(fixed.open_flags);
     }
 }

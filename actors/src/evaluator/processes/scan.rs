@@ -6,10 +6,10 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use holdfast_wire::record::ARGUMENT_BYTES;
 use holdfast_wire::text;
+use holdfast_wire::uapi::process::{Stat, parse_stat, parse_status, terminal_name};
 
 use super::{Credentials, Found, Image, Key};
 
@@ -19,47 +19,6 @@ const MAX_FILE: u64 = 16 * 1024;
 /// How far a start time from `/proc` may be below the kernel's, nanoseconds: it counts in clock ticks
 /// (`USER_HZ`, 100 a second on every architecture that is served).
 pub(crate) const TICK: u64 = 10_000_000;
-
-/// The parts of `/proc/PID/stat` that are used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stat {
-    /// `comm`
-    pub(crate) name: String,
-    /// It exited, and only waits to be reaped.
-    pub(crate) exited: bool,
-    /// Process id of the parent.
-    pub(crate) ppid: u32,
-    /// Controlling terminal, as the kernel encodes it; 0: none.
-    pub(crate) terminal: u32,
-    /// Start, nanoseconds of `CLOCK_BOOTTIME`, to a clock tick below.
-    pub(crate) start: u64,
-}
-
-/// Reads `/proc/PID/stat` (proc_pid_stat(5)). The name is in parentheses and may have more of them.
-pub(crate) fn parse_stat(text: &str, ticks_per_second: u64) -> Option<Stat> {
-    let (head, rest) = text.rsplit_once(')')?;
-    let (_, name) = head.split_once('(')?;
-    // Field 3, the state, comes first.
-    let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
-    let ticks: u64 = field(22)?.parse().ok()?;
-    Some(Stat {
-        name: name.to_owned(),
-        exited: matches!(field(3)?, "Z" | "X"),
-        ppid: field(4)?.parse().ok()?,
-        // Printed as a signed number.
-        terminal: field(7)?.parse::<i32>().ok()?.cast_unsigned(),
-        start: ticks.checked_mul(1_000_000_000 / ticks_per_second.max(1))?,
-    })
-}
-
-/// Reads the ids of `/proc/PID/status`: real and effective user, and the real group.
-pub(crate) fn parse_ids(text: &str) -> Option<(u32, u32, u32)> {
-    let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
-    let mut users = line("Uid:")?.split_ascii_whitespace().map(str::parse);
-    let mut groups = line("Gid:")?.split_ascii_whitespace().map(str::parse);
-    let mut user = || users.next()?.ok();
-    Some((user()?, user()?, groups.next()?.ok()?))
-}
 
 /// Splits `argv` as the kernel has it: each argument ends in NUL.
 pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<String> {
@@ -73,20 +32,6 @@ pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<String> {
         .split(|byte| *byte == 0)
         .map(|part| text::lossy(part).into_owned())
         .collect()
-}
-
-/// `pts0`, `tty1`, `ttyS0` for the kernel's encoding of a terminal's device (proc_pid_stat(5):
-/// the minor number is in bits 31 to 20 and 7 to 0). Others stay unnamed.
-pub(crate) fn terminal_name(device: u32) -> Option<Arc<str>> {
-    let major = device >> 8 & 0xfff;
-    let minor = device & 0xff | device >> 12 & 0xf_ff00;
-    // Documentation/admin-guide/devices.txt
-    Some(match major {
-        4 if minor < 64 => format!("tty{minor}").into(),
-        4 => format!("ttyS{}", minor - 64).into(),
-        136..=143 => format!("pts{}", (major - 136) * 256 + minor).into(),
-        _ => return None,
-    })
 }
 
 /// Reads a file, at most `limit` bytes of it.
@@ -135,11 +80,11 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
     let stat = stat(proc, tgid)?;
     let directory = proc.join(tgid.to_string());
     let loginuid = read_text(&directory.join("loginuid")).and_then(|text| text.trim().parse().ok());
-    let ids = read_text(&directory.join("status")).and_then(|text| parse_ids(&text));
-    let credentials = ids.map(|(uid, euid, gid)| Credentials {
-        uid,
-        euid,
-        gid,
+    let status = read_text(&directory.join("status")).and_then(|text| parse_status(&text));
+    let credentials = status.map(|status| Credentials {
+        uid: status.uid,
+        euid: status.euid,
+        gid: status.gid,
         loginuid: loginuid.unwrap_or(u32::MAX),
     });
     let image = Image {
@@ -158,7 +103,7 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
         exec_id: None,
         image,
         credentials,
-        terminal: terminal_name(stat.terminal),
+        terminal: terminal_name(stat.terminal).map(Into::into),
     })
 }
 
@@ -177,34 +122,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_is_whole() {
-        let mut text = "42 (a) b (c)) S 7 42 42 34817 42 4194560".to_owned();
-        text.push_str(" 1 2 3 4 5 6 7 8 20 0 1 0 123 999 5");
-        let stat = parse_stat(&text, 100).unwrap();
-        let expected = Stat {
-            name: "a) b (c)".into(),
-            exited: false,
-            ppid: 7,
-            terminal: 34817,
-            start: 1_230_000_000,
-        };
-        assert_eq!(stat, expected);
-        for cut in 0..text.len() {
-            let _ = parse_stat(&text[..cut], 100);
-        }
-    }
-
-    #[test]
-    fn ids_arguments_and_terminals() {
-        let status = "Name:\tx\nUid:\t1000\t0\t0\t0\nGid:\t100\t5\t5\t5\n";
-        assert_eq!(parse_ids(status), Some((1000, 0, 100)));
-        assert_eq!(parse_ids("Uid:\t1000\n"), None);
+    fn arguments_are_split() {
         assert_eq!(split_arguments(b"a\0\0b c\0"), ["a", "", "b c"]);
         assert_eq!(split_arguments(b"cut"), ["cut"]);
         assert!(split_arguments(b"").is_empty());
-        assert_eq!(terminal_name(34817).as_deref(), Some("pts1"));
-        assert_eq!(terminal_name(0x401).as_deref(), Some("tty1"));
-        assert_eq!(terminal_name(0), None);
     }
 
     #[test]

@@ -62,6 +62,10 @@ pub(super) const fn remedy(tier: Tier) -> &'static str {
         }
         Tier::Kprobe => "a kernel with CONFIG_KPROBE_EVENTS",
         Tier::Tracepoint => "a kernel with CONFIG_FTRACE_SYSCALLS, and tracefs mounted",
+        Tier::Fanotify => {
+            "a kernel from 5.0 with CONFIG_FANOTIFY_ACCESS_PERMISSIONS and CONFIG_PROC_EVENTS, in the \
+             initial pid, user and network namespaces"
+        }
     }
 }
 

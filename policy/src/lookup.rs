@@ -1,0 +1,274 @@
+//! The lookups behind [`crate::decision`] in user space, by the same keys as the kernel's maps: for a
+//! tier without kernel programs, and for tests of what the compiler makes of policies.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+
+use holdfast_wire::Kind;
+
+use crate::decision::{Candidates, Decision, decide};
+use crate::snapshot::Tables;
+use crate::table::{
+    Dimension, HOOKS, HookTable, KEY_PATH_BYTES, PortKey, Tag, Vector, WORDS,
+    executable_vector_index,
+};
+
+/// Tables in user space are replaced as a whole: there is one generation.
+const GENERATION: u32 = 0;
+
+/// Bits of a key before its value: the tag.
+const TAG_BITS: u32 = 32;
+
+static NOTHING_ASKED: HookTable = HookTable::EMPTY;
+
+/// What is known of an operation; `None` is not known. Each is asked for once at most, and only where a
+/// term that may still match has a condition on it: in this order, from the cheapest to the dearest.
+pub trait Known {
+    /// Whether the operation is known not to have a value of this dimension.
+    fn lacks(&self, _dimension: Dimension) -> bool {
+        false
+    }
+    /// See [`Dimension::Path`]; without NUL.
+    fn path(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    /// See [`Dimension::TargetPath`]; without NUL.
+    fn target_path(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    /// Network order; IPv4 as `::ffff:a.b.c.d`.
+    fn address(&self) -> Option<[u8; 16]> {
+        None
+    }
+    /// Host order.
+    fn port(&self) -> Option<u16> {
+        None
+    }
+    /// `O_*` of an open, of which the access mode counts.
+    fn open_flags(&self) -> Option<u32> {
+        None
+    }
+    /// Path of the acting process's executable; without NUL.
+    fn executable(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+}
+
+/// Policy tables, to be looked up.
+pub struct Lookup {
+    hooks: [Option<Box<HookTable>>; HOOKS],
+    paths: LongestPrefix<Vector>,
+    classes: LongestPrefix<u32>,
+    executable_vectors: HashMap<u32, Vector>,
+    addresses: LongestPrefix<Vector>,
+    ports: HashMap<PortKey, Vector>,
+}
+
+impl fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookup").finish_non_exhaustive()
+    }
+}
+
+impl Lookup {
+    /// Enters `tables`.
+    #[must_use]
+    pub fn new(tables: &Tables) -> Self {
+        let mut hooks = [const { None }; HOOKS];
+        for (kind, hook) in &tables.hooks {
+            hooks[kind.index()] = Some(hook.clone());
+        }
+        let mut paths = LongestPrefix::default();
+        for entry in &tables.paths {
+            let key = entry.key(GENERATION);
+            paths.insert(key.tag, key.bits - TAG_BITS, &key.path, entry.vector);
+        }
+        let mut classes = LongestPrefix::default();
+        for entry in &tables.classes {
+            let key = entry.key(GENERATION);
+            classes.insert(key.tag, key.bits - TAG_BITS, &key.path, entry.class);
+        }
+        let mut addresses = LongestPrefix::default();
+        for entry in &tables.addresses {
+            let key = entry.key(GENERATION);
+            addresses.insert(key.tag, key.bits - TAG_BITS, &key.address, entry.vector);
+        }
+        let vectors = tables.executable_vectors.iter();
+        let ports = tables.ports.iter();
+        Self {
+            hooks,
+            paths,
+            classes,
+            executable_vectors: vectors
+                .map(|entry| (entry.index(GENERATION), entry.vector))
+                .collect(),
+            addresses,
+            ports: ports
+                .map(|entry| (entry.key(GENERATION), entry.vector))
+                .collect(),
+        }
+    }
+
+    /// What is asked of a hook.
+    #[must_use]
+    pub fn hook(&self, kind: Kind) -> &HookTable {
+        self.hooks[kind.index()]
+            .as_deref()
+            .unwrap_or(&NOTHING_ASKED)
+    }
+
+    /// Decides by what is known.
+    pub fn decide(&self, kind: Kind, known: &impl Known) -> Decision {
+        decide(self.hook(kind), &self.candidates(kind, known))
+    }
+
+    /// The terms that may match, and those that do.
+    pub fn candidates(&self, kind: Kind, known: &impl Known) -> Candidates {
+        let hook = self.hook(kind);
+        let mut candidates = Candidates::all(hook);
+        // The value: `None` is not known. The lookup of it: `None` is not listed.
+        let mut narrow = |dimension: Dimension, find: &dyn Fn(Tag) -> Option<Option<Vector>>| {
+            if candidates.none() || hook.dimensions >> dimension as u32 & 1 == 0 {
+                return;
+            }
+            match find(Tag::new(GENERATION, kind, dimension)) {
+                _ if known.lacks(dimension) => candidates.unlisted(hook, dimension),
+                None => candidates.unknown(hook, dimension),
+                Some(None) => candidates.unlisted(hook, dimension),
+                Some(Some(vector)) => candidates.keep(&vector),
+            }
+        };
+        narrow(Dimension::Path, &|tag| {
+            let path = known.path()?;
+            Some(self.paths.of_path(tag, &path).copied())
+        });
+        narrow(Dimension::TargetPath, &|tag| {
+            let path = known.target_path()?;
+            Some(self.paths.of_path(tag, &path).copied())
+        });
+        narrow(Dimension::Address, &|tag| {
+            let address = known.address()?;
+            Some(self.addresses.get(tag, &address).copied())
+        });
+        narrow(Dimension::Port, &|tag| {
+            let port = u32::from(known.port()?);
+            Some(self.ports.get(&PortKey { tag, port }).copied())
+        });
+        narrow(Dimension::Access, &|_| {
+            let mode = known.open_flags()? as usize & 3;
+            Some(Some(hook.access[mode]))
+        });
+        narrow(Dimension::Executable, &|_| {
+            let path = known.executable()?;
+            Some(Some(self.by_executable(kind, &path)))
+        });
+        candidates
+    }
+
+    fn by_executable(&self, kind: Kind, path: &[u8]) -> Vector {
+        let tag = Tag::executable_class(GENERATION);
+        let class = self.classes.of_path(tag, path).copied().unwrap_or(0);
+        let index = executable_vector_index(GENERATION, kind as u32, class);
+        // A class that is not listed for a kind keeps no term.
+        let vector = self.executable_vectors.get(&index);
+        vector.copied().unwrap_or([0; WORDS])
+    }
+}
+
+/// Values by prefix, of which the longest that a key begins with counts: as a trie of the kernel's
+/// (`BPF_MAP_TYPE_LPM_TRIE`).
+struct LongestPrefix<V>(HashMap<Tag, Vec<Level<V>>>);
+
+/// The prefixes of one length.
+struct Level<V> {
+    bits: u32,
+    values: HashMap<Box<[u8]>, V>,
+}
+
+impl<V> Default for LongestPrefix<V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<V> LongestPrefix<V> {
+    fn insert(&mut self, tag: Tag, bits: u32, key: &[u8], value: V) {
+        let levels = self.0.entry(tag).or_default();
+        // Longest first.
+        let at = match levels.binary_search_by(|level| bits.cmp(&level.bits)) {
+            Ok(at) => at,
+            Err(at) => {
+                let values = HashMap::new();
+                levels.insert(at, Level { bits, values });
+                at
+            }
+        };
+        let mut cut = [0; KEY_PATH_BYTES];
+        let prefix: Box<[u8]> = prefix(key, bits, &mut cut).into();
+        levels[at].values.insert(prefix, value);
+    }
+
+    fn get(&self, tag: Tag, key: &[u8]) -> Option<&V> {
+        let mut cut = [0; KEY_PATH_BYTES];
+        self.0
+            .get(&tag)?
+            .iter()
+            .filter(|level| level.bits as usize <= key.len() * 8)
+            .find_map(|level| level.values.get(prefix(key, level.bits, &mut cut)))
+    }
+
+    /// The value of a path, which is entered with its NUL.
+    fn of_path(&self, tag: Tag, path: &[u8]) -> Option<&V> {
+        let mut key = [0; KEY_PATH_BYTES];
+        let length = path.len().min(key.len());
+        key[..length].copy_from_slice(&path[..length]);
+        self.get(tag, &key[..(length + 1).min(KEY_PATH_BYTES)])
+    }
+}
+
+/// The first `bits` of `key`, which is no longer than a path key. Bits of the last byte that are
+/// beyond them are cleared, in `cut`.
+fn prefix<'a>(key: &'a [u8], bits: u32, cut: &'a mut [u8; KEY_PATH_BYTES]) -> &'a [u8] {
+    let (whole, rest) = (bits as usize / 8, bits % 8);
+    if rest == 0 {
+        return &key[..whole];
+    }
+    cut[..=whole].copy_from_slice(&key[..=whole]);
+    cut[whole] &= !(0xff >> rest);
+    &cut[..=whole]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_counts_to_the_bit() {
+        let tag = Tag::executable_class(0);
+        let mut prefixes = LongestPrefix::default();
+        for (bits, key) in [
+            (0, [0, 0]),
+            (5, [0b1010_1000, 0]),
+            (12, [0xaa, 0b1100_0000]),
+        ] {
+            prefixes.insert(tag, bits, &key, bits);
+        }
+        let get = |key: [u8; 2]| prefixes.get(tag, &key).copied();
+        assert_eq!(get([0xaa, 0b1100_1111]), Some(12));
+        assert_eq!(get([0xaa, 0b1101_0000]), Some(5));
+        assert_eq!(get([0b1010_0111, 0]), Some(0));
+        assert_eq!(prefixes.get(tag, &[0xaa]).copied(), Some(5));
+        assert_eq!(prefixes.get(Tag::default(), &[0xaa]), None);
+    }
+
+    #[test]
+    fn without_tables_nothing_is_asked() {
+        let lookup = Lookup::new(&Tables::default());
+        struct Nothing;
+        impl Known for Nothing {}
+        let decision = lookup.decide(Kind::FileOpen, &Nothing);
+        assert!(!decision.undecided);
+        assert_eq!(lookup.hook(Kind::FileOpen).terms, 0);
+    }
+}
