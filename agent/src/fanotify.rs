@@ -24,6 +24,7 @@ mod base;
 mod caps;
 mod connector;
 pub(crate) mod guard;
+mod life;
 mod marks;
 mod netlink;
 mod permission;
@@ -37,7 +38,7 @@ mod thread;
 use base::Base;
 use connector::Connector;
 use permission::{Permission, Role};
-use ring::{Completeness, MemoryRing};
+use ring::MemoryRing;
 use sockets::Sockets;
 
 /// What this side is told.
@@ -79,19 +80,6 @@ pub(crate) struct Fanotify {
     base: Arc<Base>,
     options: Options,
     parts: Mutex<Parts>,
-    /// Of the ring of processes, which is made before the connector is.
-    completeness: Arc<Late>,
-}
-
-/// The connector's completeness, once there is one.
-#[derive(Debug, Default)]
-struct Late(Mutex<Option<Arc<dyn Completeness>>>);
-
-impl Completeness for Late {
-    fn complete_until(&self, now: u64) -> u64 {
-        let source = lock(&self.0).clone();
-        source.map_or(now, |source| source.complete_until(now))
-    }
 }
 
 /// The readers' ends of the rings.
@@ -108,12 +96,11 @@ impl Fanotify {
             format!("cannot read /proc below host.fs ({host}): {error}")
         })?;
         let base = Arc::new(base);
-        let completeness = Arc::new(Late::default());
         let ring = |domain: Domain| {
-            let late = (domain == Domain::Process).then(|| completeness.clone() as Arc<_>);
+            let life = (domain == Domain::Process).then(|| base.life.clone() as Arc<_>);
             let ring: Box<dyn Ring> = Box::new(MemoryRing {
                 records: base.ring(domain).clone(),
-                completeness: late,
+                completeness: life,
             });
             (domain, ring)
         };
@@ -122,7 +109,6 @@ impl Fanotify {
             base: base.clone(),
             options,
             parts: Mutex::default(),
-            completeness: completeness.clone(),
         };
         Ok((Arc::new(this), rings))
     }
@@ -152,7 +138,7 @@ impl Parts {
     fn connector(&mut self, side: &Fanotify) -> Result<&Connector, String> {
         part(&mut self.connector, || {
             let connector = Connector::new(side.base.clone())?;
-            *lock(&side.completeness.0) = Some(connector.completeness());
+            side.base.life.comes_from(connector.completeness());
             Ok(connector)
         })
     }
@@ -175,7 +161,7 @@ impl Parts {
                     (Err(error), Err(_)) => Err(error),
                 };
             }
-            Kind::NetworkConnect | Kind::NetworkListen => self.sockets(side)?.attach(kind),
+            kind if sockets::KINDS.contains(&kind) => self.sockets(side)?.attach(kind),
             kind if connector::KINDS.contains(&kind) => self.connector(side)?.attach(kind),
             _ => return Err("without eBPF nothing tells of it".to_owned()),
         }
@@ -319,8 +305,8 @@ const fn blind_to(kind: Kind) -> &'static str {
              systems, a memfd, or a mount of another mount namespace or of a moment ago"
         }
         Kind::ProcessPtrace => "PTRACE_TRACEME, and a look into another's memory",
-        Kind::NetworkConnect | Kind::NetworkListen => {
-            "what lasts less than a second, UDP, and other network namespaces"
+        Kind::NetworkConnect | Kind::NetworkListen | Kind::NetworkAccept => {
+            "what lasts less than a second, anything but TCP, and other network namespaces"
         }
         _ => "",
     }

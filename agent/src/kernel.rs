@@ -35,8 +35,8 @@ pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
     }
     let (loader, rings) = match Loader::open(&options(config)) {
         Ok(opened) => opened,
-        Err(LoadError::Maps(reason)) if config.tier == AUTO => {
-            return without_programs(config, Some(reason));
+        Err(error @ (LoadError::Maps(_) | LoadError::Buffers(_))) if config.tier == AUTO => {
+            return without_programs(config, Some(error.to_string()));
         }
         Err(error) => {
             return Err(Failure::CannotStart(format!(

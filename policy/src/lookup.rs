@@ -25,6 +25,10 @@ static NOTHING_ASKED: HookTable = HookTable::EMPTY;
 /// What is known of an operation; `None` is not known. Each is asked for once at most, and only where a
 /// term that may still match has a condition on it: in this order, from the cheapest to the dearest.
 pub trait Known {
+    /// Whether the operation is known not to have a value of this dimension.
+    fn lacks(&self, _dimension: Dimension) -> bool {
+        false
+    }
     /// See [`Dimension::Path`]; without NUL.
     fn path(&self) -> Option<Cow<'_, [u8]>> {
         None
@@ -44,11 +48,6 @@ pub trait Known {
     /// `O_*` of an open, of which the access mode counts.
     fn open_flags(&self) -> Option<u32> {
         None
-    }
-    /// Whether the operation is known to have no value of `dimension`: asked where none is known.
-    fn lacks(&self, dimension: Dimension) -> bool {
-        let _ = dimension;
-        false
     }
     /// Path of the acting process's executable; without NUL.
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
@@ -134,7 +133,7 @@ impl Lookup {
                 return;
             }
             match find(Tag::new(GENERATION, kind, dimension)) {
-                None if known.lacks(dimension) => candidates.unlisted(hook, dimension),
+                _ if known.lacks(dimension) => candidates.unlisted(hook, dimension),
                 None => candidates.unknown(hook, dimension),
                 Some(None) => candidates.unlisted(hook, dimension),
                 Some(Some(vector)) => candidates.keep(&vector),

@@ -34,6 +34,9 @@ struct Known {
 }
 
 impl lookup::Known for Known {
+    fn lacks(&self, dimension: Dimension) -> bool {
+        self.absent.contains(&dimension)
+    }
     fn path(&self) -> Option<Cow<'_, [u8]>> {
         self.path.as_deref().map(Cow::Borrowed)
     }
@@ -51,9 +54,6 @@ impl lookup::Known for Known {
     }
     fn open_flags(&self) -> Option<u32> {
         self.access
-    }
-    fn lacks(&self, dimension: Dimension) -> bool {
-        self.absent.contains(&dimension)
     }
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
         self.executable.as_deref().map(Cow::Borrowed)

@@ -142,12 +142,27 @@ impl Bench {
             return Err(Skip(format!("this kernel has no {name}")).into());
         }
         // The module of overlayfs is called overlay, and so is the type.
+        self.load_module(name)?;
+        ensure!(known()?, "{name} was loaded, and there is no {name}");
+        Ok(())
+    }
+
+    /// Has the kernel list TCP sockets; natively it loads the modules for that by itself.
+    pub fn need_socket_list(&self) -> Result<()> {
+        let loaded = fs::read_to_string("/proc/modules").unwrap_or_default();
+        if self.setting.place.is_guest() && !loaded.contains("tcp_diag") {
+            self.load_module("inet_diag")?;
+            self.load_module("tcp_diag")?;
+        }
+        Ok(())
+    }
+
+    fn load_module(&self, name: &str) -> Result<()> {
         let module = format!("{MODULES}/{name}.ko");
         self.busybox(&["insmod", &module])
             .output_within(MODULE)?
             .with_code(0)
             .with_context(|| format!("load {module}"))?;
-        ensure!(known()?, "{module} was loaded, and there is no {name}");
         Ok(())
     }
 

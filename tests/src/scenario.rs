@@ -12,6 +12,7 @@ pub mod cap;
 pub mod container;
 pub mod coverage;
 pub mod deny;
+pub mod fanotify;
 pub mod harness;
 pub mod input;
 pub mod ledger;
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         coverage::SCENARIOS,
         container::SCENARIOS,
         deny::SCENARIOS,
+        fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,
         restart::SCENARIOS,

@@ -36,6 +36,7 @@ pub struct Options<'a> {
     binary: PathBuf,
     output: &'static str,
     args: Vec<OsString>,
+    without_bpf: bool,
     environment: Vec<(&'static str, OsString)>,
 }
 
@@ -55,6 +56,7 @@ impl<'a> Options<'a> {
             binary: bench.setting.holdfast.clone(),
             output: "json",
             args: Vec::new(),
+            without_bpf: false,
             environment,
             tally: None,
         }
@@ -71,6 +73,13 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn silent(mut self) -> Self {
         self.output = "none";
+        self
+    }
+
+    /// Where bpf(2) is not permitted.
+    #[must_use]
+    pub fn without_bpf(mut self) -> Self {
+        self.without_bpf = true;
         self
     }
 
@@ -117,15 +126,26 @@ impl<'a> Options<'a> {
     /// A command of this binary with the same environment: `holdfast status …`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
+        self.complete(&mut command, args);
         command
-            .args(args)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command
+    }
+
+    fn complete(&self, command: &mut Command, args: &[&str]) {
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        command.args(args).envs(environment);
     }
 
     /// `holdfast run` as it would be started, to be run to its end where it must refuse to start.
     pub fn run_command(&self) -> Command {
-        let mut command = self.command(&["run", "--config", "/dev/null", "--output", self.output]);
+        let mut command = if self.without_bpf {
+            let mut command = self.bench.act(&["without-bpf"]);
+            command.arg(&self.binary);
+            command
+        } else {
+            Command::new(&self.binary)
+        };
+        let args = ["run", "--config", "/dev/null", "--output", self.output];
+        self.complete(&mut command, &args);
         command.args(&self.args);
         command
     }

@@ -96,6 +96,7 @@ impl Tier {
                     | Kind::FileOpen
                     | Kind::NetworkConnect
                     | Kind::NetworkListen
+                    | Kind::NetworkAccept
             )
     }
 }

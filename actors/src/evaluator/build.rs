@@ -215,10 +215,10 @@ impl<'a> Place<'a> {
     fn subject(&self, record: &Record<'a>, subject: &mut Subject<'a>) -> event::Process<'a> {
         let header = &record.header;
         let known = header.flags & flags::NO_TASK_FIELDS == 0;
+        let has_ids = header.uid != u32::MAX;
         let comm = header.comm.split(|byte| *byte == 0).next();
         let comm = comm.filter(|comm| !comm.is_empty());
         let shown = self.image(subject.process, subject.program);
-        let has_ids = header.uid != u32::MAX;
         event::Process {
             pid: header.tgid.cast_signed(),
             name: match comm {

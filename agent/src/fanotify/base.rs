@@ -17,6 +17,7 @@ use super::Options;
 use super::account::{Account, count};
 use super::attempts::Attempts;
 use super::caps::Caps;
+use super::life::Life;
 use super::proc::{Facts, Proc};
 use super::programs::Programs;
 use super::ring::{Records, Time, Weight};
@@ -35,6 +36,8 @@ pub(crate) struct Base {
     pub(crate) attempts: Attempts,
     /// The most events of a cgroup.
     pub(crate) caps: Caps,
+    /// How far the life of processes has been told.
+    pub(crate) life: Arc<Life>,
     rings: [Arc<Records>; Domain::ALL.len()],
     // Held for as long as it takes to clone it: whoever answers permission events waits for it.
     tables: Mutex<Arc<Lookup>>,
@@ -85,6 +88,7 @@ impl Base {
             account: Account::default(),
             attempts: Attempts::default(),
             caps: Caps::new(options.cap),
+            life: Arc::default(),
             rings: rings.map_err(|_| std::io::Error::other("a ring for each domain"))?,
             tables: Mutex::new(Arc::new(Lookup::new(&Tables::default()))),
             programs: Mutex::default(),

@@ -34,6 +34,8 @@ use super::thread::{self, Signal, wait};
 const BUFFER_BYTES: usize = 16 << 20;
 /// How long the kernel may take to confirm: it does so before the request returns.
 const CONFIRMATION: Duration = Duration::from_secs(2);
+/// How long reading every process may take before others go on without.
+const LEARNING: Duration = Duration::from_secs(5);
 /// How often it is looked whether a process is gone whose first thread has ended before others.
 const LINGERING: Duration = Duration::from_millis(20);
 
@@ -59,6 +61,8 @@ struct Shared {
     working: AtomicBool,
     /// Time of the last message that was.
     recorded: AtomicU64,
+    /// Given when the processes that run have been read.
+    learnt: Signal,
     stop: Signal,
 }
 
@@ -82,17 +86,21 @@ impl Connector {
         let failed = |error: Errno| format!("the process connector: {error}");
         socket.send(&connector::listen()).map_err(failed)?;
         confirm(&socket)?;
-        let stop = Signal::new().map_err(|error| error.to_string())?;
+        let signal = || Signal::new().map_err(|error| error.to_string());
+        let (learnt, stop) = (signal()?, signal()?);
         let shared = Arc::new(Shared {
             base,
             socket,
             attached: AtomicU64::new(0),
             working: AtomicBool::new(true),
             recorded: AtomicU64::new(0),
+            learnt,
             stop,
         });
         let lent = shared.clone();
         thread::start("fanotify-life", move || lent.work()).map_err(|error| error.to_string())?;
+        // Programs are numbered as they are met: those that run, before those to come.
+        let _ = wait([(shared.learnt.as_fd(), PollFlags::IN)], Some(LEARNING));
         Ok(Self(shared))
     }
 
@@ -170,6 +178,7 @@ impl Shared {
     fn work(&self) {
         let (mut teller, mut gaps) = (Teller::new(&self.base), Gaps::default());
         teller.learn();
+        self.learnt.give();
         loop {
             self.working.store(true, Ordering::Release);
             self.receive(&mut teller, &mut gaps);

@@ -402,6 +402,8 @@ impl Shared {
     /// Records an operation; whether it may go on.
     fn record(&self, judged: &Judged, tid: u32, more: u32, fixed: &[u8], path: &[u8]) -> bool {
         let allow = !judged.prevents();
+        // What it executed or was forked from comes first.
+        self.base.life.catch_up();
         let facts = self.base.proc.facts(tid);
         let mut facts = facts.unwrap_or_else(|| Facts::unknown(tid));
         let program = match self.role {

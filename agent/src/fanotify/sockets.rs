@@ -1,19 +1,18 @@
 //! Connections and listeners, as `sock_diag` lists them every now and then: what was not there the last
 //! time has come into being since, and belongs to whoever has it open.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-use std::borrow::Cow;
 
 use holdfast_policy::lookup::Known;
 use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
 use holdfast_wire::encode::bytes_of;
 use holdfast_wire::record::network::{self, ends};
-use holdfast_wire::uapi::inet_diag::{self, End, INET, INET6, Socket};
+use holdfast_wire::uapi::inet_diag::{self, INET, INET6, Socket};
 use holdfast_wire::uapi::netlink;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -40,6 +39,13 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// `IPPROTO_TCP` and `SOCK_STREAM`: what is listed.
 const TCP: u16 = 6;
 const STREAM: u16 = 1;
+
+/// The kinds that the lists tell of.
+pub(crate) const KINDS: [Kind; 3] = [
+    Kind::NetworkConnect,
+    Kind::NetworkListen,
+    Kind::NetworkAccept,
+];
 
 /// See the module.
 #[derive(Debug)]
@@ -143,6 +149,13 @@ impl Lister {
                     (netlink::DONE, _) => return Ok(()),
                     // A kernel without IPv6.
                     (netlink::ERROR, Some(libc::ENOENT)) if family == INET6 => return Ok(()),
+                    (netlink::ERROR, Some(libc::ENOENT)) => {
+                        return Err(
+                            "no sock_diag for TCP: the kernel needs its module tcp_diag \
+                            (CONFIG_INET_TCP_DIAG)"
+                                .to_owned(),
+                        );
+                    }
                     (netlink::ERROR, error) => {
                         let error = std::io::Error::from_raw_os_error(error.unwrap_or(0));
                         return Err(format!("sock_diag refuses: {error}"));
@@ -161,22 +174,31 @@ impl Lister {
 /// A socket that a process has, as far as rules ask about it.
 struct Owned<'a> {
     proc: &'a Proc,
-    end: End,
+    kind: Kind,
+    socket: &'a Socket,
     tgid: u32,
 }
 
 impl Known for Owned<'_> {
+    fn lacks(&self, dimension: Dimension) -> bool {
+        // That is for Unix sockets.
+        dimension == Dimension::Path
+    }
+
     fn address(&self) -> Option<[u8; 16]> {
-        Some(self.end.address)
+        let Socket { local, remote, .. } = self.socket;
+        Some(match self.kind {
+            Kind::NetworkListen => local.address,
+            _ => remote.address,
+        })
     }
 
     fn port(&self) -> Option<u16> {
-        Some(self.end.port)
-    }
-
-    fn lacks(&self, dimension: Dimension) -> bool {
-        // The path is that of a Unix socket.
-        dimension == Dimension::Path
+        let Socket { local, remote, .. } = self.socket;
+        Some(match self.kind {
+            Kind::NetworkConnect => remote.port,
+            _ => local.port,
+        })
     }
 
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
@@ -233,11 +255,13 @@ impl Shared {
 
     fn record(&self, kind: Kind, socket: &Socket, tgid: u32) {
         let proc = &self.base.proc;
-        let end = match kind {
-            Kind::NetworkListen => socket.local,
-            _ => socket.remote,
+        let owned = Owned {
+            proc,
+            kind,
+            socket,
+            tgid,
         };
-        let judged = self.base.judge(kind, &Owned { proc, end, tgid });
+        let judged = self.base.judge(kind, &owned);
         if !judged.is_wanted() {
             self.base.filter(kind);
             return;
@@ -246,18 +270,19 @@ impl Shared {
             count(&self.base.account.of(kind).missed, 1);
             return;
         };
+        let peer = match kind {
+            Kind::NetworkListen => 0,
+            _ => ends::PEER,
+        };
         let fixed = network::Socket {
             own: socket.local.address,
-            own_port: socket.local.port,
             peer: socket.remote.address,
+            own_port: socket.local.port,
             peer_port: socket.remote.port,
             family: u16::from(socket.family),
             protocol: TCP,
             socket_type: STREAM,
-            ends: match kind {
-                Kind::NetworkListen => ends::OWN,
-                _ => ends::OWN | ends::PEER,
-            },
+            ends: ends::OWN | peer,
             ..network::Socket::UNKNOWN
         };
         let draft = Draft {
@@ -275,7 +300,7 @@ impl Shared {
     /// Something could not be seen; of what kind is not known.
     fn missed(&self, lost: u64) {
         let attached = self.attached.load(Ordering::Relaxed);
-        for kind in [Kind::NetworkConnect, Kind::NetworkListen] {
+        for kind in KINDS {
             if attached & bit(kind) != 0 {
                 count(&self.base.account.of(kind).missed, lost);
             }

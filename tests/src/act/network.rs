@@ -5,6 +5,8 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram, UnixListener, UnixStream};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
@@ -41,6 +43,7 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["packet-socket"] => make(AddressFamily::PACKET, SocketType::RAW, None),
         // A stream has no such protocol.
         ["wrong-socket"] => make(AddressFamily::INET, SocketType::STREAM, Some(ipproto::UDP)),
+        ["hold", address] => parsed(address).and_then(hold),
         _ => return None,
     })
 }
@@ -120,4 +123,17 @@ fn accept_unix(name: &str) -> io::Result<()> {
     let listener = listen_unix(name)?;
     let _client = UnixStream::connect_addr(&unix(name)?)?;
     listener.accept().map(drop)
+}
+
+/// How long a connection is held: longer than sensors without eBPF take to look.
+const HELD: Duration = Duration::from_secs(4);
+
+/// Listens, connects to that and accepts it, and holds all three.
+fn hold(address: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    let connection = TcpStream::connect(listener.local_addr()?)?;
+    let accepted = listener.accept()?;
+    sleep(HELD);
+    drop((listener, connection, accepted));
+    Ok(())
 }

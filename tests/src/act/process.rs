@@ -1,6 +1,7 @@
 //! What processes do to themselves and to others.
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::{Done, parsed};
 pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
         ["signal-self"] => kill_process(getpid(), Signal::URG).map_err(io::Error::from),
+        ["without-bpf", command @ ..] => without_bpf(command),
         ["traceme"] => nix::sys::ptrace::traceme().map_err(io::Error::from),
         ["trace-child"] => trace_child(),
         ["setuid", id] => parsed(id).and_then(|id| Ok(nix::unistd::setuid(Uid::from_raw(id))?)),
@@ -26,6 +28,22 @@ pub(super) fn act(words: &[&str]) -> Done {
         }
         _ => return None,
     })
+}
+
+/// Becomes this command, for which bpf(2) fails with EPERM: as container engines have it by default.
+fn without_bpf(command: &[&str]) -> io::Result<()> {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+    let forbidden = std::iter::once((nix::libc::SYS_bpf, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(nix::libc::EPERM.cast_unsigned());
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(forbidden, SeccompAction::Allow, refuse, arch);
+    let filter = filter.map_err(io::Error::other)?;
+    let program: BpfProgram = filter.try_into().map_err(io::Error::other)?;
+    apply_filter(&program).map_err(io::Error::other)?;
+    let [name, arguments @ ..] = command else {
+        return Err(io::Error::other("no command"));
+    };
+    Err(Command::new(name).args(arguments).exec())
 }
 
 /// Traces a process of its own.

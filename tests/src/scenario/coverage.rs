@@ -35,13 +35,52 @@ pub const COVERAGE: &str = "coverage";
 pub type Seen = BTreeMap<String, String>;
 
 /// The tiers, best first, with the initial that stands for each in tables.
-pub const TIERS: [(&str, char); 5] = [
+pub const TIERS: [(&str, char); 6] = [
     ("lsm", 'L'),
     ("fmod_ret", 'M'),
     ("fentry", 'F'),
     ("kprobe", 'K'),
     ("tracepoint", 'T'),
+    ("fanotify", 'N'),
 ];
+
+/// What the tier without eBPF has a source for.
+const WITHOUT_EBPF: [&str; 8] = [
+    "process.exec",
+    "process.fork",
+    "process.exit",
+    "process.ptrace",
+    "file.open",
+    "network.connect",
+    "network.listen",
+    "network.accept",
+];
+/// Of that, what it does not see: requests to be traced, and sockets that are closed at once or of
+/// other families.
+const UNSEEN_WITHOUT_EBPF: [&str; 10] = [
+    "traceme",
+    "connect",
+    "connect-from",
+    "connect-netlink",
+    "connect-unix",
+    "connect-datagram",
+    "listen",
+    "listen-unix",
+    "accept",
+    "accept-unix",
+];
+/// What takes its time for it, and is no other deed to the other tiers.
+const WITHOUT_EBPF_ONLY: &str = "hold";
+
+/// Whether a deed is to be seen in a tier.
+fn is_seen(tier: &str, deed: &Deed) -> bool {
+    let verb = deed.words.first().copied().unwrap_or_default();
+    if tier == "fanotify" {
+        WITHOUT_EBPF.contains(&deed.action) && !UNSEEN_WITHOUT_EBPF.contains(&verb)
+    } else {
+        verb != WITHOUT_EBPF_ONLY
+    }
+}
 
 /// Something that is done once.
 struct Deed {
@@ -104,8 +143,9 @@ fn coverage(bench: &Bench) -> Result<()> {
             .skip_while(|tier| *tier != best)
             .collect(),
         // What this machine can do is for the sensor to find out.
-        None => vec!["auto"],
+        None => vec!["auto", "fanotify"],
     };
+    bench.need_socket_list()?;
     for tier in tiers {
         try_tier(bench, tier, &mut seen).with_context(|| format!("--tier {tier}"))?;
     }
@@ -128,7 +168,7 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
             .replace("{tier}", tier)
             .replace("{parent}", &std::process::id().to_string())
     };
-    for deed in deeds() {
+    for deed in deeds().filter(|deed| is_seen(tier, deed)) {
         let words: Vec<String> = deed.words.iter().map(|word| fill(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let ended = bench.act(&words).output_within(EVENT)?;

@@ -51,6 +51,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |bench| offend(bench, "tracepoint", Means::Kill),
     },
     Scenario {
+        name: "deny-fanotify",
+        about: "--tier fanotify refuses opens and execs without eBPF",
+        at: |_| true,
+        seconds: 60,
+        run: |bench| offend(bench, "fanotify", Means::Refuse),
+    },
+    Scenario {
         name: "observe-blocks-nothing",
         about: "in observe mode the same rules only say what they would have done",
         at: |place| *place == Place::Native || place.is_stock("6.12"),
@@ -221,6 +228,10 @@ fn try_all(bench: &Bench, targets: &Targets, sensor: &Sensor<'_>, means: Means) 
     check(&run(&targets.allowed)?, Means::Nothing, "I ran\n")
         .context("running the other program")?;
 
+    if sensor.status()?["tier"] == "fanotify" {
+        // A connection that is over at once is not seen.
+        return Ok(());
+    }
     for (index, (forbidden, allowed)) in targets.listeners.iter().enumerate() {
         let caller = connect(forbidden)?;
         check(&caller, means, "").with_context(|| format!("connecting to {forbidden:?}"))?;

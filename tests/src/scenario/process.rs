@@ -29,6 +29,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |bench| commands_in_order(bench, "tracepoint"),
     },
     Scenario {
+        name: "commands-fanotify",
+        about: "the same without eBPF, from the process connector",
+        at: |_| true,
+        seconds: 30,
+        run: |bench| commands_in_order(bench, "fanotify"),
+    },
+    Scenario {
         name: "kill-on-exec",
         about: "a rule `kill` ends a process before its first output",
         at: |place| !place.is_variant(Variant::NoBtf),
@@ -54,18 +61,28 @@ pub const SCENARIOS: &[Scenario] = &[
 /// Commands of the script; each ends with its number as exit code.
 const COMMANDS: i64 = 12;
 
+/// What each command does before it ends. Without eBPF arguments are read while it runs, so there it
+/// counts for a while.
+fn work(tier: &str) -> &'static str {
+    match tier {
+        "fanotify" => "i=0; while [ $i -lt 5000 ]; do i=$((i+1)); done; ",
+        _ => "",
+    }
+}
+
 /// A script in which `program` runs a dozen commands, each with a mark of its own.
-fn script(program: &Path) -> String {
+fn script(program: &Path, work: &str) -> String {
     let program = program.display();
     (1..=COMMANDS)
-        .map(|n| format!("{program} sh -c 'exit {n}' mark-{n}\n"))
+        .map(|n| format!("{program} sh -c '{work}exit {n}' mark-{n}\n"))
         .collect()
 }
 
 /// Runs a script in a tier, and looks whether its commands come completely and in order.
 pub fn commands_in_order(bench: &Bench, tier: &str) -> Result<()> {
     let program = bench.program("shell")?;
-    let script = bench.file("script", script(&program))?;
+    let work = work(tier);
+    let script = bench.file("script", script(&program, work))?;
     let sensor = bench.sensor().tier(tier).start()?;
     let shell = Command::new(&program)
         .arg("sh")
@@ -101,7 +118,7 @@ pub fn commands_in_order(bench: &Bench, tier: &str) -> Result<()> {
         let n = i64::try_from(index)? + 1;
         let [exec, exit] = pair else { continue };
         for event in pair {
-            check_process(event, &program, n, shell.pid)?;
+            check_process(event, &program, work, n, shell.pid)?;
         }
         ensure!(
             number(exit, "/process/exit_code") == Some(n),
@@ -117,13 +134,13 @@ pub fn commands_in_order(bench: &Bench, tier: &str) -> Result<()> {
 }
 
 /// What is true of each command of the script.
-fn check_process(event: &Value, program: &Path, n: i64, shell: u32) -> Result<()> {
+fn check_process(event: &Value, program: &Path, work: &str, n: i64, shell: u32) -> Result<()> {
     let process = &event["process"];
     let args = json!([
         program,
         "sh",
         "-c",
-        format!("exit {n}"),
+        format!("{work}exit {n}"),
         format!("mark-{n}")
     ]);
     ensure!(

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use holdfast_policy::lookup::Known;
 use holdfast_wire::record::PATH_BYTES;
@@ -12,9 +14,11 @@ use rustix::fs::{AtFlags, Statx, StatxFlags, readlinkat, statx};
 
 use crate::fanotify::proc::{Proc, without_mark};
 
-/// How often a thread is asked in which call it waits: it sends its event a few instructions before
-/// it sleeps.
-const TRIES: usize = 20;
+/// How long a thread is asked in which call it waits, which is seen once it sleeps: it sends its event
+/// a few instructions before that, but may lose its CPU in between.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Between two askings.
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// See the module.
 pub(crate) struct Opening<'a> {
@@ -78,14 +82,16 @@ impl<'a> Opening<'a> {
             if self.executes {
                 return Some(libc::O_RDONLY.cast_unsigned());
             }
-            for _ in 0..TRIES {
+            let begun = Instant::now();
+            loop {
                 if let Some(call) = self.proc.call(self.tid) {
                     return flags_of(&call);
                 }
-                // It is on its way to sleep, maybe on this very CPU.
-                rustix::thread::sched_yield();
+                if begun.elapsed() > PATIENCE {
+                    return None;
+                }
+                thread::sleep(PAUSE);
             }
-            None
         };
         *self.flags.get_or_init(read)
     }

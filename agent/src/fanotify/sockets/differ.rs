@@ -36,17 +36,14 @@ impl Differ {
             let accepted = listeners
                 .iter()
                 .any(|(family, end)| accepts(*family, end, &socket));
-            match socket.listens {
-                true => Some((Kind::NetworkListen, socket)),
-                // Whoever accepts a connection did not make it.
-                false => (!accepted).then_some((Kind::NetworkConnect, socket)),
-            }
+            let kind = match (socket.listens, accepted) {
+                (true, _) => Kind::NetworkListen,
+                (false, true) => Kind::NetworkAccept,
+                (false, false) => Kind::NetworkConnect,
+            };
+            (kind, socket)
         };
-        sockets
-            .into_iter()
-            .filter(is_new)
-            .filter_map(kind)
-            .collect()
+        sockets.into_iter().filter(is_new).map(kind).collect()
     }
 }
 
@@ -105,8 +102,6 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_connection_on_this_machine_are_told_apart() {
-        let mut differ = Differ::default();
-        differ.new_ones(Vec::new());
         for listener in [end(1, 80), end(0, 80)] {
             let listener = socket(1, true, listener, end(0, 0));
             let made = socket(2, false, end(1, 5000), end(1, 80));
@@ -115,7 +110,8 @@ mod tests {
                 known: Some(HashSet::from([(1, true)])),
             };
             let new = differ.new_ones(vec![listener, made, accepted]);
-            assert_eq!(kinds(&new), [(Kind::NetworkConnect, 2)]);
+            let expected = [(Kind::NetworkConnect, 2), (Kind::NetworkAccept, 3)];
+            assert_eq!(kinds(&new), expected);
         }
     }
 

@@ -166,4 +166,22 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/network/transport", "udp"),
         ],
     ),
+    deed(
+        "network.connect",
+        &["hold", "127.0.0.3:0"],
+        &[("/destination/ip", "127.0.0.3")],
+    ),
+    deed(
+        "network.listen",
+        &["hold", "127.0.0.3:0"],
+        &[("/source/ip", "127.0.0.3")],
+    ),
+    deed(
+        "network.accept",
+        &["hold", "127.0.0.3:0"],
+        &[
+            ("/source/ip", "127.0.0.1"),
+            ("/destination/ip", "127.0.0.3"),
+        ],
+    ),
 ];
