@@ -53,6 +53,9 @@ fn name(error: &io::Error) -> String {
         Some(Errno::ACCESS) => "EACCES".to_owned(),
         Some(Errno::CONNREFUSED) => "ECONNREFUSED".to_owned(),
         Some(Errno::NOEXEC) => "ENOEXEC".to_owned(),
+        Some(Errno::NODATA) => "ENODATA".to_owned(),
+        Some(Errno::NODEV) => "ENODEV".to_owned(),
+        Some(Errno::PROTONOSUPPORT) => "EPROTONOSUPPORT".to_owned(),
         Some(Errno::NOSYS) => NO_CALL.to_owned(),
         _ => error.to_string(),
     }

@@ -1,7 +1,7 @@
 //! The hierarchy of cgroup v2: the one whose cgroups have ids.
 
 use std::fs;
-use std::os::unix::fs::DirEntryExt as _;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// Directories looked at for one cgroup: more than a crowded node has.
@@ -29,10 +29,19 @@ impl Hierarchy {
             .then_some(Self(path))
     }
 
+    /// Whether the cgroup at `path`, from its root, has this id.
+    pub(crate) fn is_at(&self, path: &str, id: u64) -> bool {
+        let below = path.trim_start_matches('/');
+        fs::metadata(self.0.join(below)).is_ok_and(|directory| directory.ino() == id)
+    }
+
     /// The path, from its root, of the cgroup with this id, which is its directory's inode number
     /// (`kernfs_ino`, `include/linux/kernfs.h`); `None` when there is none, or no longer.
     pub(crate) fn path_of(&self, id: u64) -> Option<String> {
         let Self(root) = self;
+        if self.is_at("", id) {
+            return Some("/".to_owned());
+        }
         let mut pending = vec![root.clone()];
         let mut searched = 0;
         while let Some(directory) = pending.pop() {
@@ -59,7 +68,6 @@ impl Hierarchy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt as _;
 
     #[test]
     fn a_cgroup_is_found_by_its_number_as_deep_as_it_is() {
@@ -74,5 +82,8 @@ mod tests {
         let id = fs::metadata(&deep).unwrap().ino();
         assert_eq!(hierarchy.path_of(id).as_deref(), Some("/a/b/c"));
         assert_eq!(hierarchy.path_of(u64::MAX), None);
+        assert!(hierarchy.is_at("/a/b/c", id) && !hierarchy.is_at("/a/b", id));
+        let id = fs::metadata(&unified).unwrap().ino();
+        assert_eq!(hierarchy.path_of(id).as_deref(), Some("/"));
     }
 }

@@ -99,8 +99,13 @@ impl Memberships {
         let cgroups = fs::read_to_string(directory.join("cgroup"));
         let same =
             scan::stat(&self.proc, header.tgid).is_some_and(|it| it.start <= header.boottime);
-        match (cgroups, &self.unified) {
-            (Ok(text), _) if same => membership(&text),
+        let unified = self.unified.as_ref().filter(|_| header.cgroup_id != 0);
+        match (cgroups, unified) {
+            (Ok(text), None) if same => membership(&text),
+            // It may have been moved since.
+            (Ok(text), Some(unified)) if same && is_in(unified, &text, header.cgroup_id) => {
+                membership(&text)
+            }
             (_, Some(unified))
                 if header.boottime.saturating_sub(self.searched) > SEARCH_INTERVAL =>
             {
@@ -139,6 +144,12 @@ impl Place {
             exec_id: header.exec_id,
         }
     }
+}
+
+/// Whether `/proc/PID/cgroup` names the cgroup with this id.
+fn is_in(unified: &Hierarchy, text: &str, id: u64) -> bool {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"));
+    path.is_some_and(|path| unified.is_at(path, id))
 }
 
 /// What `/proc/PID/cgroup` says (cgroups(7)): lines of `hierarchy:controllers:path`. A container may

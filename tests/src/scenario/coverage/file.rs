@@ -1,6 +1,6 @@
 //! Operations on files and names, in this order, since some need what others made.
 
-use super::{Deed, deed};
+use super::{Deed, deed, failing};
 
 pub(super) const DEEDS: &[Deed] = &[
     deed(
@@ -89,14 +89,17 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/xattr/removed", "true"),
         ],
     ),
-    // It fails: there is no such attribute.
-    deed(
-        "file.setxattr",
-        &["removexattr", "trusted.nothing", "{dir}/made"],
-        &[
-            ("/file/path", "{dir}/made"),
-            ("/holdfast/xattr/name", "trusted.nothing"),
-        ],
+    // There is no such attribute.
+    failing(
+        "ENODATA",
+        deed(
+            "file.setxattr",
+            &["removexattr", "trusted.nothing", "{dir}/made"],
+            &[
+                ("/file/path", "{dir}/made"),
+                ("/holdfast/xattr/name", "trusted.nothing"),
+            ],
+        ),
     ),
     deed(
         "file.rename",

@@ -1,6 +1,6 @@
 //! Mounts. Each deed is done in a mount namespace of its own.
 
-use super::{Deed, deed};
+use super::{Deed, deed, failing};
 
 pub(super) const DEEDS: &[Deed] = &[
     Deed {
@@ -17,14 +17,17 @@ pub(super) const DEEDS: &[Deed] = &[
             ],
         )
     },
-    // It fails: there is no such type.
-    deed(
-        "file.mount",
-        &["mount", "nothingfs", "{dir}/mounted"],
-        &[
-            ("/file/path", "{dir}/mounted"),
-            ("/holdfast/mount/type", "nothingfs"),
-        ],
+    // There is no such type.
+    failing(
+        "ENODEV",
+        deed(
+            "file.mount",
+            &["mount", "nothingfs", "{dir}/mounted"],
+            &[
+                ("/file/path", "{dir}/mounted"),
+                ("/holdfast/mount/type", "nothingfs"),
+            ],
+        ),
     ),
     deed(
         "file.mount",

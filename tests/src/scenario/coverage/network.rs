@@ -20,14 +20,17 @@ pub(super) const DEEDS: &[Deed] = &[
             ],
         ),
     ),
-    deed(
-        "network.connect",
-        &["connect-from", "127.0.0.3:4321", "127.0.0.1:1"],
-        &[
-            ("/destination/ip", "127.0.0.1"),
-            ("/source/ip", "127.0.0.3"),
-            ("/source/port", "4321"),
-        ],
+    failing(
+        "ECONNREFUSED",
+        deed(
+            "network.connect",
+            &["connect-from", "127.0.0.3:4321", "127.0.0.1:1"],
+            &[
+                ("/destination/ip", "127.0.0.1"),
+                ("/source/ip", "127.0.0.3"),
+                ("/source/port", "4321"),
+            ],
+        ),
     ),
     // By another path than the socket has: what the kernel looked up, and not the argument, is shown.
     Deed {
@@ -46,14 +49,17 @@ pub(super) const DEEDS: &[Deed] = &[
         &["connect-unix", "@holdfast-{tier}", "@holdfast-{tier}"],
         &[("/holdfast/socket/path", "@holdfast-{tier}")],
     ),
-    // It fails: nobody is there.
-    deed(
-        "network.connect",
-        &["connect-datagram", "{dir}/nobody"],
-        &[
-            ("/holdfast/socket/path", "{dir}/nobody"),
-            ("/holdfast/socket/type", "SOCK_DGRAM"),
-        ],
+    // Nobody is there.
+    failing(
+        "ENOENT",
+        deed(
+            "network.connect",
+            &["connect-datagram", "{dir}/nobody"],
+            &[
+                ("/holdfast/socket/path", "{dir}/nobody"),
+                ("/holdfast/socket/type", "SOCK_DGRAM"),
+            ],
+        ),
     ),
     deed(
         "network.connect",
@@ -70,11 +76,14 @@ pub(super) const DEEDS: &[Deed] = &[
         &["listen", "[::1]:0"],
         &[("/source/ip", "::1")],
     ),
-    // It fails: there is no such directory.
-    deed(
-        "network.bind",
-        &["listen-unix", "{dir}/nowhere/socket"],
-        &[("/holdfast/socket/path", "{dir}/nowhere/socket")],
+    // There is no such directory.
+    failing(
+        "ENOENT",
+        deed(
+            "network.bind",
+            &["listen-unix", "{dir}/nowhere/socket"],
+            &[("/holdfast/socket/path", "{dir}/nowhere/socket")],
+        ),
     ),
     deed(
         "network.listen",
@@ -134,11 +143,14 @@ pub(super) const DEEDS: &[Deed] = &[
         &["send-message", "[::1]:9"],
         &[("/destination/ip", "::1"), ("/destination/port", "9")],
     ),
-    // It fails: nobody is there.
-    deed(
-        "network.send",
-        &["send-unix", "{dir}/nobody"],
-        &[("/holdfast/socket/path", "{dir}/nobody")],
+    // Nobody is there.
+    failing(
+        "ENOENT",
+        deed(
+            "network.send",
+            &["send-unix", "{dir}/nobody"],
+            &[("/holdfast/socket/path", "{dir}/nobody")],
+        ),
     ),
     deed(
         "network.socket",
@@ -157,14 +169,17 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/socket/type", "SOCK_RAW"),
         ],
     ),
-    // It fails: a stream has no such protocol.
-    deed(
-        "network.socket",
-        &["wrong-socket"],
-        &[
-            ("/holdfast/socket/type", "SOCK_STREAM"),
-            ("/network/transport", "udp"),
-        ],
+    // A stream has no such protocol.
+    failing(
+        "EPROTONOSUPPORT",
+        deed(
+            "network.socket",
+            &["wrong-socket"],
+            &[
+                ("/holdfast/socket/type", "SOCK_STREAM"),
+                ("/network/transport", "udp"),
+            ],
+        ),
     ),
     deed(
         "network.connect",
