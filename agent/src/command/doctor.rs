@@ -16,10 +16,9 @@ use crate::{kernel, privilege};
 mod tiers;
 
 /// Parts of the interface that this version does not have, in words for people.
-const NOT_THERE: [&str; 5] = [
+const NOT_THERE: [&str; 4] = [
     "container engines are not asked: events carry a container's id, but no name, image or labels",
-    "the fanotify tier: a kernel without eBPF is not served",
-    "hooks for memory, capabilities and the kernel itself; sockets other than connect",
+    "hooks for memory and capabilities, changes of namespace, DNS, shared memory and message queues",
     "restarts without a gap: nothing is watched while the sensor is not running",
     "the Team Server",
 ];
