@@ -53,6 +53,7 @@ fn name(error: &io::Error) -> String {
         Some(Errno::ACCESS) => "EACCES".to_owned(),
         Some(Errno::CONNREFUSED) => "ECONNREFUSED".to_owned(),
         Some(Errno::NOEXEC) => "ENOEXEC".to_owned(),
+        Some(Errno::INVAL) => "EINVAL".to_owned(),
         Some(Errno::NODATA) => "ENODATA".to_owned(),
         Some(Errno::NODEV) => "ENODEV".to_owned(),
         Some(Errno::PROTONOSUPPORT) => "EPROTONOSUPPORT".to_owned(),

@@ -76,7 +76,9 @@ const WITHOUT_EBPF_ONLY: &str = "hold";
 fn is_seen(tier: &str, deed: &Deed) -> bool {
     let verb = deed.words.first().copied().unwrap_or_default();
     if tier == "fanotify" {
-        WITHOUT_EBPF.contains(&deed.action) && !UNSEEN_WITHOUT_EBPF.contains(&verb)
+        // The arguments of what ends at once are gone before they are read.
+        let has_arguments = deed.action != "process.exec" || verb == WITHOUT_EBPF_ONLY;
+        WITHOUT_EBPF.contains(&deed.action) && !UNSEEN_WITHOUT_EBPF.contains(&verb) && has_arguments
     } else {
         verb != WITHOUT_EBPF_ONLY
     }

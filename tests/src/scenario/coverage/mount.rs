@@ -87,12 +87,16 @@ pub(super) const DEEDS: &[Deed] = &[
             ],
         )
     },
-    deed(
-        "file.pivot_root",
-        &["pivot-root", "{dir}/root", "{dir}/root/old"],
-        &[
-            ("/file/path", "{dir}/root"),
-            ("/file/target_path", "{dir}/root/old"),
-        ],
+    // The root of a guest is rootfs, which cannot be moved (`pivot_root`, fs/namespace.c).
+    failing(
+        "EINVAL",
+        deed(
+            "file.pivot_root",
+            &["pivot-root", "{dir}/root", "{dir}/root/old"],
+            &[
+                ("/file/path", "{dir}/root"),
+                ("/file/target_path", "{dir}/root/old"),
+            ],
+        ),
     ),
 ];

@@ -11,6 +11,14 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/process/parent/pid", "{parent}"),
         ],
     ),
+    deed(
+        "process.exec",
+        &["hold", "127.0.0.3:0"],
+        &[
+            ("/process/args/1", "act"),
+            ("/process/parent/pid", "{parent}"),
+        ],
+    ),
     Deed {
         pid: "/holdfast/target/pid",
         ..deed(
