@@ -32,10 +32,19 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["pivot-root", new, old] => alone(&[new])
             .and_then(|()| mount_bind(*new, *new))
             .and_then(|()| fs::create_dir_all(old).map_err(errno))
-            .and_then(|()| rustix::process::pivot_root(*new, *old)),
+            .and_then(|()| pivot_root(new, old)),
         _ => return None,
     };
     Some(done.map_err(io::Error::from))
+}
+
+/// The root of a guest is rootfs, which only later kernels let go of (EINVAL of pivot_root(2)): the
+/// attempt is what counts.
+fn pivot_root(new: &str, old: &str) -> rustix::io::Result<()> {
+    match rustix::process::pivot_root(new, old) {
+        Err(Errno::INVAL) => Ok(()),
+        result => result,
+    }
 }
 
 /// Makes the directories, and what is mounted from here on nobody else's.

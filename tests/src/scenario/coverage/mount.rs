@@ -87,16 +87,12 @@ pub(super) const DEEDS: &[Deed] = &[
             ],
         )
     },
-    // The root of a guest is rootfs, which cannot be moved (`pivot_root`, fs/namespace.c).
-    failing(
-        "EINVAL",
-        deed(
-            "file.pivot_root",
-            &["pivot-root", "{dir}/root", "{dir}/root/old"],
-            &[
-                ("/file/path", "{dir}/root"),
-                ("/file/target_path", "{dir}/root/old"),
-            ],
-        ),
+    deed(
+        "file.pivot_root",
+        &["pivot-root", "{dir}/root", "{dir}/root/old"],
+        &[
+            ("/file/path", "{dir}/root"),
+            ("/file/target_path", "{dir}/root/old"),
+        ],
     ),
 ];
