@@ -3,9 +3,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext};
+use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext, TracePointContext};
 use holdfast_wire::control::Tier;
 
+use crate::syscall::field;
 use crate::task::read;
 
 /// How a program came to run.
@@ -66,6 +67,64 @@ impl Arguments for ProbeContext {
     fn argument(&self, n: usize) -> u64 {
         self.arg(n).unwrap_or(0)
     }
+}
+
+/// Arguments of a system call: `sys_enter_*` has them one by one.
+impl Arguments for TracePointContext {
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        field(self, n)
+    }
+}
+
+/// Arguments of a system call, whose function is given the caller's registers (`struct pt_regs`).
+pub struct Registers(u64);
+
+impl Registers {
+    /// Those that the function was called with.
+    #[inline(always)]
+    pub fn of(context: &FEntryContext) -> Self {
+        Self(from_array(context, 0))
+    }
+}
+
+/// Where `struct pt_regs` has the arguments of a system call: rdi, rsi, rdx, r10, r8, r9
+/// (`arch/x86/include/uapi/asm/ptrace.h`, `SC_X86_64_REGS_TO_ARGS`).
+#[cfg(not(bpf_target_arch = "aarch64"))]
+const REGISTERS: [u32; 6] = [112, 104, 96, 56, 72, 64];
+/// The same: x0 to x5 (`arch/arm64/include/uapi/asm/ptrace.h`, `SC_ARM64_REGS_TO_ARGS`).
+#[cfg(bpf_target_arch = "aarch64")]
+const REGISTERS: [u32; 6] = [0, 8, 16, 24, 32, 40];
+
+impl Arguments for Registers {
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        read(self.0, REGISTERS[n])
+    }
+}
+
+/// The programs of one system call that no security function is asked about:
+/// `call!(names of the programs, "name", body)`. The call's own function can be made to return an
+/// error (`ALLOW_ERROR_INJECTION` in `SYSCALL_DEFINEx`); the loader knows what it is called.
+#[macro_export]
+macro_rules! call {
+    ($fmod_ret:ident $enter:ident, $call:literal, $body:path) => {
+        #[doc = concat!("`fmod_ret`: the function of `", $call, "`")]
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = concat!("fentry/", $call))]
+        pub extern "C" fn $fmod_ret(context: *mut ::core::ffi::c_void) -> i32 {
+            let context = ::aya_ebpf::programs::FEntryContext::new(context);
+            let via = $crate::attach::Via::new(::holdfast_wire::control::Tier::FmodRet, &context);
+            $body(&$crate::attach::Registers::of(&context), via)
+        }
+
+        #[doc = concat!("`sys_enter_", $call, "`")]
+        #[::aya_ebpf::macros::tracepoint]
+        pub fn $enter(context: ::aya_ebpf::programs::TracePointContext) -> u32 {
+            $body(&context, $crate::attach::Via::tracepoint(&context));
+            0
+        }
+    };
 }
 
 /// The programs of one security hook: `hook!(names of the programs, "LSM hook", "function", body)`.

@@ -7,7 +7,9 @@ use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
 use holdfast_wire::layout::ABSENT;
-use holdfast_wire::record::process::{Exec, Exit, Fork, Ptrace, Signal, TERMINAL_BYTES};
+use holdfast_wire::record::process::{
+    Exec, Exit, Fork, NAMESPACES, Ptrace, Signal, TERMINAL_BYTES,
+};
 use holdfast_wire::record::{ARGUMENT_BYTES, flags};
 
 use crate::attach::{Arguments, Via};
@@ -20,6 +22,7 @@ use crate::task::{embedded, pointer, process_start, read};
 use crate::{hook, offset};
 
 mod credentials;
+mod namespace;
 
 // int security_bprm_check(struct linux_binprm *bprm)
 hook!(@refuse process_exec_lsm process_exec_fmod, "bprm_check_security", "security_bprm_check", check_exec);
@@ -153,10 +156,11 @@ const FILENAME_BYTES: u32 = 2048;
 const FILENAME_MASK: i32 = FILENAME_BYTES as i32 - 1;
 const ARGUMENT_MASK: i32 = ARGUMENT_BYTES as i32 - 1;
 
-/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, for processes only.
-#[raw_tracepoint(tracepoint = "sched_process_fork")]
+/// `task_newtask(struct task_struct *task, u64 clone_flags)`, for processes only: the end of
+/// `copy_process`, in the parent. `sched_process_fork`, right behind it, does not know the flags.
+#[raw_tracepoint(tracepoint = "task_newtask")]
 pub fn process_fork(context: RawTracePointContext) -> i32 {
-    let child = raw_argument(&context, 1);
+    let (child, clone_flags) = (raw_argument(&context, 0), raw_argument(&context, 1));
     let tgid: u32 = read(child, offset!(task_tgid));
     if tgid != read::<u32>(child, offset!(task_pid)) {
         return 0;
@@ -176,6 +180,8 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
                     child_start_boottime: read(child, offset!(task_start_boottime)),
                     child_exec_id: read(child, offset!(task_self_exec_id)),
                     child_tgid: tgid,
+                    namespaces: clone_flags as u32 & NAMESPACES,
+                    reserved: 0,
                 });
             }
         },

@@ -40,6 +40,17 @@ impl Kinds {
     const OF_INODES: Self = Self::OF_FILES.without(Self::MOUNT);
     const SETUID: Self = Self::of(&[Kind::ProcessSetuid]);
     const SETGID: Self = Self::of(&[Kind::ProcessSetgid]);
+    /// Where names of flags are shown.
+    const FLAGGED: Self = Self::of(&[
+        Kind::ProcessFork,
+        Kind::ProcessPtrace,
+        Kind::ProcessSetns,
+        Kind::ProcessUnshare,
+        Kind::FileOpen,
+        Kind::FileSetxattr,
+    ])
+    .or(Self::MOUNT)
+    .or(Self::LOADS);
     const BPF: Self = Self::of(&[Kind::KernelBpf]);
 
     /// Those in `kinds`.
@@ -213,7 +224,8 @@ named! {
         SavedId "holdfast.ids.saved" String Kinds::SETUID.or(Kinds::SETGID);
         FilesystemId "holdfast.ids.filesystem" String Kinds::SETUID.or(Kinds::SETGID);
         Groups "holdfast.ids.groups" Strings Kinds::SETGID;
-        Flags "holdfast.flags" Strings Kinds::of(&[Kind::FileOpen, Kind::ProcessPtrace, Kind::FileMount, Kind::FileUmount, Kind::FileSetxattr]).or(Kinds::LOADS);
+        Flags "holdfast.flags" Strings Kinds::FLAGGED;
+        JoinedNamespace "holdfast.joined_namespace" Int Kinds::of(&[Kind::ProcessSetns]);
         XattrName "holdfast.xattr.name" String Kinds::of(&[Kind::FileSetxattr]);
         XattrRemoved "holdfast.xattr.removed" Bool Kinds::of(&[Kind::FileSetxattr]);
         MountSource "holdfast.mount.source" String Kinds::MOUNT;

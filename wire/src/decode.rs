@@ -75,6 +75,8 @@ pub enum Body<'a> {
         /// Supplementary groups, a u32 each.
         groups: &'a [u8],
     },
+    /// `process.setns`, `process.unshare`
+    Namespaces(record::process::Namespaces),
     /// `file.*`
     File {
         /// Fixed part.
@@ -141,6 +143,8 @@ unsafe impl Plain for record::process::Ptrace {}
 // SAFETY: as above.
 unsafe impl Plain for record::process::Setid {}
 // SAFETY: as above.
+unsafe impl Plain for record::process::Namespaces {}
+// SAFETY: as above.
 unsafe impl Plain for record::capability::Load {}
 // SAFETY: as above.
 unsafe impl Plain for record::capability::Bpf {}
@@ -192,6 +196,7 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         Kind::ProcessExit => Body::Exit(read_part(&mut bytes)?),
         Kind::ProcessSignal => Body::Signal(read_part(&mut bytes)?),
         Kind::ProcessPtrace => Body::Ptrace(read_part(&mut bytes)?),
+        Kind::ProcessSetns | Kind::ProcessUnshare => Body::Namespaces(read_part(&mut bytes)?),
         Kind::ProcessSetuid | Kind::ProcessSetgid => {
             let fixed: record::process::Setid = read_part(&mut bytes)?;
             Body::Setid {

@@ -18,8 +18,8 @@ pub use container::{Container, Orchestrator, Resource};
 pub use detail::{Becomes, Bpf, Identity, Ids};
 pub use names::{
     bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
-    load_source_name, mount_flag_names, open_flag_names, protocol_name, signal_name,
-    socket_family_name, socket_type_name, umount_flag_names, xattr_flag_names,
+    clone_flag_names, load_source_name, mount_flag_names, open_flag_names, protocol_name,
+    signal_name, socket_family_name, socket_type_name, umount_flag_names, xattr_flag_names,
 };
 pub use rendered::Rendered;
 pub use time::rfc3339;
@@ -304,9 +304,13 @@ pub struct Holdfast<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Namespaces>,
     /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`; of a
-    /// mount, as `MS_BIND`; of a module or a kernel, where it is loaded from, as `READING_MODULE`.
+    /// mount, as `MS_BIND`; of a module or a kernel, where it is loaded from, as `READING_MODULE`; of
+    /// namespaces, as `CLONE_NEWNS`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
+    /// Inode number of the namespace that is joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined_namespace: Option<u32>,
     /// Name of the signal sent, or that ended the process, as `SIGTERM`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<Cow<'a, str>>,

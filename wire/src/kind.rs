@@ -97,6 +97,10 @@ kinds! {
     ProcessSetuid = 5, Process, "process.setuid";
     /// A process changed its group, or its supplementary groups.
     ProcessSetgid = 6, Process, "process.setgid";
+    /// A process joined a namespace that there was.
+    ProcessSetns = 7, Process, "process.setns";
+    /// A process made itself new namespaces.
+    ProcessUnshare = 8, Process, "process.unshare";
     /// A file was opened.
     FileOpen = 16, File, "file.open";
     /// A file came into being by open or mknod.

@@ -152,6 +152,11 @@ fields {
     inode_group: "inode"."i_gid";
     inode_links: "inode"."i_nlink";
     inode_super: "inode"."i_sb";
+    inode_private: "inode"."i_private";
+    // Which type a namespace has: by its operations up to 6.17, by itself from 6.18 on.
+    ns_operations: "ns_common"."ops";
+    ns_operations_type: "proc_ns_operations"."type";
+    ns_type: "ns_common"."ns_type";
     mount_mnt: "mount"."mnt";
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";

@@ -90,6 +90,7 @@ pub(crate) fn event<'a>(
         } => process::exec(&mut event, &fixed, filename),
         Body::Exit(exit) => process::exited(&mut event, exit.status),
         Body::Fork(fork) => {
+            event.holdfast.flags = event::clone_flag_names(fork.namespaces);
             event.holdfast.target = Some(place.target(fork.child_tgid.cast_signed(), &subject));
         }
         Body::Signal(signal) => {
@@ -145,6 +146,10 @@ pub(crate) fn event<'a>(
             Kind::ProcessSetuid => credentials::user(&mut event, &fixed, place.users),
             _ => credentials::group(&mut event, &fixed, groups),
         },
+        Body::Namespaces(fixed) => {
+            event.holdfast.flags = event::clone_flag_names(fixed.flags);
+            event.holdfast.joined_namespace = (fixed.joined != 0).then_some(fixed.joined);
+        }
         Body::Load { fixed, path } => capability::load(&mut event, &fixed, path_text(path)),
         Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),
         Body::Perf => {}

@@ -74,6 +74,8 @@ pub(crate) fn fork(header: Header, child: u32) -> Vec<u8> {
     let mut fixed = (u64::from(child) * 1_000_000_000).to_ne_bytes().to_vec();
     fixed.extend(1u32.to_ne_bytes());
     fixed.extend(child.to_ne_bytes());
+    // No new namespaces, and the padding.
+    fixed.extend([0; 8]);
     record(header, &fixed, &[])
 }
 

@@ -122,6 +122,9 @@ impl Programs {
             Place::FmodRet(function) => {
                 Box::new(self.attach_modify_return(part.program, function)?)
             }
+            Place::FmodRetCall(call) => {
+                Box::new(self.attach_modify_return(part.program, &function_of(call))?)
+            }
             Place::Kprobe(function) => {
                 let attached = self.attach_kprobe(part.program, function)?;
                 kprobe = attached.1;
@@ -204,7 +207,7 @@ impl Programs {
                 }
                 Box::new(links)
             }
-            Place::FmodRet(_) | Place::Kprobe(_) | Place::Nowhere(_) => {
+            Place::FmodRet(_) | Place::FmodRetCall(_) | Place::Kprobe(_) | Place::Nowhere(_) => {
                 return Err("this is attached in another way".to_owned());
             }
         })
@@ -214,6 +217,16 @@ impl Programs {
 fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {
     ebpf.program_mut(name)
         .ok_or_else(|| format!("the object has no program {name}"))
+}
+
+/// The function of a system call (`SYSCALL_DEFINEx` of `arch/*/include/asm/syscall_wrapper.h`).
+fn function_of(call: &str) -> String {
+    let prefix = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "x64"
+    };
+    format!("__{prefix}_sys_{call}")
 }
 
 fn said(error: ProgramError) -> String {

@@ -19,6 +19,8 @@ pub(crate) enum Place {
     Lsm(&'static str),
     /// Modify-return on a function.
     FmodRet(&'static str),
+    /// Modify-return on the function of a system call.
+    FmodRetCall(&'static str),
     /// Entry of a function, by trampoline.
     Fentry(&'static str),
     /// Entry of a function, by breakpoint.
@@ -128,6 +130,7 @@ mod capability;
 mod credentials;
 mod file;
 mod mount;
+mod namespace;
 mod network;
 mod process;
 mod xattr;
@@ -143,6 +146,18 @@ const fn calls(
         parts,
         needs,
         blind_to,
+    }
+}
+
+/// A way by modify-return on functions of system calls.
+const fn call(
+    parts: &'static [Part],
+    needs: &'static [&'static str],
+    blind_to: &'static str,
+) -> Way {
+    Way {
+        tier: Tier::FmodRet,
+        ..calls(parts, needs, blind_to)
     }
 }
 
@@ -163,6 +178,8 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::ProcessPtrace => process::PTRACE,
         Kind::ProcessSetuid => credentials::SETUID,
         Kind::ProcessSetgid => credentials::SETGID,
+        Kind::ProcessSetns => namespace::SETNS,
+        Kind::ProcessUnshare => namespace::UNSHARE,
         Kind::FileOpen => file::OPEN,
         Kind::FileCreate => file::CREATE,
         Kind::FileDelete => file::DELETE,

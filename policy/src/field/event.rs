@@ -100,6 +100,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::FilesystemId => Value::string(ids.and_then(|ids| ids.filesystem.as_deref())),
         Plain::Groups => Value::Strings(Strings::Owned(ids.map_or(&[], |ids| &ids.groups))),
         Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
+        Plain::JoinedNamespace => Value::int(holdfast.joined_namespace),
         Plain::XattrName => Value::string(xattr.and_then(|it| it.name.as_deref())),
         Plain::XattrRemoved => xattr.map_or(Value::Absent, |it| Value::Bool(it.removed)),
         Plain::MountSource => Value::string(mount.and_then(|it| it.source.as_deref())),
@@ -266,6 +267,7 @@ mod tests {
                     net: 3,
                 }),
                 flags: vec!["O_RDONLY"],
+                joined_namespace: Some(4),
                 socket: Some(Socket {
                     family: "AF_UNIX".into(),
                     socket_type: Some("SOCK_STREAM".into()),

@@ -14,6 +14,21 @@ fn done(result: libc::c_long) -> io::Result<()> {
     }
 }
 
+/// `clone(2)` of a process in a UTS namespace of its own, which ends at once.
+pub(super) fn clone_new_uts() -> io::Result<()> {
+    let flags = libc::CLONE_NEWUTS | libc::SIGCHLD;
+    // SAFETY: as fork(2): without memory of its own to run on, the child has a copy of this one's. This
+    // program has one thread, and the child does nothing but end.
+    let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    if child == 0 {
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    done(child)?;
+    // SAFETY: a child of this process; its status is not asked for.
+    done(unsafe { libc::waitpid(child as libc::pid_t, std::ptr::null_mut(), 0) }.into())
+}
+
 /// `kexec_load(2)` of no segments: unloads what is loaded, which is nothing.
 pub(super) fn kexec_load_nothing() -> io::Result<()> {
     // SAFETY: no pointer is read, since there are no segments.

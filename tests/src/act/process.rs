@@ -5,10 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid};
 use rustix::process::{Signal, getpid, kill_process};
 
-use super::{Done, parsed};
+use super::{Done, call, parsed};
 
 /// See [`super::main`].
 pub(super) fn act(words: &[&str]) -> Done {
@@ -22,6 +23,13 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["setgroups", id] => {
             parsed(id).and_then(|id| Ok(nix::unistd::setgroups(&[Gid::from_raw(id)])?))
         }
+        ["setns", path] => {
+            std::fs::File::open(path).and_then(|file| Ok(setns(file, CloneFlags::empty())?))
+        }
+        ["unshare"] => {
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).map_err(io::Error::from)
+        }
+        ["clone"] => call::clone_new_uts(),
         ["pause"] => {
             std::thread::sleep(Duration::from_secs(60));
             Ok(())

@@ -55,9 +55,10 @@ const WITHOUT_EBPF: [&str; 8] = [
     "network.listen",
     "network.accept",
 ];
-/// Of that, what it does not see: requests to be traced, and sockets that are closed at once or of
-/// other families.
-const UNSEEN_WITHOUT_EBPF: [&str; 10] = [
+/// Of that, what it does not see: new namespaces, requests to be traced, and sockets that are closed at
+/// once or of other families.
+const UNSEEN_WITHOUT_EBPF: [&str; 11] = [
+    "clone",
     "traceme",
     "connect",
     "connect-from",

@@ -125,6 +125,31 @@ const UMOUNT_FLAGS: [(u64, &str); 4] = [
     (1 << 3, "UMOUNT_NOFOLLOW"),
 ];
 
+/// Flags of `clone(2)`, `unshare(2)` and `setns(2)` (`include/uapi/linux/sched.h`) that a process can
+/// ask for about itself.
+const CLONE_FLAGS: [(u64, &str); 14] = [
+    (0x80, "CLONE_NEWTIME"),
+    (0x100, "CLONE_VM"),
+    (0x200, "CLONE_FS"),
+    (0x400, "CLONE_FILES"),
+    (0x800, "CLONE_SIGHAND"),
+    (0x1_0000, "CLONE_THREAD"),
+    (0x2_0000, "CLONE_NEWNS"),
+    (0x4_0000, "CLONE_SYSVSEM"),
+    (0x200_0000, "CLONE_NEWCGROUP"),
+    (0x400_0000, "CLONE_NEWUTS"),
+    (0x800_0000, "CLONE_NEWIPC"),
+    (0x1000_0000, "CLONE_NEWUSER"),
+    (0x2000_0000, "CLONE_NEWPID"),
+    (0x4000_0000, "CLONE_NEWNET"),
+];
+
+/// The names of clone flags.
+#[must_use]
+pub fn clone_flag_names(flags: u32) -> Vec<&'static str> {
+    set_names(&CLONE_FLAGS, flags.into())
+}
+
 /// The names of flags of `mount(2)`.
 #[must_use]
 pub fn mount_flag_names(flags: u64) -> Vec<&'static str> {
@@ -320,6 +345,14 @@ mod tests {
             ["MS_RDONLY", "MS_REMOUNT", "MS_BIND"]
         );
         assert_eq!(xattr_flag_names(1 << 31 | 2), ["XATTR_REPLACE"]);
+        assert_eq!(
+            clone_flag_names(0x1002_0200),
+            ["CLONE_FS", "CLONE_NEWNS", "CLONE_NEWUSER"]
+        );
+        assert_eq!(
+            clone_flag_names(crate::record::process::NAMESPACES).len(),
+            8
+        );
         assert_eq!(umount_flag_names(2), ["MNT_DETACH"]);
         assert_eq!(signal_name(9), "SIGKILL");
         assert_eq!(signal_name(34), "34");

@@ -42,6 +42,25 @@ pub struct Fork {
     pub child_exec_id: u32,
     /// Process id of the child in the initial pid namespace.
     pub child_tgid: u32,
+    /// The namespaces that were made for it: [`NAMESPACES`] bits.
+    pub namespaces: u32,
+    /// Explicit padding, zero.
+    pub reserved: u32,
+}
+
+/// The bits of `clone(2)`, `unshare(2)` and `setns(2)` that are about namespaces: `CLONE_NEWTIME`,
+/// `CLONE_NEWNS`, `CLONE_NEWCGROUP`, `CLONE_NEWUTS`, `CLONE_NEWIPC`, `CLONE_NEWUSER`, `CLONE_NEWPID`,
+/// `CLONE_NEWNET` of `include/uapi/linux/sched.h`.
+pub const NAMESPACES: u32 = 0x7e02_0080;
+
+/// `process.setns`, `process.unshare`. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Namespaces {
+    /// [`NAMESPACES`] bits, and of unshare whatever else was asked for.
+    pub flags: u32,
+    /// Inode number of the namespace that is joined; 0 when unknown, and where those of a process are.
+    pub joined: u32,
 }
 
 /// `process.exit`. No strings.
@@ -115,7 +134,8 @@ const _: () = assert!(size_of::<Setid>() == 24);
 const _: () = {
     assert!(size_of::<Ptrace>() == 16);
     assert!(size_of::<Exec>() == 48);
-    assert!(size_of::<Fork>() == 16);
+    assert!(size_of::<Fork>() == 24);
+    assert!(size_of::<Namespaces>() == 8);
     assert!(size_of::<Exit>() == 8);
     assert!(size_of::<Signal>() == 16);
 };

@@ -7,9 +7,11 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
     match kind {
         Kind::ProcessExec | Kind::ProcessFork => (&["process"], &["start"]),
         Kind::ProcessExit => (&["process"], &["end"]),
-        Kind::ProcessSignal | Kind::ProcessSetuid | Kind::ProcessSetgid => {
-            (&["process"], &["change"])
-        }
+        Kind::ProcessSignal
+        | Kind::ProcessSetuid
+        | Kind::ProcessSetgid
+        | Kind::ProcessSetns
+        | Kind::ProcessUnshare => (&["process"], &["change"]),
         Kind::FileOpen => (&["file"], &["access"]),
         Kind::FileCreate => (&["file"], &["creation"]),
         Kind::FileDelete => (&["file"], &["deletion"]),
@@ -45,6 +47,8 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         Kind::ProcessSignal
         | Kind::ProcessSetuid
         | Kind::ProcessSetgid
+        | Kind::ProcessSetns
+        | Kind::ProcessUnshare
         | Kind::KernelBpf
         | Kind::KernelKexec
         | Kind::FileRename

@@ -129,6 +129,9 @@ impl<'b> Teller<'b> {
             child_start_boottime: start,
             child_exec_id: known.program,
             child_tgid: child,
+            // The connector does not tell the flags of clone(2).
+            namespaces: 0,
+            reserved: 0,
         };
         self.table.put(known);
         if attached(Kind::ProcessFork) && parent.tgid != self.own {

@@ -33,10 +33,7 @@ pub(super) static EXEC: &[Way] = &[
 
 pub(super) static FORK: &[Way] = &[Way {
     tier: Tier::Tracepoint,
-    parts: &[part(
-        "process_fork",
-        Place::RawTracepoint("sched_process_fork"),
-    )],
+    parts: &[part("process_fork", Place::RawTracepoint("task_newtask"))],
     needs: &["task_tgid", "task_pid"],
     blind_to: "",
 }];

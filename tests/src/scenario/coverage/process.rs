@@ -1,6 +1,10 @@
 //! Life and death of processes, and what they do to each other.
 
-use super::{Deed, deed};
+use super::{Deed, deed, failing};
+
+/// The number of the first UTS namespace (`PROC_UTS_INIT_INO` of `include/linux/proc_ns.h`), which
+/// everything here is in.
+const UTS_OF_ALL: (&str, &str) = ("/holdfast/joined_namespace", "4026531838");
 
 pub(super) const DEEDS: &[Deed] = &[
     deed(
@@ -27,6 +31,11 @@ pub(super) const DEEDS: &[Deed] = &[
             &[("/process/pid", "{parent}")],
         )
     },
+    deed(
+        "process.fork",
+        &["clone"],
+        &[("/holdfast/flags/0", "CLONE_NEWUTS")],
+    ),
     deed(
         "process.exit",
         &["signal-self"],
@@ -78,6 +87,27 @@ pub(super) const DEEDS: &[Deed] = &[
         &[
             ("/user/changes/group/id", "0"),
             ("/holdfast/ids/groups/0", "1234"),
+        ],
+    ),
+    deed(
+        "process.setns",
+        &["setns", "/proc/self/ns/uts"],
+        &[("/holdfast/flags/0", "CLONE_NEWUTS"), UTS_OF_ALL],
+    ),
+    failing(
+        "EINVAL",
+        deed(
+            "process.setns",
+            &["setns", "/proc/self/exe"],
+            &[("/holdfast/joined_namespace", "")],
+        ),
+    ),
+    deed(
+        "process.unshare",
+        &["unshare"],
+        &[
+            ("/holdfast/flags/0", "CLONE_FS"),
+            ("/holdfast/flags/1", "CLONE_NEWNS"),
         ],
     ),
 ];
