@@ -51,6 +51,7 @@ fn check_exec(arguments: &impl Arguments, via: Via) -> i32 {
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: the new
 /// program is in place and has not run yet.
+// void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(context: RawTracePointContext) -> i32 {
     if let Some(run) = Run::begin(Kind::ProcessExec, Via::tracepoint(&context)) {
@@ -152,6 +153,7 @@ const FILENAME_MASK: i32 = FILENAME_BYTES as i32 - 1;
 const ARGUMENT_MASK: i32 = ARGUMENT_BYTES as i32 - 1;
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`, for processes only.
+// void sched_process_fork(struct task_struct *parent, struct task_struct *child)
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn process_fork(context: RawTracePointContext) -> i32 {
     let child = raw_argument(&context, 1);
@@ -183,6 +185,8 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
 
 /// `sched_process_exit(struct task_struct *p)`, for the last thread of a process. Without offsets the
 /// thread group leader stands for it.
+// void sched_process_exit(struct task_struct *p), before 6.16
+// void sched_process_exit(struct task_struct *p, bool group_dead), since 6.16
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(context: RawTracePointContext) -> i32 {
     let task = crate::task::current();

@@ -11,6 +11,7 @@ pub mod container;
 pub mod coverage;
 pub mod deny;
 pub mod harness;
+pub mod hooks;
 pub mod input;
 pub mod ledger;
 pub mod process;
@@ -50,6 +51,7 @@ impl Scenario {
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     [
         harness::SCENARIOS,
+        hooks::SCENARIOS,
         process::SCENARIOS,
         coverage::SCENARIOS,
         container::SCENARIOS,

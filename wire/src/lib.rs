@@ -2,7 +2,7 @@
 //!
 //! * kernel → user: [`record`] (what the kernel programs write), [`decode`] (how it is read back),
 //!   [`control`] (the small maps both sides share), [`layout`] (the kernel struct fields that the
-//!   programs read), [`ledger`] (what was counted);
+//!   programs read) and [`btf`] (where the running kernel has them), [`ledger`] (what was counted);
 //! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged,
 //!   and [`text`], how bytes are shown in it.
 //!
@@ -20,6 +20,8 @@ pub mod layout;
 pub mod ledger;
 pub mod record;
 
+#[cfg(feature = "std")]
+pub mod btf;
 #[cfg(feature = "std")]
 pub mod decode;
 #[cfg(feature = "std")]

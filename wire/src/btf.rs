@@ -1,7 +1,8 @@
 //! A reader of the kernel's BTF (Documentation/bpf/btf.rst): just enough to find where a field of a
-//! struct stands, through anonymous structs and unions.
+//! struct stands, through anonymous structs and unions, and how a function is declared.
 
 use std::collections::HashMap;
+use std::fmt;
 
 const MAGIC: u16 = 0xeb9f;
 /// Structs that are nested in each other without a name, at most.
@@ -12,24 +13,48 @@ const MODIFIERS: u32 = 16;
 const TYPES: usize = 4_000_000;
 
 /// What is wrong with a BTF file.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BtfError {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BtfError {
     /// It does not begin as BTF does.
-    #[error("not a BTF file of this machine's byte order")]
     Magic,
     /// A part lies outside of the file.
-    #[error("BTF is cut short or corrupt at byte {0}")]
     Bounds(usize),
     /// A kind that this reader does not know and that the file does not describe.
-    #[error("BTF has a type of unknown kind {0}")]
     Kind(u32),
 }
 
+impl fmt::Display for BtfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str("not a BTF file of this machine's byte order"),
+            Self::Bounds(at) => write!(f, "BTF is cut short or corrupt at byte {at}"),
+            Self::Kind(kind) => write!(f, "BTF has a type of unknown kind {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for BtfError {}
+
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC: u32 = 12;
+const KIND_FUNC_PROTO: u32 = 13;
+/// `struct btf_param`
+const PARAMETER: usize = 8;
+
+/// How a function is declared: types as C writes them, as in `const struct path *`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prototype {
+    /// What it returns.
+    pub returns: String,
+    /// What it takes, in order.
+    pub parameters: Vec<String>,
+}
 
 /// A parsed BTF file.
-pub(crate) struct Btf {
+#[derive(Debug)]
+pub struct Btf {
     bytes: Vec<u8>,
     strings: usize,
     strings_end: usize,
@@ -40,7 +65,7 @@ pub(crate) struct Btf {
 }
 
 /// `struct btf_type`
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Type {
     at: usize,
     name: u32,
@@ -60,7 +85,7 @@ impl Btf {
     ///
     /// # Errors
     /// [`BtfError`] when it is not BTF, or corrupt.
-    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         if half(&bytes, 0)? != MAGIC {
             return Err(BtfError::Magic);
         }
@@ -102,7 +127,7 @@ impl Btf {
     }
 
     /// Byte offset of the field `path` (names joined by dots) in `struct structure`.
-    pub(crate) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+    pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
         self.structs
             .get(structure.as_bytes())?
             .iter()
@@ -119,6 +144,84 @@ impl Btf {
                 }
                 bits.is_multiple_of(8).then_some(bits / 8)
             })
+    }
+
+    /// The declaration of a function; `None` where there is none of this name, as for one that the
+    /// compiler has changed or put into its callers.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<Prototype> {
+        self.declaration(self.named(KIND_FUNC, name)?.size_or_type)
+    }
+
+    /// What a tracepoint hands to raw programs, as a function that takes that
+    /// (`DEFINE_EVENT` of `include/trace/bpf_probe.h`).
+    #[must_use]
+    pub fn tracepoint(&self, name: &str) -> Option<Prototype> {
+        let typedef = self.named(KIND_TYPEDEF, &format!("btf_trace_{name}"))?;
+        let pointer = self.by_id(typedef.size_or_type)?;
+        let mut prototype = self.declaration(pointer.size_or_type)?;
+        // The first is the probe's own.
+        (!prototype.parameters.is_empty()).then(|| prototype.parameters.remove(0))?;
+        Some(prototype)
+    }
+
+    fn named(&self, kind: u32, name: &str) -> Option<Type> {
+        self.types.iter().skip(1).find_map(|at| {
+            let this = self.type_at(*at as usize).ok()?;
+            (this.kind == kind && self.string(this.name) == name.as_bytes()).then_some(this)
+        })
+    }
+
+    fn declaration(&self, id: u32) -> Option<Prototype> {
+        let this = self.by_id(id).filter(|it| it.kind == KIND_FUNC_PROTO)?;
+        let parameter = |index| {
+            let at = this.at + ENTRY + index * PARAMETER + 4;
+            self.c_type(word(&self.bytes, at).ok()?, MODIFIERS)
+        };
+        Some(Prototype {
+            returns: self.c_type(this.size_or_type, MODIFIERS)?,
+            parameters: (0..this.members).map(parameter).collect::<Option<_>>()?,
+        })
+    }
+
+    /// A type as C writes it; `None` for what no parameter is, and beyond `depth` parts.
+    fn c_type(&self, id: u32, depth: u32) -> Option<String> {
+        if id == 0 {
+            return Some("void".to_owned());
+        }
+        let this = self.by_id(id).filter(|_| depth > 0)?;
+        let name = || String::from_utf8_lossy(self.string(this.name));
+        let inner = || self.c_type(this.size_or_type, depth - 1);
+        Some(match this.kind {
+            1 => c_integer(&name()).to_owned(),
+            2 => {
+                let to = inner()?;
+                let space = if to.ends_with('*') { "" } else { " " };
+                format!("{to}{space}*")
+            }
+            // A forward declaration is flagged where it is of a union.
+            KIND_UNION => format!("union {}", name()),
+            7 if this.flagged => format!("union {}", name()),
+            KIND_STRUCT | 7 => format!("struct {}", name()),
+            6 | 19 => format!("enum {}", name()),
+            KIND_TYPEDEF | 16 => name().into_owned(),
+            kind @ 9..=11 => {
+                let (word, of) = (
+                    ["volatile", "const", "restrict"][kind as usize - 9],
+                    inner()?,
+                );
+                if of.ends_with('*') {
+                    format!("{of}{word}")
+                } else {
+                    format!("{word} {of}")
+                }
+            }
+            // To what a pointer to a function points.
+            KIND_FUNC_PROTO => "function".to_owned(),
+            // Type tags, as __user.
+            18 => inner()?,
+            _ => return None,
+        })
     }
 
     /// Bit offset and type id of a member.
@@ -204,6 +307,20 @@ impl Btf {
     }
 }
 
+/// The compiler's names for integers, which DWARF and from there BTF have, as people write them.
+fn c_integer(name: &str) -> &str {
+    match name {
+        "long unsigned int" => "unsigned long",
+        "long int" => "long",
+        "long long unsigned int" => "unsigned long long",
+        "long long int" => "long long",
+        "short unsigned int" => "unsigned short",
+        "short int" => "short",
+        "_Bool" => "bool",
+        name => name,
+    }
+}
+
 fn word(bytes: &[u8], at: usize) -> Result<u32, BtfError> {
     let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
     found
@@ -251,6 +368,11 @@ mod tests {
                 2,
                 64,
             ],
+            // int first(const struct outer *x, int named)
+            vec![0, kind(10, 0), 4],
+            vec![0, kind(2, 0), 5],
+            vec![0, kind(KIND_FUNC_PROTO, 2), 1, at("x"), 6, at("named"), 1],
+            vec![at("first"), kind(KIND_FUNC, 1), 7],
         ]
         .concat();
         let mut bytes = Vec::new();
@@ -281,6 +403,17 @@ mod tests {
     }
 
     #[test]
+    fn functions_are_declared_as_c_writes_them() {
+        let btf = Btf::parse(sample(24)).unwrap();
+        let expected = Prototype {
+            returns: "int".to_owned(),
+            parameters: vec!["const struct outer *".to_owned(), "int".to_owned()],
+        };
+        assert_eq!(btf.function("first"), Some(expected));
+        assert_eq!(btf.function("outer"), None);
+    }
+
+    #[test]
     fn what_is_not_btf_is_said() {
         assert!(matches!(Btf::parse(vec![0; 64]), Err(BtfError::Magic)));
         let mut cut = sample(24);
@@ -290,12 +423,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_change_of_a_byte_makes_it_panic(at in 0usize..200, value in any::<u8>()) {
+        fn no_change_of_a_byte_makes_it_panic(at in 0usize..400, value in any::<u8>()) {
             let mut bytes = sample(24);
             let at = at % bytes.len();
             bytes[at] = value;
             if let Ok(btf) = Btf::parse(bytes) {
                 let _ = btf.offset_of("outer", "named.x");
+                let _ = btf.function("first");
             }
         }
     }
