@@ -4,10 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use holdfast_wire::btf;
 use holdfast_wire::layout::Layout;
 use serde::Serialize;
-
-pub(crate) mod btf;
 
 /// Where the kernel shows its own BTF.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";

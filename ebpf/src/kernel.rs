@@ -17,15 +17,17 @@ use crate::syscall::{field, file_of_descriptor};
 use crate::task::{current, pointer, read};
 use crate::{hook, offset};
 
-// int security_kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents); the last since 5.10
+// int security_kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents), the last since 5.10
 hook!(kernel_module_lsm kernel_module_fmod kernel_module_fentry kernel_module_kprobe, "kernel_read_file", "security_kernel_read_file", read_module);
 hook!(kernel_kexec_lsm kernel_kexec_fmod kernel_kexec_fentry kernel_kexec_kprobe, "kernel_read_file", "security_kernel_read_file", read_image);
-// int security_kernel_load_data(enum kernel_load_data_id id, bool contents); the last since 5.10
+// int security_kernel_load_data(enum kernel_load_data_id id, bool contents), the last since 5.10
 hook!(kernel_module_data_lsm kernel_module_data_fmod kernel_module_data_fentry kernel_module_data_kprobe, "kernel_load_data", "security_kernel_load_data", load_module);
 hook!(kernel_kexec_data_lsm kernel_kexec_data_fmod kernel_kexec_data_fentry kernel_kexec_data_kprobe, "kernel_load_data", "security_kernel_load_data", load_image);
-// int security_bpf(int cmd, union bpf_attr *attr, unsigned int size, bool kernel); the last since 6.15
+// int security_bpf(int cmd, union bpf_attr *attr, unsigned int size), before 6.15
+// int security_bpf(int cmd, union bpf_attr *attr, unsigned int size, bool kernel)
 hook!(kernel_bpf_lsm kernel_bpf_fmod kernel_bpf_fentry kernel_bpf_kprobe, "bpf", "security_bpf", bpf);
-// int security_perf_event_open(struct perf_event_attr *attr, int type); only the last since 6.11
+// int security_perf_event_open(struct perf_event_attr *attr, int type), still in 6.12
+// int security_perf_event_open(int type)
 hook!(kernel_perf_lsm kernel_perf_fmod kernel_perf_fentry kernel_perf_kprobe, "perf_event_open", "security_perf_event_open", perf);
 
 #[inline(always)]

@@ -56,6 +56,7 @@ fn check_exec(arguments: &impl Arguments, via: Via) -> i32 {
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: the new
 /// program is in place and has not run yet.
+// void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(context: RawTracePointContext) -> i32 {
     if let Some(run) = Run::begin(Kind::ProcessExec, Via::tracepoint(&context)) {
@@ -156,8 +157,10 @@ const FILENAME_BYTES: u32 = 2048;
 const FILENAME_MASK: i32 = FILENAME_BYTES as i32 - 1;
 const ARGUMENT_MASK: i32 = ARGUMENT_BYTES as i32 - 1;
 
-/// `task_newtask(struct task_struct *task, u64 clone_flags)`, for processes only: the end of
-/// `copy_process`, in the parent. `sched_process_fork`, right behind it, does not know the flags.
+/// The end of `copy_process`, in the parent; for processes only. `sched_process_fork`, right behind it,
+/// does not know the flags.
+// void task_newtask(struct task_struct *task, unsigned long clone_flags), before 6.17
+// void task_newtask(struct task_struct *task, u64 clone_flags)
 #[raw_tracepoint(tracepoint = "task_newtask")]
 pub fn process_fork(context: RawTracePointContext) -> i32 {
     let (child, clone_flags) = (raw_argument(&context, 0), raw_argument(&context, 1));
@@ -191,6 +194,8 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
 
 /// `sched_process_exit(struct task_struct *p)`, for the last thread of a process. Without offsets the
 /// thread group leader stands for it.
+// void sched_process_exit(struct task_struct *p), before 6.16
+// void sched_process_exit(struct task_struct *p, bool group_dead), since 6.16
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(context: RawTracePointContext) -> i32 {
     let task = crate::task::current();

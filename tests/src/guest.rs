@@ -1,7 +1,9 @@
 //! The host's side of guest kernels: which are booted, with what inside, and what came of it.
 
 pub mod coverage;
+pub mod hooks;
 pub mod initramfs;
+pub mod kept;
 pub mod machine;
 pub mod matrix;
 

@@ -9,6 +9,7 @@
 //! * what runs it: [`runner`] (one process each, with a time limit), [`init`] (pid 1 of a guest)
 //! * where it applies: [`place`]
 //! * the host side of guests: [`guest`]
+//! * what the programs' source says of the kernel: [`prototype`]
 
 pub mod act;
 pub mod bench;
@@ -20,6 +21,7 @@ pub mod guest;
 pub mod init;
 pub mod load;
 pub mod place;
+pub mod prototype;
 pub mod report;
 pub mod runner;
 pub mod scenario;

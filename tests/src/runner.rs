@@ -35,6 +35,8 @@ pub struct Setting {
     pub fault: PathBuf,
     /// The shipped policies.
     pub policies: PathBuf,
+    /// The source of the kernel programs.
+    pub hooks: PathBuf,
     /// Where a scenario may write; made by the runner, removed after it.
     pub dir: PathBuf,
 }
@@ -47,6 +49,7 @@ impl Setting {
             holdfast: PathBuf::from("dist/holdfast"),
             fault: PathBuf::from("target/holdfast-fault"),
             policies: PathBuf::from("policies"),
+            hooks: PathBuf::from("ebpf/src"),
             dir: PathBuf::from("/var/tmp/holdfast-tests"),
         }
     }
@@ -58,6 +61,7 @@ impl Setting {
             holdfast: PathBuf::from("/usr/bin/holdfast"),
             fault: PathBuf::from("/usr/bin/holdfast-fault"),
             policies: PathBuf::from("/usr/share/holdfast/policies"),
+            hooks: PathBuf::from("/usr/share/holdfast/hooks"),
             dir: PathBuf::from("/var/tmp/holdfast-tests"),
         }
     }
@@ -79,6 +83,7 @@ impl Setting {
                 "holdfast" => self.holdfast = value.into(),
                 "fault" => self.fault = value.into(),
                 "policies" => self.policies = value.into(),
+                "hooks" => self.hooks = value.into(),
                 "dir" => self.dir = value.into(),
                 _ => bail!("unknown option --{name}"),
             }
@@ -88,6 +93,7 @@ impl Setting {
             &mut self.holdfast,
             &mut self.fault,
             &mut self.policies,
+            &mut self.hooks,
             &mut self.dir,
         ] {
             *path = std::path::absolute(&*path).context("make paths absolute")?;
@@ -102,6 +108,7 @@ impl Setting {
             ("--holdfast", self.holdfast.clone().into()),
             ("--fault", self.fault.clone().into()),
             ("--policies", self.policies.clone().into()),
+            ("--hooks", self.hooks.clone().into()),
             ("--dir", self.dir.clone().into()),
         ]
         .into_iter()

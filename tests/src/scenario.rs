@@ -14,6 +14,7 @@ pub mod coverage;
 pub mod deny;
 pub mod fanotify;
 pub mod harness;
+pub mod hooks;
 pub mod input;
 pub mod ledger;
 pub mod missed;
@@ -54,6 +55,7 @@ impl Scenario {
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
     [
         harness::SCENARIOS,
+        hooks::SCENARIOS,
         process::SCENARIOS,
         coverage::SCENARIOS,
         container::SCENARIOS,

@@ -2,8 +2,8 @@
 //!
 //! * kernel → user: [`record`] (what the kernel programs write), [`decode`] (how it is read back),
 //!   [`encode`] (how the tier without programs writes it), [`control`] (the small maps both sides
-//!   share), [`layout`] (the kernel struct fields that the programs read), [`ledger`] (what was
-//!   counted), [`uapi`] (what the kernel writes by itself);
+//!   share), [`layout`] (the kernel struct fields that the programs read) and [`btf`] (where the running
+//!   kernel has them), [`ledger`] (what was counted), [`uapi`] (what the kernel writes by itself);
 //! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged,
 //!   and [`text`], how bytes are shown in it.
 //!
@@ -21,6 +21,8 @@ pub mod layout;
 pub mod ledger;
 pub mod record;
 
+#[cfg(feature = "std")]
+pub mod btf;
 #[cfg(feature = "std")]
 pub mod decode;
 #[cfg(feature = "std")]

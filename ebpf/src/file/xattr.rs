@@ -16,13 +16,19 @@ use crate::superblock::path_of_dentry;
 use crate::syscall::{field, file_of_descriptor};
 use crate::{hook, offset};
 
-// int security_inode_setxattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void *value, size_t size, int flags), before 5.12 without idmap
+// int security_inode_setxattr(struct dentry *dentry, const char *name, const void *value, size_t size, int flags), before 5.12
+// int security_inode_setxattr(struct user_namespace *mnt_userns, struct dentry *dentry, const char *name, const void *value, size_t size, int flags), before 6.3
+// int security_inode_setxattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void *value, size_t size, int flags)
 hook!(file_setxattr_lsm file_setxattr_fmod file_setxattr_fentry file_setxattr_kprobe, "inode_setxattr", "security_inode_setxattr", set);
-// int security_inode_removexattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name), before 5.12 without idmap
+// int security_inode_removexattr(struct dentry *dentry, const char *name), before 5.12
+// int security_inode_removexattr(struct user_namespace *mnt_userns, struct dentry *dentry, const char *name), before 6.3
+// int security_inode_removexattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name)
 hook!(file_removexattr_lsm file_removexattr_fmod file_removexattr_fentry file_removexattr_kprobe, "inode_removexattr", "security_inode_removexattr", remove);
-// int security_inode_set_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name, struct posix_acl *kacl), since 6.2
+// int security_inode_set_acl(struct user_namespace *mnt_userns, struct dentry *dentry, const char *acl_name, struct posix_acl *kacl), in 6.2
+// int security_inode_set_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name, struct posix_acl *kacl), since 6.3
 hook!(file_set_acl_lsm file_set_acl_fmod file_set_acl_fentry file_set_acl_kprobe, "inode_set_acl", "security_inode_set_acl", set_acl);
-// int security_inode_remove_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name), since 6.2
+// int security_inode_remove_acl(struct user_namespace *mnt_userns, struct dentry *dentry, const char *acl_name), in 6.2
+// int security_inode_remove_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name), since 6.3
 hook!(file_remove_acl_lsm file_remove_acl_fmod file_remove_acl_fentry file_remove_acl_kprobe, "inode_remove_acl", "security_inode_remove_acl", remove_acl);
 
 #[inline(always)]

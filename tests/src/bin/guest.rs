@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use holdfast_tests::guest::coverage;
 use holdfast_tests::guest::initramfs::Content;
+use holdfast_tests::guest::kept::TABLES;
 use holdfast_tests::guest::matrix::{self, Request};
 
 const USAGE: &str = "usage: guest --scenario FILE [--kernels 'VERSION…'] [--tests PATTERN] \
@@ -16,16 +16,16 @@ fn main() -> ExitCode {
     match tried {
         Ok((results, dir)) => {
             let totals = results.totals();
-            let coverage = match results.coverage() {
-                Some(guests) => coverage::compare(&coverage::table(&guests), &dir),
-                None => Ok(()),
-            };
+            let tables: Vec<Result<()>> = TABLES
+                .iter()
+                .filter_map(|table| Some(table.compare(&results.columns(table.scenario)?, &dir)))
+                .collect();
             print!("\n{results}\n");
-            if let Err(error) = &coverage {
+            for error in tables.iter().filter_map(|compared| compared.as_ref().err()) {
                 println!("{error:#}");
             }
             println!("{totals}");
-            if totals.good() && coverage.is_ok() {
+            if totals.good() && tables.iter().all(Result::is_ok) {
                 ExitCode::SUCCESS
             } else {
                 ExitCode::FAILURE
@@ -48,6 +48,7 @@ fn request() -> Result<Request> {
             fault: PathBuf::from("target/holdfast-fault"),
             scenario: PathBuf::new(),
             policies: PathBuf::from("policies"),
+            hooks: PathBuf::from("ebpf/src"),
         },
         dir: PathBuf::from("target/guest"),
     };

@@ -2,15 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+use serde::Deserialize as _;
+use serde_json::Value;
 
-use crate::scenario::coverage::{Seen, TIERS};
+use super::kept::{Table, any_difference};
+use crate::scenario::coverage::{COVERAGE, Seen, TIERS};
 
-/// Where the table is kept, from the repository's root.
-const KEPT: &str = "docs/coverage.md";
+/// `docs/coverage.md`
+pub const TABLE: Table = Table {
+    name: "coverage.md",
+    scenario: COVERAGE,
+    write: |columns| {
+        let guest = |(place, seen): &(String, Value)| Ok((place.clone(), Seen::deserialize(seen)?));
+        let guests: Result<Vec<_>> = columns.iter().map(guest).collect();
+        Ok(table(&guests.context("read what the guests have seen")?))
+    },
+    differs: any_difference,
+};
 
 const HEAD: &str = "\
 # Which action is seen where
@@ -23,7 +33,7 @@ at `security_bprm_check` all the same.
 ";
 
 /// The table of what each guest has seen.
-pub fn table(guests: &[(String, Seen)]) -> String {
+fn table(guests: &[(String, Seen)]) -> String {
     let mut text = HEAD.to_owned();
     let actions: BTreeSet<&str> = guests
         .iter()
@@ -50,22 +60,6 @@ pub fn table(guests: &[(String, Seen)]) -> String {
         let _ = writeln!(text, "| `{action}` | {} |", cells.join(" | "));
     }
     text
-}
-
-/// Compares the table with the one that is kept.
-///
-/// # Errors
-/// When they differ; the new one is then beside the results.
-pub fn compare(found: &str, dir: &Path) -> Result<()> {
-    let path = dir.join("coverage.md");
-    fs::write(&path, found).with_context(|| format!("write {}", path.display()))?;
-    let kept = fs::read_to_string(KEPT).with_context(|| format!("read {KEPT}"))?;
-    ensure!(
-        kept == found,
-        "{KEPT} is not what the guests found: look at the difference, then cp {} {KEPT}",
-        path.display()
-    );
-    Ok(())
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct Content {
     pub scenario: PathBuf,
     /// The shipped policies.
     pub policies: PathBuf,
+    /// The source of the kernel programs.
+    pub hooks: PathBuf,
 }
 
 impl Content {
@@ -46,13 +48,8 @@ impl Content {
         if self.fault.exists() {
             archive.copy("/usr/bin/holdfast-fault", PROGRAM, &self.fault)?;
         }
-        archive.directory("/usr/share/holdfast/policies");
-        for entry in fs::read_dir(&self.policies).into_iter().flatten() {
-            let entry = entry.with_context(|| format!("list {}", self.policies.display()))?;
-            let name = entry.file_name();
-            let target = format!("/usr/share/holdfast/policies/{}", name.to_string_lossy());
-            archive.copy(&target, FILE, &entry.path())?;
-        }
+        archive.tree("/usr/share/holdfast/policies", &self.policies)?;
+        archive.tree("/usr/share/holdfast/hooks", &self.hooks)?;
         archive.file("/etc/passwd", FILE, PASSWD.as_bytes());
         archive.file("/etc/group", FILE, GROUP.as_bytes());
         archive.file("/etc/shadow", SECRET, SHADOW.as_bytes());
@@ -92,6 +89,22 @@ impl Archive {
     fn copy(&mut self, path: &str, mode: u32, from: &Path) -> Result<()> {
         let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
         self.file(path, mode, &content);
+        Ok(())
+    }
+
+    /// All files of a directory and those below it.
+    fn tree(&mut self, path: &str, from: &Path) -> Result<()> {
+        self.parents(path);
+        self.directory(path);
+        for entry in fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+            let entry = entry.with_context(|| format!("list {}", from.display()))?;
+            let target = format!("{path}/{}", entry.file_name().to_string_lossy());
+            if entry.path().is_dir() {
+                self.tree(&target, &entry.path())?;
+            } else {
+                self.copy(&target, FILE, &entry.path())?;
+            }
+        }
         Ok(())
     }
 

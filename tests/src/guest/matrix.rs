@@ -8,12 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use super::initramfs::Content;
 use super::machine::Machine;
 use crate::place::Place;
 use crate::report::{Outcome, Totals, Verdict};
-use crate::scenario::coverage::{COVERAGE, Seen};
 use crate::scenario::{self, Scenario};
 
 /// The guests of a full run: each kernel as shipped, and the variants that change what a tier can do.
@@ -176,18 +176,18 @@ fn kernel(place: &Place) -> Result<PathBuf> {
 }
 
 impl Results {
-    /// What each guest that is to tell its coverage has seen; `None` when one of the full matrix did
-    /// not: the table says something about all, or nothing.
-    pub fn coverage(&self) -> Option<Vec<(String, Seen)>> {
+    /// What a scenario noted in each guest of the full matrix that is to run it; `None` when one did
+    /// not: a table says something about all, or nothing.
+    pub fn columns(&self, scenario: &str) -> Option<Vec<(String, Value)>> {
         let Self(outcomes, places) = self;
-        let scenario = scenario::find(COVERAGE).ok()?;
+        let scenario = scenario::find(scenario).ok()?;
         let all = GUESTS.iter().filter_map(|name| name.parse::<Place>().ok());
         all.filter(|place| (scenario.at)(place))
             .map(|place| {
                 let index = places.iter().position(|it| *it == place)?;
                 let outcome = outcomes.get(&(index, scenario.name))?;
-                let seen = serde_json::from_str(&outcome.reason).ok()?;
-                Some((place.to_string(), seen))
+                let note = serde_json::from_str(&outcome.reason).ok()?;
+                Some((place.to_string(), note))
             })
             .collect()
     }

@@ -1,10 +1,11 @@
 //! A reader of the kernel's BTF (Documentation/bpf/btf.rst): just enough to find where a field of a
-//! struct stands, through anonymous structs and unions, which parameter of a function has a name, and
-//! what the values of an enum are.
+//! struct stands, through anonymous structs and unions, which parameter of a function has a name, what
+//! the values of an enum are, and how a function is declared.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use holdfast_wire::layout::Source;
+use crate::layout::Source;
 
 const MAGIC: u16 = 0xeb9f;
 /// Structs that are nested in each other without a name, at most.
@@ -15,27 +16,51 @@ const MODIFIERS: u32 = 16;
 const TYPES: usize = 4_000_000;
 
 /// What is wrong with a BTF file.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BtfError {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BtfError {
     /// It does not begin as BTF does.
-    #[error("not a BTF file of this machine's byte order")]
     Magic,
     /// A part lies outside of the file.
-    #[error("BTF is cut short or corrupt at byte {0}")]
     Bounds(usize),
     /// A kind that this reader does not know and that the file does not describe.
-    #[error("BTF has a type of unknown kind {0}")]
     Kind(u32),
 }
+
+impl fmt::Display for BtfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic => f.write_str("not a BTF file of this machine's byte order"),
+            Self::Bounds(at) => write!(f, "BTF is cut short or corrupt at byte {at}"),
+            Self::Kind(kind) => write!(f, "BTF has a type of unknown kind {kind}"),
+        }
+    }
+}
+
+impl std::error::Error for BtfError {}
 
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
-const KIND_FUNCTION: u32 = 12;
-const KIND_PROTOTYPE: u32 = 13;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC: u32 = 12;
+const KIND_FUNC_PROTO: u32 = 13;
+/// `struct btf_param`: name and type.
+const PARAMETER: usize = 8;
+/// `struct btf_enum`: name and value.
+const ENUMERATOR: usize = 8;
+
+/// How a function is declared: types as C writes them, as in `const struct path *`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prototype {
+    /// What it returns.
+    pub returns: String,
+    /// What it takes, in order.
+    pub parameters: Vec<String>,
+}
 
 /// A parsed BTF file.
-pub(crate) struct Btf {
+#[derive(Debug)]
+pub struct Btf {
     bytes: Vec<u8>,
     strings: usize,
     strings_end: usize,
@@ -46,7 +71,7 @@ pub(crate) struct Btf {
 }
 
 /// `struct btf_type`
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Type {
     at: usize,
     name: u32,
@@ -66,7 +91,7 @@ impl Btf {
     ///
     /// # Errors
     /// [`BtfError`] when it is not BTF, or corrupt.
-    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, BtfError> {
         if half(&bytes, 0)? != MAGIC {
             return Err(BtfError::Magic);
         }
@@ -108,7 +133,8 @@ impl Btf {
     }
 
     /// What stands for `source` on this kernel.
-    pub(crate) fn find(&self, source: Source) -> Option<u32> {
+    #[must_use]
+    pub fn find(&self, source: Source) -> Option<u32> {
         match source {
             Source::Field(structure, path) => self.offset_of(structure, path),
             Source::Parameter(function, name) => self.parameter(function, name),
@@ -118,44 +144,28 @@ impl Btf {
 
     /// Number, from 0, of the parameter `name` of `function`.
     fn parameter(&self, function: &str, name: &str) -> Option<u32> {
-        let function = self.named(KIND_FUNCTION, function)?;
-        let prototype = self.by_id(function.size_or_type)?;
-        let is_prototype = prototype.kind == KIND_PROTOTYPE;
-        // `struct btf_param`: name and type.
-        self.names(&prototype, 8)
-            .position(|found| is_prototype && found == name.as_bytes())
-            .and_then(|index| u32::try_from(index).ok())
+        let prototype = self.prototype(self.named(KIND_FUNC, function)?.size_or_type)?;
+        let index = self.position(&prototype, PARAMETER, name)?;
+        u32::try_from(index).ok()
     }
 
     /// The value `name` of `enum of`.
     fn value(&self, of: &str, name: &str) -> Option<u32> {
         let of = self.named(KIND_ENUM, of)?;
-        // `struct btf_enum`: name and value.
-        let index = self
-            .names(&of, 8)
-            .position(|found| found == name.as_bytes())?;
-        word(&self.bytes, of.at + ENTRY + 8 * index + 4).ok()
+        let index = self.position(&of, ENUMERATOR, name)?;
+        word(&self.bytes, of.at + ENTRY + index * ENUMERATOR + 4).ok()
     }
 
-    /// The names of a type's members, which have `size` bytes each and begin with them.
-    fn names(&self, this: &Type, size: usize) -> impl Iterator<Item = &[u8]> {
-        let first = this.at + ENTRY;
-        (0..this.members).map_while(move |index| {
-            let name = word(&self.bytes, first + size * index).ok()?;
-            Some(self.string(name))
+    /// Which of a type's members, which have `size` bytes each and begin with their names, has this one.
+    fn position(&self, this: &Type, size: usize, name: &str) -> Option<usize> {
+        (0..this.members).find(|index| {
+            let found = word(&self.bytes, this.at + ENTRY + size * index);
+            found.is_ok_and(|found| self.string(found) == name.as_bytes())
         })
     }
 
-    /// The first type of this kind and name.
-    fn named(&self, kind: u32, name: &str) -> Option<Type> {
-        let types = self.types.iter().skip(1);
-        types
-            .filter_map(|at| self.type_at(*at as usize).ok())
-            .find(|this| this.kind == kind && self.string(this.name) == name.as_bytes())
-    }
-
     /// Byte offset of the field `path` (names joined by dots) in `struct structure`.
-    pub(crate) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+    pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
         self.structs
             .get(structure.as_bytes())?
             .iter()
@@ -172,6 +182,89 @@ impl Btf {
                 }
                 bits.is_multiple_of(8).then_some(bits / 8)
             })
+    }
+
+    /// The declaration of a function; `None` where there is none of this name, as for one that the
+    /// compiler has changed or put into its callers.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<Prototype> {
+        self.declaration(self.named(KIND_FUNC, name)?.size_or_type)
+    }
+
+    /// What a tracepoint hands to raw programs, as a function that takes that
+    /// (`DEFINE_EVENT` of `include/trace/bpf_probe.h`).
+    #[must_use]
+    pub fn tracepoint(&self, name: &str) -> Option<Prototype> {
+        let typedef = self.named(KIND_TYPEDEF, &format!("btf_trace_{name}"))?;
+        let pointer = self.by_id(typedef.size_or_type)?;
+        let mut prototype = self.declaration(pointer.size_or_type)?;
+        // The first is the probe's own.
+        (!prototype.parameters.is_empty()).then(|| prototype.parameters.remove(0))?;
+        Some(prototype)
+    }
+
+    /// The first type of this kind and name.
+    fn named(&self, kind: u32, name: &str) -> Option<Type> {
+        self.types.iter().skip(1).find_map(|at| {
+            let this = self.type_at(*at as usize).ok()?;
+            (this.kind == kind && self.string(this.name) == name.as_bytes()).then_some(this)
+        })
+    }
+
+    fn prototype(&self, id: u32) -> Option<Type> {
+        self.by_id(id).filter(|it| it.kind == KIND_FUNC_PROTO)
+    }
+
+    fn declaration(&self, id: u32) -> Option<Prototype> {
+        let this = self.prototype(id)?;
+        let parameter = |index| {
+            let at = this.at + ENTRY + index * PARAMETER + 4;
+            self.c_type(word(&self.bytes, at).ok()?, MODIFIERS)
+        };
+        Some(Prototype {
+            returns: self.c_type(this.size_or_type, MODIFIERS)?,
+            parameters: (0..this.members).map(parameter).collect::<Option<_>>()?,
+        })
+    }
+
+    /// A type as C writes it; `None` for what no parameter is, and beyond `depth` parts.
+    fn c_type(&self, id: u32, depth: u32) -> Option<String> {
+        if id == 0 {
+            return Some("void".to_owned());
+        }
+        let this = self.by_id(id).filter(|_| depth > 0)?;
+        let name = || String::from_utf8_lossy(self.string(this.name));
+        let inner = || self.c_type(this.size_or_type, depth - 1);
+        Some(match this.kind {
+            1 => c_integer(&name()).to_owned(),
+            2 => {
+                let to = inner()?;
+                let space = if to.ends_with('*') { "" } else { " " };
+                format!("{to}{space}*")
+            }
+            // A forward declaration is flagged where it is of a union.
+            KIND_UNION => format!("union {}", name()),
+            7 if this.flagged => format!("union {}", name()),
+            KIND_STRUCT | 7 => format!("struct {}", name()),
+            KIND_ENUM | 19 => format!("enum {}", name()),
+            KIND_TYPEDEF | 16 => name().into_owned(),
+            kind @ 9..=11 => {
+                let (word, of) = (
+                    ["volatile", "const", "restrict"][kind as usize - 9],
+                    inner()?,
+                );
+                if of.ends_with('*') {
+                    format!("{of}{word}")
+                } else {
+                    format!("{word} {of}")
+                }
+            }
+            // To what a pointer to a function points.
+            KIND_FUNC_PROTO => "function".to_owned(),
+            // Type tags, as __user.
+            18 => inner()?,
+            _ => return None,
+        })
     }
 
     /// Bit offset and type id of a member.
@@ -235,8 +328,9 @@ impl Btf {
             1 | 14 | 17 => 4,
             3 => 12,
             KIND_STRUCT | KIND_UNION | 15 | 19 => 12 * this.members,
-            KIND_ENUM | KIND_PROTOTYPE => 8 * this.members,
-            2 | 7..=KIND_FUNCTION | 16 | 18 => 0,
+            KIND_ENUM => ENUMERATOR * this.members,
+            KIND_FUNC_PROTO => PARAMETER * this.members,
+            2 | 7..=KIND_FUNC | 16 | 18 => 0,
             kind => {
                 // From 7.1 on the file describes its kinds: `struct btf_layout`, one per kind.
                 let at = layout.0 + 4 * kind as usize;
@@ -254,6 +348,20 @@ impl Btf {
         let section = &self.bytes[self.strings..self.strings_end];
         let rest = section.get(offset as usize..).unwrap_or_default();
         rest.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+/// The compiler's names for integers, which DWARF and from there BTF have, as people write them.
+fn c_integer(name: &str) -> &str {
+    match name {
+        "long unsigned int" => "unsigned long",
+        "long int" => "long",
+        "long long unsigned int" => "unsigned long long",
+        "long long int" => "long long",
+        "short unsigned int" => "unsigned short",
+        "short int" => "short",
+        "_Bool" => "bool",
+        name => name,
     }
 }
 
@@ -277,7 +385,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// struct outer { int first; struct { int hidden; }; struct inner named; }; struct inner { int x; };
-    /// enum inner { x = 7 }; int first(int hidden, int x)
+    /// enum inner { x = 7 }; int first(const struct outer *x, int named)
     fn sample(header: u32) -> Vec<u8> {
         let strings = b"\0int\0outer\0first\0hidden\0named\0inner\0x\0";
         let at = |name: &str| {
@@ -306,8 +414,10 @@ mod tests {
                 64,
             ],
             vec![at("inner"), kind(KIND_ENUM, 1), 4, at("x"), 7],
-            vec![0, kind(KIND_PROTOTYPE, 2), 1, at("hidden"), 1, at("x"), 1],
-            vec![at("first"), kind(KIND_FUNCTION, 0), 6],
+            vec![0, kind(10, 0), 4],
+            vec![0, kind(2, 0), 6],
+            vec![0, kind(KIND_FUNC_PROTO, 2), 1, at("x"), 7, at("named"), 1],
+            vec![at("first"), kind(KIND_FUNC, 1), 8],
         ]
         .concat();
         let mut bytes = Vec::new();
@@ -334,12 +444,23 @@ mod tests {
             assert_eq!(btf.offset_of("outer", "named.x"), Some(8));
             assert_eq!(btf.offset_of("outer", "missing"), None);
             assert_eq!(btf.offset_of("nowhere", "first"), None);
-            assert_eq!(btf.find(Source::Parameter("first", "x")), Some(1));
-            assert_eq!(btf.find(Source::Parameter("first", "named")), None);
+            assert_eq!(btf.find(Source::Parameter("first", "named")), Some(1));
+            assert_eq!(btf.find(Source::Parameter("first", "hidden")), None);
             assert_eq!(btf.find(Source::Parameter("inner", "x")), None);
             assert_eq!(btf.find(Source::Value("inner", "x")), Some(7));
             assert_eq!(btf.find(Source::Value("inner", "hidden")), None);
         }
+    }
+
+    #[test]
+    fn functions_are_declared_as_c_writes_them() {
+        let btf = Btf::parse(sample(24)).unwrap();
+        let expected = Prototype {
+            returns: "int".to_owned(),
+            parameters: vec!["const struct outer *".to_owned(), "int".to_owned()],
+        };
+        assert_eq!(btf.function("first"), Some(expected));
+        assert_eq!(btf.function("outer"), None);
     }
 
     #[test]
@@ -352,7 +473,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_change_of_a_byte_makes_it_panic(at in 0usize..300, value in any::<u8>()) {
+        fn no_change_of_a_byte_makes_it_panic(at in 0usize..500, value in any::<u8>()) {
             let mut bytes = sample(24);
             let at = at % bytes.len();
             bytes[at] = value;
@@ -360,6 +481,7 @@ mod tests {
                 let _ = btf.offset_of("outer", "named.x");
                 let _ = btf.find(Source::Parameter("first", "x"));
                 let _ = btf.find(Source::Value("inner", "x"));
+                let _ = btf.function("first");
             }
         }
     }
