@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::loader::{Buffer, Loader, Options};
+use crate::loader::{Buffer, Loader, Options, Rings};
 use crate::preflight;
 
 /// The loaded kernel programs, nothing attached.
@@ -28,17 +28,21 @@ pub(crate) struct Opened {
 /// # Errors
 /// When this kernel, or what this process may do, does not allow it.
 pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
-    let (loader, rings) = Loader::open(&options(config)).map_err(|error| {
-        Failure::CannotStart(format!(
-            "cannot load the kernel programs: {error}: see `holdfast doctor`"
-        ))
-    })?;
+    let (loader, rings) = load(config)?;
     let mut facts = json!(loader.facts());
     facts["buffer"] = json!(loader.buffer());
     Ok(Opened {
         kernel: loader,
         rings,
         facts,
+    })
+}
+
+fn load(config: &Config) -> Result<(Arc<Loader>, Rings), Failure> {
+    Loader::open(&options(config)).map_err(|error| {
+        Failure::CannotStart(format!(
+            "cannot load the kernel programs: {error}: see `holdfast doctor`"
+        ))
     })
 }
 
@@ -101,4 +105,13 @@ pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
         })
         .collect();
     Ok(json!({"facts": facts, "hooks": hooks}))
+}
+
+/// What the verifier makes of every kernel program, whatever tier it is for.
+///
+/// # Errors
+/// When not even the maps can be made.
+pub(crate) fn verify(config: &Config) -> Result<Value, Failure> {
+    let (loader, _rings) = load(config)?;
+    Ok(json!(loader.verify()))
 }

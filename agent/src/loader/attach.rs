@@ -9,11 +9,12 @@ use aya::programs::{FEntry, KProbe, Lsm, Program, ProgramError, RawTracePoint, T
 use aya::{Btf, Ebpf};
 use holdfast_wire::layout::{ABSENT, Layout};
 
-use super::fmod_ret::{self, FmodRet};
 use super::plan::{Part, Place, Way};
+use super::relocated::{self, Relocated};
 use super::{reason, sys};
 
-const NO_BTF: &str = "needs the kernel's BTF, which is not there";
+/// Why what is attached by BTF cannot be.
+pub(super) const NO_BTF: &str = "needs the kernel's BTF, which is not there";
 
 /// Loads a program of a type that is attached by a trampoline, and attaches it. Before 5.13 it can be
 /// attached once: `bpf_tracing_prog_attach` gives ENOENT when it is attached again after it was
@@ -59,8 +60,8 @@ impl Link {
 /// All programs of the object. One is loaded when it is first attached, and stays loaded.
 pub(crate) struct Programs {
     ebpf: Ebpf,
-    modify_return: Result<FmodRet, String>,
-    loaded_modify_return: BTreeMap<&'static str, fmod_ret::Program>,
+    relocated: Result<Relocated, String>,
+    loaded_modify_return: BTreeMap<&'static str, relocated::Program>,
     btf: Option<Btf>,
     layout: Layout,
 }
@@ -69,13 +70,13 @@ impl Programs {
     /// Programs whose maps are made.
     pub(crate) fn new(
         ebpf: Ebpf,
-        modify_return: Result<FmodRet, String>,
+        relocated: Result<Relocated, String>,
         btf: Option<Btf>,
         layout: Layout,
     ) -> Self {
         Self {
             ebpf,
-            modify_return,
+            relocated,
             loaded_modify_return: BTreeMap::new(),
             btf,
             layout,
@@ -114,6 +115,12 @@ impl Programs {
                 .and_then(|program| sys::recursion_misses(program.fd().ok()?).ok())
                 .unwrap_or(0),
         }
+    }
+
+    /// See [`Relocated::verify`].
+    pub(crate) fn verify(&self, part: &Part) -> Result<u64, String> {
+        let object = self.relocated.as_ref().map_err(Clone::clone)?;
+        object.verify(part, self.btf.as_ref())
     }
 
     fn attach_part(&mut self, part: &'static Part) -> Result<Link, String> {
@@ -158,7 +165,7 @@ impl Programs {
     fn attach_modify_return(
         &mut self,
         name: &'static str,
-        function: &str,
+        function: &'static str,
     ) -> Result<OwnedFd, String> {
         if let Some(program) = self.loaded_modify_return.get(name) {
             match program.attach() {
@@ -166,7 +173,7 @@ impl Programs {
                 result => return result.map_err(|error| error.to_string()),
             }
         }
-        let object = self.modify_return.as_ref().map_err(Clone::clone)?;
+        let object = self.relocated.as_ref().map_err(Clone::clone)?;
         let btf = self.btf.as_ref().ok_or(NO_BTF)?;
         let program = object.load(name, function, btf)?;
         let link = program.attach().map_err(|error| error.to_string());
