@@ -37,8 +37,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   holdfast doctor
+  holdfast doctor --programs
   holdfast doctor --json | jq '.hooks[] | select(.tier != \"lsm\")'")]
-    Doctor(Show),
+    Doctor(Doctor),
     /// Tell how the running sensor is: tier, mode, degradations, actors, policies, loss ledger
     #[command(after_help = "\
 Examples:
@@ -121,6 +122,16 @@ pub(crate) struct Run {
     /// BTF file for a kernel that has none of its own
     #[arg(long, value_name = "FILE")]
     pub(crate) btf: Option<String>,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    /// Tell of the kernel programs instead, those of all tiers: instructions that the verifier walks
+    #[arg(long)]
+    pub(crate) programs: bool,
 }
 
 /// `status`

@@ -38,11 +38,7 @@ pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
         Err(error @ (LoadError::Maps(_) | LoadError::Buffers(_))) if config.tier == AUTO => {
             return without_programs(config, Some(error.to_string()));
         }
-        Err(error) => {
-            return Err(Failure::CannotStart(format!(
-                "cannot load the kernel programs: {error}: see `holdfast doctor`"
-            )));
-        }
+        Err(error) => return Err(cannot_load(&error)),
     };
     let mut facts = json!(loader.facts());
     facts["buffer"] = json!(loader.buffer());
@@ -58,6 +54,12 @@ pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
         rings,
         facts,
     })
+}
+
+fn cannot_load(error: &LoadError) -> Failure {
+    Failure::CannotStart(format!(
+        "cannot load the kernel programs: {error}: see `holdfast doctor`"
+    ))
 }
 
 /// The setting `tier` that names none.
@@ -146,4 +148,13 @@ pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
         })
         .collect();
     Ok(json!({"facts": facts, "hooks": hooks}))
+}
+
+/// What the verifier makes of every kernel program, whatever tier it is for.
+///
+/// # Errors
+/// When not even the maps can be made.
+pub(crate) fn verify(config: &Config) -> Result<Value, Failure> {
+    let (loader, _rings) = Loader::open(&options(config)).map_err(|error| cannot_load(&error))?;
+    Ok(json!(loader.verify()))
 }

@@ -16,16 +16,17 @@ use holdfast_actors::kernel::{Attempt, BufferReport, Capped, HookReport, Kernel,
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::{Bucket, CAPPED_CGROUPS, Cap, CapKey, Counters, SCRATCH_SLOTS, Tier};
 use holdfast_wire::{Domain, Kind};
+use serde::Serialize;
 
 use crate::preflight::{self, Facts};
 
 mod attach;
 mod counts;
-mod fmod_ret;
 mod object;
 mod plan;
 mod pod;
 mod reason;
+mod relocated;
 mod rings;
 mod sys;
 mod tables;
@@ -77,6 +78,21 @@ pub(crate) enum LoadError {
     /// The object does not have what the agent expects: built from another tree.
     #[error("the embedded kernel programs do not fit this agent: {0}")]
     Object(String),
+}
+
+/// What the kernel's verifier made of a program.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Verified {
+    /// Its name in the object.
+    program: &'static str,
+    /// The tier that it serves.
+    tier: &'static str,
+    /// Instructions that the verifier went through, each as often as it came by: of a million at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instructions: Option<u64>,
+    /// Why it could not be loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// The loaded object. Dropping it detaches everything.
@@ -160,7 +176,7 @@ impl Loader {
             .load(&object)
             .map_err(|error| LoadError::Maps(chain(&error)))?;
 
-        let modify_return = fmod_ret::FmodRet::new(&ebpf);
+        let relocated = relocated::Relocated::new(&ebpf);
         let rings = buffer
             .take(&mut ebpf, options.ring_bytes)
             .map_err(LoadError::Buffers)?;
@@ -182,7 +198,7 @@ impl Loader {
             ceiling: options.ceiling,
             buffer: buffer.report(reason),
             state: Mutex::new(State {
-                programs: Programs::new(ebpf, modify_return, btf, types.layout),
+                programs: Programs::new(ebpf, relocated, btf, types.layout),
                 policy,
                 counters: counters.try_into().map_err(object)?,
                 never_kill: never_kill.try_into().map_err(object)?,
@@ -199,6 +215,37 @@ impl Loader {
     /// What the kernel is and has.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// Has the kernel verify every program of the object, those of tiers that are not used too, and says
+    /// what came of it. Attaches nothing.
+    pub(crate) fn verify(&self) -> Vec<Verified> {
+        let state = self.state();
+        let parts = Kind::ALL
+            .iter()
+            .flat_map(|kind| plan::ways(*kind))
+            .flat_map(|way| {
+                let programs = way
+                    .parts
+                    .iter()
+                    .filter(|part| !matches!(part.place, plan::Place::Nowhere(_)));
+                programs.map(|part| (part.program, (way.tier, part)))
+            });
+        // Several hooks share a program.
+        let parts: BTreeMap<_, _> = parts.collect();
+        let verified = |(program, (tier, part)): (&'static str, (Tier, &plan::Part))| {
+            let (instructions, error) = match state.programs.verify(part) {
+                Ok(count) => (Some(count), None),
+                Err(error) => (None, Some(error)),
+            };
+            Verified {
+                program,
+                tier: tier.name(),
+                instructions,
+                error,
+            }
+        };
+        parts.into_iter().map(verified).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

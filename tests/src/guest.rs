@@ -6,6 +6,7 @@ pub mod initramfs;
 pub mod kept;
 pub mod machine;
 pub mod matrix;
+pub mod verifier;
 
 /// Where a guest finds its plan: the place on the first line, a scenario's name on each further one.
 pub const PLAN: &str = "/plan";

@@ -22,6 +22,7 @@ pub mod process;
 pub mod rate;
 pub mod restart;
 pub mod supervision;
+pub mod verifier;
 
 /// Emulated guests are slower than the machine by about this much; limits grow with it.
 const GUEST_SLOWNESS: u32 = 4;
@@ -56,6 +57,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     [
         harness::SCENARIOS,
         hooks::SCENARIOS,
+        verifier::SCENARIOS,
         process::SCENARIOS,
         coverage::SCENARIOS,
         container::SCENARIOS,

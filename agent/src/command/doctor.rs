@@ -8,7 +8,8 @@ use holdfast_wire::control::Tier;
 use tiers::Standing;
 
 use super::status;
-use crate::cli::Show;
+use crate::cli::Doctor;
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::{kernel, privilege};
@@ -23,9 +24,13 @@ const NOT_THERE: [&str; 4] = [
     "the Team Server",
 ];
 
-pub(super) fn doctor(arguments: &Show) -> Result<(), Failure> {
-    let config = arguments.settings.inputs().load()?;
-    let client = super::client(&arguments.settings)?;
+pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
+    let show = &arguments.show;
+    let config = show.settings.inputs().load()?;
+    if arguments.programs {
+        return programs(&config, show.json);
+    }
+    let client = super::client(&show.settings)?;
     let missing = privilege::missing();
     let running = client.is_running();
     let report = if running {
@@ -37,7 +42,7 @@ pub(super) fn doctor(arguments: &Show) -> Result<(), Failure> {
     };
     let hooks = report["hooks"].as_array().map_or(&[][..], Vec::as_slice);
     let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
-    if arguments.json {
+    if show.json {
         output::json(&json!({
             "running": running, "facts": report["facts"], "permissions": {"missing": missing},
             "hooks": hooks, "not_there": NOT_THERE,
@@ -56,6 +61,24 @@ pub(super) fn doctor(arguments: &Show) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// `--programs`
+fn programs(config: &Config, as_json: bool) -> Result<(), Failure> {
+    privilege::require()?;
+    let programs = kernel::verify(config)?;
+    if as_json {
+        let facts = kernel::facts(config);
+        return output::json(&json!({"facts": facts, "programs": programs}));
+    }
+    let mut table = Table::new(["PROGRAM", "TIER", "VERIFIED", "WHY NOT"]);
+    for program in programs.as_array().into_iter().flatten() {
+        let text = |name: &str| program[name].as_str().unwrap_or_default().to_owned();
+        let count = program["instructions"].as_u64();
+        let count = count.map_or_else(String::new, |count| count.to_string());
+        table.row([text("program"), text("tier"), count, text("error")]);
+    }
+    output::text(&table.render(0))
 }
 
 fn rendered(report: &Value, running: bool, missing: &[String]) -> String {

@@ -9,11 +9,12 @@ use aya::programs::{FEntry, KProbe, Lsm, Program, ProgramError, RawTracePoint, T
 use aya::{Btf, Ebpf};
 use holdfast_wire::layout::{ABSENT, Layout};
 
-use super::fmod_ret::{self, FmodRet};
 use super::plan::{Part, Place, Way};
+use super::relocated::{self, Relocated};
 use super::{reason, sys};
 
-const NO_BTF: &str = "needs the kernel's BTF, which is not there";
+/// Why what is attached by BTF cannot be.
+pub(super) const NO_BTF: &str = "needs the kernel's BTF, which is not there";
 
 /// Loads a program of a type that is attached by a trampoline, and attaches it. Before 5.13 it can be
 /// attached once: `bpf_tracing_prog_attach` gives ENOENT when it is attached again after it was
@@ -59,8 +60,8 @@ impl Link {
 /// All programs of the object. One is loaded when it is first attached, and stays loaded.
 pub(crate) struct Programs {
     ebpf: Ebpf,
-    modify_return: Result<FmodRet, String>,
-    loaded_modify_return: BTreeMap<&'static str, fmod_ret::Program>,
+    relocated: Result<Relocated, String>,
+    loaded_modify_return: BTreeMap<&'static str, relocated::Program>,
     btf: Option<Btf>,
     layout: Layout,
 }
@@ -69,13 +70,13 @@ impl Programs {
     /// Programs whose maps are made.
     pub(crate) fn new(
         ebpf: Ebpf,
-        modify_return: Result<FmodRet, String>,
+        relocated: Result<Relocated, String>,
         btf: Option<Btf>,
         layout: Layout,
     ) -> Self {
         Self {
             ebpf,
-            modify_return,
+            relocated,
             loaded_modify_return: BTreeMap::new(),
             btf,
             layout,
@@ -116,14 +117,17 @@ impl Programs {
         }
     }
 
+    /// See [`Relocated::verify`].
+    pub(crate) fn verify(&self, part: &Part) -> Result<u64, String> {
+        let object = self.relocated.as_ref().map_err(Clone::clone)?;
+        object.verify(part, self.btf.as_ref())
+    }
+
     fn attach_part(&mut self, part: &'static Part) -> Result<Link, String> {
         let mut kprobe = None;
         let attached: Box<dyn Any + Send> = match part.place {
-            Place::FmodRet(function) => {
-                Box::new(self.attach_modify_return(part.program, function)?)
-            }
-            Place::FmodRetCall(call) => {
-                Box::new(self.attach_modify_return(part.program, &function_of(call))?)
+            place @ (Place::FmodRet(_) | Place::FmodRetCall(_)) => {
+                Box::new(self.attach_modify_return(part.program, place)?)
             }
             Place::Kprobe(function) => {
                 let attached = self.attach_kprobe(part.program, function)?;
@@ -162,7 +166,7 @@ impl Programs {
     fn attach_modify_return(
         &mut self,
         name: &'static str,
-        function: &str,
+        place: Place,
     ) -> Result<OwnedFd, String> {
         if let Some(program) = self.loaded_modify_return.get(name) {
             match program.attach() {
@@ -170,9 +174,8 @@ impl Programs {
                 result => return result.map_err(|error| error.to_string()),
             }
         }
-        let object = self.modify_return.as_ref().map_err(Clone::clone)?;
-        let btf = self.btf.as_ref().ok_or(NO_BTF)?;
-        let program = object.load(name, function, btf)?;
+        let object = self.relocated.as_ref().map_err(Clone::clone)?;
+        let program = object.load(name, place, self.btf.as_ref())?;
         let link = program.attach().map_err(|error| error.to_string());
         self.loaded_modify_return.insert(name, program);
         link
@@ -217,16 +220,6 @@ impl Programs {
 fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {
     ebpf.program_mut(name)
         .ok_or_else(|| format!("the object has no program {name}"))
-}
-
-/// The function of a system call (`SYSCALL_DEFINEx` of `arch/*/include/asm/syscall_wrapper.h`).
-fn function_of(call: &str) -> String {
-    let prefix = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "x64"
-    };
-    format!("__{prefix}_sys_{call}")
 }
 
 fn said(error: ProgramError) -> String {

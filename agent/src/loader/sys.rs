@@ -12,6 +12,8 @@ use aya_obj::generated::{
 
 /// The verifier's log of a program that it refuses; where it is longer, the load fails for that.
 const LOG_BYTES: usize = 16 << 20;
+/// The verifier's statistics are a few lines; it has one for each function of the program.
+const STATISTICS_BYTES: usize = 64 << 10;
 /// `BPF_OBJ_NAME_LEN` of `include/uapi/linux/bpf.h`, without the NUL.
 const NAME_BYTES: usize = 15;
 
@@ -54,7 +56,7 @@ pub(crate) fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 /// A program to load.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tracing<'a> {
+pub(crate) struct Program<'a> {
     /// Its name.
     pub(crate) name: &'a str,
     /// Its code, relocated.
@@ -62,60 +64,91 @@ pub(crate) struct Tracing<'a> {
     /// The object's BTF. Without it the verifier takes global functions for static ones, and goes
     /// through them anew at every call.
     pub(crate) btf: Option<BorrowedFd<'a>>,
-    /// How it is attached.
-    pub(crate) attach_type: bpf_attach_type,
-    /// To which kernel function, as an id in the kernel's BTF.
-    pub(crate) target: u32,
+    /// What it is.
+    pub(crate) kind: bpf_prog_type,
+    /// How it is attached and to which kernel function, as an id in the kernel's BTF, where that
+    /// decides about loading it.
+    pub(crate) attach: Option<(bpf_attach_type, u32)>,
 }
 
-/// Loads a program that is attached to a kernel function by BTF id.
+/// What the verifier is to write.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Log {
+    /// `BPF_LOG_LEVEL1` of `include/linux/bpf_verifier.h`: what it refuses, and why.
+    Refusal = 1,
+    /// `BPF_LOG_STATS`: how much work it had.
+    Statistics = 4,
+}
+
+/// Loads a program.
 ///
 /// # Errors
 /// What the kernel says, and the verifier's log.
-pub(crate) fn load_tracing(program: &Tracing<'_>) -> Result<OwnedFd, (io::Error, String)> {
-    let Tracing {
+pub(crate) fn load(program: &Program<'_>) -> Result<OwnedFd, (io::Error, String)> {
+    // Writing the log takes the verifier longer than verifying: only where something is wrong.
+    load_once(program, Log::Refusal, &mut []).or_else(|_| refusal(program))
+}
+
+/// Loads a program and lets go of it; what the verifier says of the work it had.
+///
+/// # Errors
+/// What the kernel says, and the verifier's log.
+pub(crate) fn verifier_statistics(program: &Program<'_>) -> Result<String, (io::Error, String)> {
+    let mut log = vec![0u8; STATISTICS_BYTES];
+    match load_once(program, Log::Statistics, &mut log) {
+        Ok(_) => Ok(text(&log)),
+        Err(_) => refusal(program).map(|_| String::new()),
+    }
+}
+
+/// Loads a program that was refused once more, for the reason.
+fn refusal(program: &Program<'_>) -> Result<OwnedFd, (io::Error, String)> {
+    let mut log = vec![0u8; LOG_BYTES];
+    load_once(program, Log::Refusal, &mut log).map_err(|error| (error, text(&log)))
+}
+
+fn text(log: &[u8]) -> String {
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    String::from_utf8_lossy(&log[..end]).into_owned()
+}
+
+fn load_once(program: &Program<'_>, level: Log, log: &mut [u8]) -> io::Result<OwnedFd> {
+    let Program {
         name,
         function,
         btf,
-        attach_type,
-        target,
+        kind,
+        attach,
     } = *program;
     let functions = function.func_info.func_info_bytes();
-    let load = |log: &mut [u8]| {
-        // SAFETY: all zeros is a valid `bpf_attr`.
-        let mut attributes: bpf_attr = unsafe { zeroed() };
-        // SAFETY: the member of the union that this command reads.
-        let load = unsafe { &mut attributes.__bindgen_anon_3 };
-        load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    // SAFETY: the member of the union that this command reads.
+    let load = unsafe { &mut attributes.__bindgen_anon_3 };
+    load.prog_type = kind as u32;
+    load.insns = function.instructions.as_ptr() as u64;
+    load.insn_cnt = function.instructions.len() as u32;
+    load.license = c"GPL".as_ptr() as u64;
+    if let Some((attach_type, target)) = attach {
         load.expected_attach_type = attach_type as u32;
-        load.insns = function.instructions.as_ptr() as u64;
-        load.insn_cnt = function.instructions.len() as u32;
-        load.license = c"GPL".as_ptr() as u64;
         load.attach_btf_id = target;
-        if let Some(btf) = btf {
-            load.prog_btf_fd = btf.as_raw_fd() as u32;
-            load.func_info = functions.as_ptr() as u64;
-            load.func_info_cnt = function.func_info.len() as u32;
-            load.func_info_rec_size = function.func_info_rec_size as u32;
-        }
-        if !log.is_empty() {
-            load.log_level = 1;
-            load.log_buf = log.as_mut_ptr() as u64;
-            load.log_size = log.len() as u32;
-        }
-        for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(NAME_BYTES)) {
-            *to = from.cast_signed();
-        }
-        bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned)
-    };
-    // Writing the log takes the verifier longer than verifying: only where something is wrong.
-    load(&mut []).or_else(|_| {
-        let mut log = vec![0u8; LOG_BYTES];
-        load(&mut log).map_err(|error| {
-            let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
-            (error, String::from_utf8_lossy(&log[..end]).into_owned())
-        })
-    })
+    }
+    if let Some(btf) = btf {
+        load.prog_btf_fd = btf.as_raw_fd() as u32;
+        load.func_info = functions.as_ptr() as u64;
+        load.func_info_cnt = function.func_info.len() as u32;
+        load.func_info_rec_size = function.func_info_rec_size as u32;
+    }
+    if !log.is_empty() {
+        load.log_level = level as u32;
+        load.log_buf = log.as_mut_ptr() as u64;
+        load.log_size = log.len() as u32;
+    }
+    for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(NAME_BYTES)) {
+        *to = from.cast_signed();
+    }
+    bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned)
 }
 
 /// Attaches a loaded tracing program; the descriptor is its link, and closing it detaches.

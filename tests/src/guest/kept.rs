@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{coverage, hooks};
+use super::{coverage, hooks, verifier};
 
 /// What a scenario noted in each guest of the matrix that is to run it.
 pub type Columns = [(String, Value)];
@@ -26,7 +26,7 @@ pub struct Table {
 }
 
 /// All of them.
-pub const TABLES: &[Table] = &[coverage::TABLE, hooks::TABLE];
+pub const TABLES: &[Table] = &[coverage::TABLE, hooks::TABLE, verifier::TABLE];
 
 impl Table {
     /// Compares what was found with what is kept.
