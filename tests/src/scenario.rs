@@ -10,6 +10,7 @@ use crate::place::Place;
 pub mod buffer;
 pub mod cap;
 pub mod container;
+pub mod count;
 pub mod coverage;
 pub mod deny;
 pub mod fanotify;
@@ -21,6 +22,7 @@ pub mod missed;
 pub mod process;
 pub mod rate;
 pub mod restart;
+pub mod storm;
 pub mod supervision;
 pub mod verifier;
 
@@ -66,7 +68,9 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         supervision::SCENARIOS,
         input::SCENARIOS,
         restart::SCENARIOS,
+        count::SCENARIOS,
         ledger::SCENARIOS,
+        storm::SCENARIOS,
         rate::SCENARIOS,
         buffer::SCENARIOS,
         cap::SCENARIOS,

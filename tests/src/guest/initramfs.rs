@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::{MODULES, PLAN};
+use crate::scenario::storm;
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -57,9 +59,13 @@ impl Content {
     }
 }
 
-/// An archive of what is one boot's own: the plan, and the modules beside the kernel's image.
+/// An archive of what is one boot's own: the plan, the modules beside the kernel's image, and what only
+/// some scenarios need.
 pub fn plan(place: &str, scenarios: &[&str], kernel: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
+    if scenarios.contains(&storm::STORMS) {
+        archive.program(storm::STRESS)?;
+    }
     let lines: Vec<&str> = std::iter::once(place)
         .chain(scenarios.iter().copied())
         .collect();
@@ -89,6 +95,20 @@ impl Archive {
     fn copy(&mut self, path: &str, mode: u32, from: &Path) -> Result<()> {
         let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
         self.file(path, mode, &content);
+        Ok(())
+    }
+
+    /// A program of this machine, at the same path, with the libraries that it is linked to.
+    fn program(&mut self, path: &str) -> Result<()> {
+        self.copy(path, PROGRAM, Path::new(path))?;
+        let listed = Command::new("ldd").arg(path).output();
+        let listed = listed.with_context(|| format!("list the libraries of {path}"))?;
+        // `name => /path (address)`, and of the loader `/path (address)`.
+        for word in String::from_utf8_lossy(&listed.stdout).split_ascii_whitespace() {
+            if word.starts_with('/') {
+                self.copy(word, PROGRAM, Path::new(word))?;
+            }
+        }
         Ok(())
     }
 

@@ -187,7 +187,7 @@ fn overload(bench: &Bench) -> Result<()> {
         .option("set", "kernel.file_ring=64KiB")
         .tally(move |event| action(event) == "file.open" && text(event, "/file/path") == other_path)
         .start()?;
-    ledger::settled(&sensor)?;
+    ledger::settled(bench)?;
     sensor.signal(Signal::STOP)?;
     load::opens(&other, OPENS)?;
     // The alerts come from each CPU that there is: its buffers are full as well.
@@ -199,7 +199,7 @@ fn overload(bench: &Bench) -> Result<()> {
     }
     sleep(PAUSE);
     sensor.signal(Signal::CONT)?;
-    let after = ledger::settled(&sensor)?;
+    let after = ledger::settled(bench)?;
     let full = after["file.open"]["ring_full"].as_u64().unwrap_or(0);
     ensure!(full > 0, "nothing was lost of {OPENS} opens: {after}");
     let missed = after["file.open"]["missed"].as_u64().unwrap_or(0);

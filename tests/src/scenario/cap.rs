@@ -57,7 +57,7 @@ fn noisy_cgroup(bench: &Bench) -> Result<()> {
         .option("set", format!("limits.cgroup_events_per_second={RATE}"))
         .option("set", format!("limits.cgroup_burst={BURST}"))
         .start()?;
-    ledger::settled(&sensor)?;
+    ledger::settled(bench)?;
 
     let (loud, still) = (Cgroup::make("loud")?, Cgroup::make("still")?);
     let mut paths = vec![noise.as_str(); ALERT_EACH - 1];
@@ -79,7 +79,7 @@ fn noisy_cgroup(bench: &Bench) -> Result<()> {
         tiny.display()
     );
     run(&loud, &bench.busybox(&["sh", "-c", &script]))?;
-    let kinds = ledger::settled(&sensor)?;
+    let kinds = ledger::settled(bench)?;
     let took = begun.elapsed();
 
     let loss = sensor

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Scenario;
 use crate::bench::Bench;
+use crate::control;
 use crate::events::{action, text};
 use crate::load;
 use crate::place::{Place, Variant};
@@ -82,9 +83,9 @@ pub fn execs(bench: &Bench, count: u32) -> Result<()> {
             action(event) == "process.exec" && text(event, "/process/executable") == ours
         })
         .start()?;
-    let before = settled(&sensor)?;
+    let before = settled(bench)?;
     load::execs(&program, count)?;
-    let after = settled(&sensor)?;
+    let after = settled(bench)?;
     for kind in ["process.exec", "process.fork", "process.exit"] {
         ensure_all(&before, &after, kind, count)?;
     }
@@ -118,10 +119,10 @@ pub fn opens(bench: &Bench, count: u32) -> Result<()> {
         .policy(&policy)
         .tally(move |event| action(event) == "file.open" && text(event, "/file/path") == path)
         .start()?;
-    let before = settled(&sensor)?;
+    let before = settled(bench)?;
     load::opens(&wanted, count / WANTED)?;
     load::opens(&other, count - count / WANTED)?;
-    let after = settled(&sensor)?;
+    let after = settled(bench)?;
     ensure_all(&before, &after, "file.open", count)?;
     let kind = &after["file.open"];
     let lost = lost(kind);
@@ -140,7 +141,7 @@ pub fn opens(bench: &Bench, count: u32) -> Result<()> {
 
 /// Our events that came through stdout, once they are `expected` or no more come: behind the sinks
 /// stand a pipe and a reader that parses each line, which takes its time in an emulated guest.
-fn arrived(sensor: &Sensor<'_>, expected: u64) -> u64 {
+pub fn arrived(sensor: &Sensor<'_>, expected: u64) -> u64 {
     let mut came = sensor.events.tallied();
     let mut quiet = Duration::ZERO;
     while came < expected && quiet < ARRIVAL {
@@ -193,25 +194,27 @@ fn lost(kind: &Value) -> u64 {
         .sum()
 }
 
-/// The ledger once nothing is on its way, with every equation checked for every kind.
-pub fn settled(sensor: &Sensor<'_>) -> Result<Value> {
+/// The ledger once nothing is on its way, with every equation checked for every kind. Not asked for by
+/// `holdfast status`, whose own exec and opens would be in it.
+pub fn settled(bench: &Bench) -> Result<Value> {
     // A machine is never quite still: the first moment at which the equations hold will do. That it
     // comes at all shows that no term drifts.
-    let status = sensor.status_when("the ledger's equations hold", SETTLE, |status| {
-        unbalanced(&status["ledger"]["kinds"]).is_some_and(|kinds| kinds.is_empty())
-    });
-    let status = match status {
-        Ok(status) => status,
-        Err(_) => {
-            let kinds = sensor.status()?["ledger"]["kinds"].clone();
-            let wrong = unbalanced(&kinds).context("status shows no ledger")?;
-            return Err(anyhow::anyhow!(
-                "not balanced after {SETTLE:?}: {}",
-                wrong.join("; ")
-            ));
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let status = control::ask(bench, "GET", "/v1/status")?;
+        let status: Value = serde_json::from_str(&status).context("parse the status")?;
+        let kinds = &status["ledger"]["kinds"];
+        let wrong = unbalanced(kinds).context("status shows no ledger")?;
+        if wrong.is_empty() {
+            return Ok(kinds.clone());
         }
-    };
-    Ok(status["ledger"]["kinds"].clone())
+        ensure!(
+            Instant::now() < deadline,
+            "not balanced after {SETTLE:?}: {}",
+            wrong.join("; ")
+        );
+        std::thread::sleep(POLL);
+    }
 }
 
 /// A term of a kind's ledger.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags, open};
@@ -12,9 +12,9 @@ use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 
-use super::{Scenario, ledger};
+use super::Scenario;
+use super::ledger::settled;
 use crate::bench::Bench;
-use crate::control;
 use crate::place::Variant;
 
 /// The scenarios of this theme.
@@ -41,9 +41,6 @@ const TIERS: [(&str, bool); 5] = [
 const INTERRUPTIONS: u32 = 2_000;
 /// What it sleeps between two: it then has less CPU time than the other, and is given the CPU at once.
 const PACE: Duration = Duration::from_micros(200);
-/// How long the sensor may take to handle what the load left.
-const SETTLE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(100);
 
 fn missed_runs(bench: &Bench) -> Result<()> {
     let path = bench.file("file", "")?;
@@ -62,9 +59,9 @@ fn missed_runs(bench: &Bench) -> Result<()> {
             let thread = thread.to_str().and_then(|thread| thread.parse().ok());
             stay_on(1, thread.and_then(Pid::from_raw))?;
         }
-        let before = settled(bench)?;
+        let before = settled(bench)?["file.open"].clone();
         let opens = interrupted_opens(&path)?;
-        let after = settled(bench)?;
+        let after = settled(bench)?["file.open"].clone();
         let more = |name: &str| {
             let number = |kind: &Value| kind[name].as_u64().unwrap_or(0);
             number(&after).saturating_sub(number(&before))
@@ -124,24 +121,4 @@ fn interrupted_opens(path: &std::path::Path) -> Result<u64> {
         interrupted.unwrap_or_else(|_| bail!("a thread panicked"))?;
         Ok(busy + u64::from(INTERRUPTIONS))
     })
-}
-
-/// The ledger's `file.open` when nothing is on its way. Not asked for by the command, which opens files.
-fn settled(bench: &Bench) -> Result<Value> {
-    let deadline = Instant::now() + SETTLE;
-    loop {
-        let status = control::ask(bench, "GET", "/v1/status")?;
-        let status: Value = serde_json::from_str(&status).context("parse the status")?;
-        let kinds = &status["ledger"]["kinds"];
-        let wrong = ledger::unbalanced(kinds).context("status shows no ledger")?;
-        if wrong.is_empty() {
-            return Ok(kinds["file.open"].clone());
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "not balanced: {}",
-            wrong.join("; ")
-        );
-        sleep(POLL);
-    }
 }

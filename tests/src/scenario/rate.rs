@@ -111,11 +111,11 @@ fn measure(bench: &Bench, rate: u32, time: Duration) -> Result<Measured> {
         .silent()
         .option("events", "file.open")
         .start()?;
-    let before = settled(&sensor)?;
+    let before = settled(bench)?;
     let busy = cpu_time(sensor.pid())?;
     let count = u64::from(rate) * time.as_secs();
     let took = load::opens_at(&file, rate, count)?;
-    let after = settled(&sensor)?;
+    let after = settled(bench)?;
     let busy = cpu_time(sensor.pid())?.saturating_sub(busy);
     let grown = |term: &str| {
         let (was, is) = (&before["file.open"], &after["file.open"]);
@@ -157,7 +157,7 @@ fn cpu_time(pid: u32) -> Result<Duration> {
 }
 
 /// The most memory that a process had so far, KiB.
-fn peak_memory(pid: u32) -> Result<u64> {
+pub fn peak_memory(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));

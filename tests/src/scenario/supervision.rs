@@ -125,7 +125,7 @@ fn panic_one(bench: &Bench, sensor: &crate::sensor::Sensor<'_>, actor: &str) -> 
 }
 
 /// The names of the actors without children: those that do the work.
-fn leaves(status: &Value) -> Vec<String> {
+pub fn leaves(status: &Value) -> Vec<String> {
     fn walk(node: &Value, names: &mut Vec<String>) {
         let children = node["children"].as_array().map_or(&[][..], Vec::as_slice);
         if let Some(name) = node["name"].as_str().filter(|_| children.is_empty()) {
@@ -159,6 +159,7 @@ fn find<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
     roots(status).find_map(|root| walk(root, name))
 }
 
-fn restarts(status: &Value, name: &str) -> Option<u64> {
+/// How often an actor was restarted.
+pub fn restarts(status: &Value, name: &str) -> Option<u64> {
     find(status, name)?["restarts"].as_u64()
 }

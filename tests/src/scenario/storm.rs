@@ -1,0 +1,78 @@
+//! Storms of stress-ng: the sensor keeps its memory, none of its actors fails, and the ledger is exact.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Scenario;
+use super::ledger::{number, settled};
+use super::rate::peak_memory;
+use super::supervision::{leaves, restarts};
+use crate::bench::Bench;
+use crate::command::Bounded as _;
+use crate::place::Place;
+
+/// The scenarios of this theme.
+pub const SCENARIOS: &[Scenario] = &[Scenario {
+    name: STORMS,
+    about: "storms of forks, execs, opens, mappings and sockets: no actor fails, memory is bounded, the ledger exact",
+    at: |place| *place == Place::Native || place.is_stock("7"),
+    seconds: 180,
+    run: storms,
+}];
+
+/// The scenario for which a guest needs stress-ng.
+pub const STORMS: &str = "storms";
+
+/// What makes the storms.
+pub const STRESS: &str = "/usr/bin/stress-ng";
+
+/// A storm: the stressor, and the kind of event of which it makes most.
+const KINDS: [(&str, &str); 5] = [
+    ("fork", "process.fork"),
+    ("exec", "process.exec"),
+    ("open", "file.open"),
+    ("mmap", "memory.map"),
+    ("sock", "network.connect"),
+];
+/// Processes that make one.
+const WORKERS: &str = "2";
+const SECONDS: &str = "10";
+/// How long one may take to start and to end besides.
+const LIMIT: Duration = Duration::from_secs(120);
+/// The most memory that a sensor may have had: its buffers, and what is on its way through it.
+const MEMORY_KIB: u64 = 192 << 10;
+
+fn storms(bench: &Bench) -> Result<()> {
+    let sensor = bench.sensor().silent().option("events", "*").start()?;
+    let mut before = settled(bench)?;
+    let mut notes = Vec::new();
+    for (stressor, kind) in KINDS {
+        Command::new(STRESS)
+            .args([&format!("--{stressor}"), WORKERS, "--timeout", SECONDS])
+            .args(["--temp-path", &bench.path("").display().to_string()])
+            .output_within(LIMIT)?
+            .with_code(0)
+            .with_context(|| format!("stress-ng --{stressor}"))?;
+        let after = settled(bench)?;
+        let more = |term: &str| number(&after[kind], term) - number(&before[kind], term);
+        let (seen, lost) = (more("seen"), more("ring_full") + more("dropped"));
+        ensure!(seen > 0, "{stressor}: no {kind} was seen");
+        notes.push(format!("{kind} {seen}, {lost} lost"));
+        before = after;
+    }
+    let status = sensor.status()?;
+    let failed: Vec<String> = leaves(&status)
+        .into_iter()
+        .filter(|actor| restarts(&status, actor) != Some(0))
+        .collect();
+    ensure!(failed.is_empty(), "actors failed: {}", failed.join(", "));
+    let memory = peak_memory(sensor.pid())?;
+    ensure!(
+        memory < MEMORY_KIB,
+        "the sensor had {memory} KiB of memory, of at most {MEMORY_KIB}"
+    );
+    bench.note(format!("{}; {} MiB", notes.join("; "), memory >> 10));
+    sensor.stop().map(drop)
+}
