@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext};
+use aya_ebpf::programs::{FEntryContext, FExitContext, LsmContext, ProbeContext};
 use holdfast_wire::control::Tier;
 
 use crate::task::read;
@@ -55,6 +55,14 @@ impl Arguments for LsmContext {
 }
 
 impl Arguments for FEntryContext {
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        from_array(self, n)
+    }
+}
+
+/// At the return of a function, its result stands behind its arguments.
+impl Arguments for FExitContext {
     #[inline(always)]
     fn argument(&self, n: usize) -> u64 {
         from_array(self, n)

@@ -6,6 +6,7 @@ use std::io;
 use anyhow::{Result, bail};
 use rustix::io::Errno;
 
+mod dns;
 mod file;
 mod mount;
 mod network;
@@ -17,7 +18,7 @@ type Done = Option<io::Result<()>>;
 /// Does the deed and returns the exit code.
 pub fn main(args: &[String]) -> Result<i32> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let domains = [process::act, file::act, mount::act, network::act];
+    let domains = [process::act, file::act, mount::act, network::act, dns::act];
     match domains.into_iter().find_map(|act| act(&words)) {
         Some(Ok(())) => Ok(0),
         Some(Err(error)) => {

@@ -9,11 +9,13 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 mod container;
+mod dns;
 mod names;
 mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
+pub use dns::{Dns, DnsAnswer, DnsQuestion};
 
 pub use names::{
     capability_names, mount_flag_names, open_flag_names, protocol_name, signal_name,
@@ -55,6 +57,9 @@ pub struct Event<'a> {
     /// The pod that the container is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orchestrator: Option<Orchestrator<'a>>,
+    /// What a name server was asked, or has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns<'a>>,
     /// The rule that matched, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule<'a>>,

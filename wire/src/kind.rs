@@ -135,6 +135,8 @@ kinds! {
     NetworkAccept = 36, Network, "network.accept";
     /// Something was sent to an address that the call names.
     NetworkSend = 37, Network, "network.send";
+    /// A name server was asked, or has answered.
+    NetworkDns = 38, Network, "network.dns";
 }
 
 impl Kind {
@@ -168,6 +170,7 @@ impl Kind {
                 | Self::FileUmount
                 | Self::FilePivotRoot
                 | Self::NetworkSend
+                | Self::NetworkDns
         )
     }
 

@@ -21,6 +21,8 @@ pub(crate) enum Place {
     FmodRet(&'static str),
     /// Entry of a function, by trampoline.
     Fentry(&'static str),
+    /// Return of a function, by trampoline.
+    Fexit(&'static str),
     /// Entry of a function, by breakpoint.
     Kprobe(&'static str),
     /// A raw tracepoint.
@@ -96,6 +98,7 @@ macro_rules! security {
     };
 }
 
+mod dns;
 mod file;
 mod mount;
 mod network;
@@ -149,6 +152,7 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::NetworkSocket => network::SOCKET,
         Kind::NetworkAccept => network::ACCEPT,
         Kind::NetworkSend => network::SEND,
+        Kind::NetworkDns => dns::DNS,
     }
 }
 

@@ -110,7 +110,9 @@ impl Btf {
     /// What stands for `source` on this kernel.
     pub(crate) fn find(&self, source: Source) -> Option<u32> {
         match source {
-            Source::Field(structure, path) => self.offset_of(structure, path),
+            Source::Field(structure, paths) => paths
+                .split('|')
+                .find_map(|path| self.offset_of(structure, path)),
             Source::Parameter(function, name) => self.parameter(function, name),
             Source::Value(of, name) => self.value(of, name),
         }
@@ -334,6 +336,7 @@ mod tests {
             assert_eq!(btf.offset_of("outer", "named.x"), Some(8));
             assert_eq!(btf.offset_of("outer", "missing"), None);
             assert_eq!(btf.offset_of("nowhere", "first"), None);
+            assert_eq!(btf.find(Source::Field("outer", "old|hidden")), Some(4));
             assert_eq!(btf.find(Source::Parameter("first", "x")), Some(1));
             assert_eq!(btf.find(Source::Parameter("first", "named")), None);
             assert_eq!(btf.find(Source::Parameter("inner", "x")), None);
