@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext, TracePointContext};
+use aya_ebpf::programs::{
+    FEntryContext, FExitContext, LsmContext, ProbeContext, TracePointContext,
+};
 use holdfast_wire::control::Tier;
 
 use crate::syscall::field;
@@ -56,6 +58,14 @@ impl Arguments for LsmContext {
 }
 
 impl Arguments for FEntryContext {
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        from_array(self, n)
+    }
+}
+
+/// At the return of a function, its result stands behind its arguments.
+impl Arguments for FExitContext {
     #[inline(always)]
     fn argument(&self, n: usize) -> u64 {
         from_array(self, n)

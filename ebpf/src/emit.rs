@@ -100,7 +100,8 @@ impl Emitter {
     /// Hands the record over and counts what became of it.
     #[inline(always)]
     pub fn submit(self, run: &Run, decided: Decided) {
-        const CUT: u32 = flags::PATH_TRUNCATED | flags::ARGUMENTS_TRUNCATED;
+        const CUT: u32 =
+            flags::PATH_TRUNCATED | flags::ARGUMENTS_TRUNCATED | flags::MESSAGE_TRUNCATED;
         let length = self.length();
         // SAFETY: the header is in place.
         let cut = unsafe {

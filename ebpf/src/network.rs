@@ -13,6 +13,7 @@ use crate::task::{current, pointer, read};
 use crate::{decide, hook, offset};
 
 mod address;
+pub mod dns;
 pub mod syscall;
 
 use address::{AF_NETLINK, AF_UNIX, AF_UNSPEC, End, Given, Memory, Name, is_internet};
@@ -60,6 +61,16 @@ impl Facts {
             peer: End::NONE,
             known: 0,
             name: Name::NONE,
+        }
+    }
+
+    /// `IPPROTO_*`; `u16::MAX` where it is not known.
+    #[inline(always)]
+    fn protocol(&self) -> u16 {
+        if self.sock == 0 {
+            u16::MAX
+        } else {
+            read(self.sock, offset!(sock_protocol))
         }
     }
 
@@ -303,11 +314,6 @@ fn judge(kind: Kind, via: Via, facts: &Facts) -> i32 {
             } else {
                 record.path(&path)
             };
-            let protocol: u16 = if facts.sock == 0 {
-                u16::MAX
-            } else {
-                read(facts.sock, offset!(sock_protocol))
-            };
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
                 fixed.write(Socket {
@@ -316,11 +322,11 @@ fn judge(kind: Kind, via: Via, facts: &Facts) -> i32 {
                     own_port: facts.own.port,
                     peer_port: facts.peer.port,
                     family: facts.family,
-                    protocol,
+                    protocol: facts.protocol(),
                     socket_type: read(facts.socket, offset!(socket_type)),
                     ends: facts.known,
                     path_length,
-                    reserved: 0,
+                    direction: 0,
                 });
             }
         },

@@ -210,10 +210,18 @@ named! {
         OrchestratorType "orchestrator.type" String Kinds::ALL;
         ResourceType "orchestrator.resource.type" String Kinds::ALL;
         ResourceId "orchestrator.resource.id" String Kinds::ALL;
+        DnsType "dns.type" String Kinds::of(&[Kind::NetworkDns]);
+        DnsId "dns.id" String Kinds::of(&[Kind::NetworkDns]);
+        DnsOpCode "dns.op_code" String Kinds::of(&[Kind::NetworkDns]);
+        DnsQuestionName "dns.question.name" String Kinds::of(&[Kind::NetworkDns]);
+        DnsQuestionType "dns.question.type" String Kinds::of(&[Kind::NetworkDns]);
+        DnsQuestionClass "dns.question.class" String Kinds::of(&[Kind::NetworkDns]);
+        DnsResponseCode "dns.response_code" String Kinds::of(&[Kind::NetworkDns]);
+        DnsResolvedIp "dns.resolved_ip" Strings Kinds::of(&[Kind::NetworkDns]);
         NetworkDirection "network.direction" String Kinds::TO;
         SocketFamily "holdfast.socket.family" String Kinds::NETWORK;
         SocketType "holdfast.socket.type" String Kinds::NETWORK;
-        SocketPath "holdfast.socket.path" String Kinds::FROM;
+        SocketPath "holdfast.socket.path" String Kinds::FROM.without(Kinds::of(&[Kind::NetworkDns]));
         Tier "holdfast.tier" String Kinds::ALL;
         UserId "user.changes.id" String Kinds::SETUID;
         UserName "user.changes.name" String Kinds::SETUID;
@@ -374,6 +382,7 @@ impl Field {
                 // Of what is accepted: who connects, and to which of the own ports.
                 Plain::DestinationIp if kind != Kind::NetworkAccept => Some(Dimension::Address),
                 Plain::DestinationPort => Some(Dimension::Port),
+                Plain::DnsType => Some(Dimension::Access),
                 Plain::Flags if matches!(kind, Kind::FileOpen) => Some(Dimension::Access),
                 _ => None,
             },

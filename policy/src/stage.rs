@@ -61,6 +61,20 @@ pub(crate) fn terms(
     disjunction(&Splitter { kind, allowed }.split(&expression.condition, false))
 }
 
+/// Whether a condition that is tried on `network.dns` can hold only for questions.
+pub(crate) fn is_about_questions(expression: &Expression) -> bool {
+    // What else it asks about may be so or not.
+    let terms = terms(expression, Kind::NetworkDns, 1 << Dimension::Access as u32);
+    let holds_for_none = |term: &StagedTerm| {
+        let mut tests = term.tests.iter();
+        tests.any(|(_, test)| test.holds(Probe::Access(ANSWER)) == Some(false))
+    };
+    terms.is_some_and(|terms| terms.iter().all(holds_for_none))
+}
+
+/// [`Probe::Access`] of an answer.
+const ANSWER: usize = holdfast_wire::record::network::ANSWER as usize;
+
 /// A condition as the kernel sees it.
 enum Logic {
     Constant(bool),
@@ -169,6 +183,11 @@ impl Splitter {
             _ => return None,
         };
         let dimension = field.dimension(self.kind)?;
+        let key = if *field == Field::Plain(Plain::DnsType) {
+            key.as_direction()?
+        } else {
+            key
+        };
         key.fits(dimension).then_some((dimension, key))
     }
 }

@@ -53,7 +53,8 @@ pub enum Dimension {
     Address = 3,
     /// `destination.port`; at bind and listen `source.port`.
     Port = 4,
-    /// The access mode among `holdfast.flags`: `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
+    /// The access mode among `holdfast.flags`: `O_RDONLY`, `O_WRONLY` or `O_RDWR`; at `network.dns`
+    /// `dns.type`: 0 for a query, 1 for an answer.
     Access = 5,
 }
 

@@ -61,12 +61,13 @@ impl lookup::Known for Known {
 }
 
 /// Kinds that together have every dimension.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::FileOpen,
     Kind::FileRename,
     Kind::ProcessExec,
     Kind::NetworkConnect,
     Kind::NetworkAccept,
+    Kind::NetworkDns,
     Kind::ProcessExit,
 ];
 const ADDRESSES: [&str; 7] = [
@@ -173,6 +174,14 @@ fn atom() -> impl Strategy<Value = String> {
     });
     let by_access = select(vec!["O_RDONLY", "O_WRONLY", "O_RDWR", "O_CREAT"])
         .prop_map(|flag| format!("'{flag}' in holdfast.flags"));
+    let by_direction = select(vec![
+        "dns.type == 'query'",
+        "dns.type != 'query'",
+        "dns.type in ['answer', 'neither']",
+        "'neither' == dns.type",
+        "dns.type.startsWith('q')",
+    ])
+    .prop_map(str::to_owned);
     let others = select(vec![
         "true",
         "false",
@@ -186,7 +195,7 @@ fn atom() -> impl Strategy<Value = String> {
         "process.ancestors.exists(a, a.executable == '/a')",
     ])
     .prop_map(str::to_owned);
-    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 1 => others]
+    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 1 => by_direction, 1 => others]
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -280,6 +289,14 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                     kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
                     kernel.port = (!gaps[4]).then_some(port);
                     kernel.absent = &[Dimension::Path];
+                }
+                Kind::NetworkDns => {
+                    let direction = mode % 2;
+                    event["dns"]["type"] = ["query", "answer"][direction].into();
+                    event["destination"] = json!({"ip": ip, "port": 53});
+                    kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
+                    kernel.port = Some(53);
+                    kernel.access = Some(direction);
                 }
                 Kind::NetworkAccept => {
                     event["source"] = json!({"ip": ip, "port": 1234});

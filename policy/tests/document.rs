@@ -56,6 +56,19 @@ fn each_defect_is_one_line_with_its_place() {
             "p:2:42: process.exit cannot be refused: use `kill` or `alert`",
         ),
         (
+            policy(
+                r#"{"id":"r","on":["network.dns"],"action":"deny","when":"dns.question.name == 'x'"}"#,
+            ),
+            "p:2:41: an answer of network.dns cannot be refused: add `dns.type == 'query'` to the \
+             condition, or use `kill` or `alert`",
+        ),
+        (
+            policy(
+                r#"{"id":"r","on":["network.dns"],"action":"deny","when":"dns.type != 'query'"}"#,
+            ),
+            "p:2:41: an answer of network.dns",
+        ),
+        (
             policy(r#"{"id":"r","on":["file.open"],"action":"deny"}"#),
             "p:2:1: a rule needs the key `when`",
         ),
@@ -314,4 +327,23 @@ fn the_documentation_is_right() {
     for outcome in suite.run(&policies[0]).unwrap() {
         assert_eq!(outcome.failure, None, "{}", outcome.name);
     }
+}
+
+/// What can only be about questions may be denied.
+#[test]
+fn questions_of_dns_can_be_denied() {
+    for when in [
+        "dns.type == 'query'",
+        "dns.type == 'query' && (dns.question.name == 'x' || destination.ip == '192.0.2.1')",
+        "(dns.type == 'query' && destination.port == 53) || (dns.type in ['query'] && process.pid == 1)",
+        "dns.type != 'answer' && has(dns.type)",
+        "!(dns.type == 'answer' || dns.question.name == 'x')",
+    ] {
+        let rule = json!({"id": "r", "on": ["network.dns"], "action": "deny", "when": when});
+        let text = policy(&rule.to_string());
+        Policy::parse("p", text.as_bytes()).unwrap_or_else(|e| panic!("{when}: {e}"));
+    }
+    let default = r#"{"apiVersion":"holdfast/v1","kind":"Policy","name":"p","rules":[],
+        "scope":"dns.type == 'query'","defaults":{"network.dns":"deny"}}"#;
+    Policy::parse("p", default.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
 }

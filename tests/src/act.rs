@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 mod call;
 mod capability;
+mod dns;
 mod file;
 mod mount;
 mod network;
@@ -27,6 +28,7 @@ pub fn main(args: &[String]) -> Result<i32> {
         file::act,
         mount::act,
         network::act,
+        dns::act,
         capability::act,
     ];
     match domains.into_iter().find_map(|act| act(&words)) {

@@ -136,7 +136,9 @@ impl Btf {
     #[must_use]
     pub fn find(&self, source: Source) -> Option<u32> {
         match source {
-            Source::Field(structure, path) => self.offset_of(structure, path),
+            Source::Field(structure, paths) => paths
+                .split('|')
+                .find_map(|path| self.offset_of(structure, path)),
             Source::Parameter(function, name) => self.parameter(function, name),
             Source::Value(of, name) => self.value(of, name),
         }
@@ -446,6 +448,7 @@ mod tests {
             assert_eq!(btf.offset_of("nowhere", "first"), None);
             assert_eq!(btf.find(Source::Parameter("first", "named")), Some(1));
             assert_eq!(btf.find(Source::Parameter("first", "hidden")), None);
+            assert_eq!(btf.find(Source::Field("outer", "old|hidden")), Some(4));
             assert_eq!(btf.find(Source::Parameter("inner", "x")), None);
             assert_eq!(btf.find(Source::Value("inner", "x")), Some(7));
             assert_eq!(btf.find(Source::Value("inner", "hidden")), None);

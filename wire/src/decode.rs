@@ -101,7 +101,7 @@ pub enum Body<'a> {
     Socket {
         /// Fixed part.
         fixed: record::network::Socket,
-        /// Name of a Unix socket; else empty.
+        /// Name of a Unix socket, or the message of `network.dns`; else empty.
         path: &'a [u8],
     },
     /// `kernel.module`, `kernel.kexec`
@@ -238,7 +238,8 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         | Kind::NetworkListen
         | Kind::NetworkSocket
         | Kind::NetworkAccept
-        | Kind::NetworkSend => {
+        | Kind::NetworkSend
+        | Kind::NetworkDns => {
             let fixed: record::network::Socket = read_part(&mut bytes)?;
             Body::Socket {
                 fixed,

@@ -10,12 +10,14 @@ use serde::Serialize;
 
 mod container;
 mod detail;
+mod dns;
 mod names;
 mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
 pub use detail::{Becomes, Bpf, Identity, Ids};
+pub use dns::{Dns, DnsAnswer, DnsQuestion};
 pub use names::{
     bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
     clone_flag_names, load_source_name, mount_flag_names, open_flag_names, protocol_name,
@@ -60,6 +62,9 @@ pub struct Event<'a> {
     /// The pod that the container is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orchestrator: Option<Orchestrator<'a>>,
+    /// What a name server was asked, or has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns<'a>>,
     /// The rule that matched, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Rule<'a>>,

@@ -143,6 +143,8 @@ kinds! {
     NetworkAccept = 36, Network, "network.accept";
     /// Something was sent to an address that the call names.
     NetworkSend = 37, Network, "network.send";
+    /// A name server was asked, or has answered.
+    NetworkDns = 38, Network, "network.dns";
     /// A kernel module was loaded.
     KernelModule = 50, Capability, "kernel.module";
     /// A kernel to boot was loaded.
@@ -184,6 +186,7 @@ impl Kind {
                 | Self::FileUmount
                 | Self::FilePivotRoot
                 | Self::NetworkSend
+                | Self::NetworkDns
                 | Self::KernelModule
                 | Self::KernelKexec
                 | Self::KernelBpf

@@ -12,7 +12,8 @@ pub const ABSENT: u32 = u32::MAX;
 /// Where something is found in BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Byte offset of a field: its struct and the dotted path in it.
+    /// Byte offset of a field: its struct and the dotted path in it, or several between which it was
+    /// renamed, separated by bars.
     Field(&'static str, &'static str),
     /// Number, from 0, of a function's parameter: the function and the parameter's name.
     Parameter(&'static str, &'static str),
@@ -186,6 +187,18 @@ fields {
     unix_address_name: "unix_address"."name";
     message_name: "msghdr"."msg_name";
     message_name_length: "msghdr"."msg_namelen";
+    message_iterator: "msghdr"."msg_iter";
+    // Up to 5.13 the first, from 5.14 on the second.
+    iterator_type_and_direction: "iov_iter"."type";
+    iterator_type: "iov_iter"."iter_type";
+    iterator_offset: "iov_iter"."iov_offset";
+    iterator_count: "iov_iter"."count";
+    iterator_segments: "iov_iter"."nr_segs";
+    iterator_vector: "iov_iter"."iov|__iov";
+    iterator_buffer: "iov_iter"."ubuf";
+    packet_data: "sk_buff"."data";
+    packet_length: "sk_buff"."len";
+    packet_length_elsewhere: "sk_buff"."data_len";
 }
 parameters {
     // From 5.12 on behind the mapping of the mount's ids.
@@ -198,5 +211,8 @@ values {
     reading_kexec_image: "kernel_read_file_id"."READING_KEXEC_IMAGE";
     loading_module: "kernel_load_data_id"."LOADING_MODULE";
     loading_kexec_image: "kernel_load_data_id"."LOADING_KEXEC_IMAGE";
+    iterator_of_vector: "iter_type"."ITER_IOVEC";
+    // Since 6.0.
+    iterator_of_buffer: "iter_type"."ITER_UBUF";
 }
 }

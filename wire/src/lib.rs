@@ -26,6 +26,7 @@ pub mod btf;
 #[cfg(feature = "std")]
 pub mod decode;
 #[cfg(feature = "std")]
+pub mod dns;
 pub mod encode;
 #[cfg(feature = "std")]
 pub mod event;

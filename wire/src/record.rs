@@ -36,6 +36,8 @@ pub mod flags {
     pub const SIGNALLED: u32 = 1 << 6;
     /// SIGKILL was due, but the process is on the never-kill list.
     pub const SPARED: u32 = 1 << 7;
+    /// A DNS message is cut at [`super::network::MESSAGE_BYTES`].
+    pub const MESSAGE_TRUNCATED: u32 = 1 << 13;
     /// The path is one that the file has: joined with a mount of its file system that need not be the one
     /// which the caller used.
     pub const PATH_OF_FILE_SYSTEM: u32 = 1 << 12;

@@ -169,6 +169,9 @@ fn holdfast(header: &Header) -> event::Holdfast<'static> {
     if !known(flags::PATH_TRUNCATED) {
         truncated.push("path");
     }
+    if !known(flags::MESSAGE_TRUNCATED) {
+        truncated.push("dns");
+    }
     if !known(flags::ARGUMENTS_TRUNCATED) {
         truncated.push("process.args");
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
 use aya::programs::links::FdLink;
-use aya::programs::{FEntry, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint};
+use aya::programs::{FEntry, FExit, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
 use holdfast_wire::layout::{ABSENT, Layout};
 
@@ -189,6 +189,9 @@ impl Programs {
             Place::Lsm(hook) => Box::new(attach_trampoline!(Lsm, program, hook, btf()?)),
             Place::Fentry(function) => {
                 Box::new(attach_trampoline!(FEntry, program, function, btf()?))
+            }
+            Place::Fexit(function) => {
+                Box::new(attach_trampoline!(FExit, program, function, btf()?))
             }
             Place::RawTracepoint(tracepoint) => {
                 let program: &mut RawTracePoint = typed(program)?;

@@ -23,6 +23,8 @@ pub(crate) enum Place {
     FmodRetCall(&'static str),
     /// Entry of a function, by trampoline.
     Fentry(&'static str),
+    /// Return of a function, by trampoline.
+    Fexit(&'static str),
     /// Entry of a function, by breakpoint.
     Kprobe(&'static str),
     /// A raw tracepoint.
@@ -128,6 +130,7 @@ macro_rules! security {
 
 mod capability;
 mod credentials;
+mod dns;
 mod file;
 mod mount;
 mod namespace;
@@ -201,6 +204,7 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::NetworkSocket => network::SOCKET,
         Kind::NetworkAccept => network::ACCEPT,
         Kind::NetworkSend => network::SEND,
+        Kind::NetworkDns => dns::DNS,
         Kind::KernelModule => capability::MODULE,
         Kind::KernelKexec => capability::KEXEC,
         Kind::KernelBpf => capability::BPF,

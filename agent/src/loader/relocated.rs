@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use aya::Ebpf;
 use aya::maps::Map;
 use aya_obj::btf::{Btf, BtfKind};
-use aya_obj::generated::bpf_attach_type::{BPF_LSM_MAC, BPF_MODIFY_RETURN, BPF_TRACE_FENTRY};
+use aya_obj::generated::bpf_attach_type::{
+    BPF_LSM_MAC, BPF_MODIFY_RETURN, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT,
+};
 use aya_obj::generated::bpf_prog_type::{
     BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_LSM, BPF_PROG_TYPE_RAW_TRACEPOINT,
     BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING,
@@ -122,6 +124,10 @@ impl Relocated {
             }
             Place::Fentry(function) => {
                 let attach = (BPF_TRACE_FENTRY, target(function)?);
+                (BPF_PROG_TYPE_TRACING, Some(attach))
+            }
+            Place::Fexit(function) => {
+                let attach = (BPF_TRACE_FEXIT, target(function)?);
                 (BPF_PROG_TYPE_TRACING, Some(attach))
             }
             Place::Kprobe(_) => (BPF_PROG_TYPE_KPROBE, None),

@@ -113,6 +113,13 @@ impl Memory {
 }
 
 impl Given {
+    /// No address.
+    pub const NONE: Self = Self {
+        memory: Memory::Kernel,
+        at: 0,
+        length: 0,
+    };
+
     /// `sa_family`; [`AF_UNSPEC`] for what is too short to have one.
     #[inline(always)]
     pub fn family(&self) -> u16 {
@@ -158,11 +165,7 @@ impl Name {
     pub const NONE: Self = Self {
         vfsmount: 0,
         dentry: 0,
-        given: Given {
-            memory: Memory::Kernel,
-            at: 0,
-            length: 0,
-        },
+        given: Given::NONE,
     };
 
     /// As the caller gave it: what it names is not looked up yet.

@@ -101,7 +101,7 @@ pub fn network_accept_exit(context: TracePointContext) -> u32 {
 
 /// The `struct socket` behind a descriptor of the current task; 0 when there is none.
 #[inline(always)]
-fn socket_of_descriptor(descriptor: u64) -> u64 {
+pub fn socket_of_descriptor(descriptor: u64) -> u64 {
     /// `S_IFMT` and `S_IFSOCK` of `include/uapi/linux/stat.h`.
     const FORMAT: u16 = 0o170_000;
     const SOCKET: u16 = 0o140_000;

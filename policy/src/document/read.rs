@@ -12,6 +12,7 @@ use crate::expression::{Condition, Expression, Lists};
 use crate::field::{Field, Kinds};
 use crate::json::{Known, Part, Source, Text};
 use crate::message::Template;
+use crate::stage;
 use crate::throttle::{self, Throttle};
 
 const API_VERSION: &str = "holdfast/v1";
@@ -238,19 +239,22 @@ impl<'t> Reader<'t> {
         let techniques = known.get("mitre").and_then(|part| self.techniques(part));
         let throttle = known.get("throttle").and_then(|part| self.throttle(part));
         let false_positives = self.source.optional_string(&known, "falsePositives");
-        let id = id?;
+        let (id, on, action) = (id?, on?, action?);
+        let when = scoped(scope, when?);
+        let at = known.get("action").map_or(known.at, |part| part.at);
+        self.refuse_answers(at, action, on, &when)?;
         Some(Rule {
             name: name.unwrap_or_else(|| id.clone()),
             id,
             description,
-            on: on?,
-            action: action?,
+            on,
+            action,
             severity: severity.unwrap_or(DEFAULT_SEVERITY),
             message,
             techniques: techniques.unwrap_or_default(),
             throttle,
             false_positives,
-            when: scoped(scope, when?),
+            when,
         })
     }
 
@@ -302,6 +306,23 @@ impl<'t> Reader<'t> {
             return self.source.refuse(text.at(), reason);
         }
         Some(action)
+    }
+
+    /// `None`, and a problem, where a rule would deny the answer of a name server.
+    fn refuse_answers(
+        &mut self,
+        at: usize,
+        action: Verdict,
+        on: Kinds,
+        when: &Expression,
+    ) -> Option<()> {
+        let denies = action == Verdict::Deny && on.contains(Kind::NetworkDns);
+        if denies && !stage::is_about_questions(when) {
+            let reason = "an answer of network.dns cannot be refused: add `dns.type == 'query'` to the \
+                          condition, or use `kill` or `alert`";
+            return self.source.refuse(at, reason.to_owned());
+        }
+        Some(())
     }
 
     fn techniques(&mut self, part: Part<'t>) -> Option<Vec<String>> {
@@ -371,6 +392,11 @@ impl<'t> Reader<'t> {
             let Some(action) = self.action(part, Kinds::of(&[kind])) else {
                 continue;
             };
+            let on = Kinds::of(&[kind]);
+            let when = scoped(scope, Condition::Constant(true));
+            if self.refuse_answers(part.at, action, on, &when).is_none() {
+                continue;
+            }
             let id = format!("default.{}", kind.action());
             let Some(id) = self.unique(id, name.at(), ids) else {
                 continue;
@@ -379,14 +405,14 @@ impl<'t> Reader<'t> {
                 name: id.clone(),
                 id,
                 description: None,
-                on: Kinds::of(&[kind]),
+                on,
                 action,
                 severity: DEFAULT_SEVERITY,
                 message: None,
                 techniques: Vec::new(),
                 throttle: None,
                 false_positives: None,
-                when: scoped(scope, Condition::Constant(true)),
+                when,
             });
         }
     }

@@ -38,6 +38,8 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let source = event.source.as_ref();
     let destination = event.destination.as_ref();
     let network = event.network.as_ref();
+    let dns = event.dns.as_ref();
+    let question = dns.and_then(|dns| dns.question.as_ref());
     let container = event.container.as_ref();
     let orchestrator = event.orchestrator.as_ref();
     let holdfast = &event.holdfast;
@@ -85,6 +87,16 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ResourceType => Value::string(orchestrator.map(|it| it.resource.kind)),
         Plain::ResourceId => Value::string(orchestrator.map(|it| it.resource.id.as_ref())),
         Plain::NetworkType => Value::string(network.and_then(|network| network.family)),
+        Plain::DnsType => Value::string(dns.map(|dns| dns.direction)),
+        Plain::DnsId => Value::string(dns.and_then(|dns| dns.id.as_deref())),
+        Plain::DnsOpCode => Value::string(dns.and_then(|dns| dns.op_code.as_deref())),
+        Plain::DnsQuestionName => Value::string(question.map(|it| &*it.name)),
+        Plain::DnsQuestionType => Value::string(question.map(|it| &*it.record_type)),
+        Plain::DnsQuestionClass => Value::string(question.map(|it| &*it.class)),
+        Plain::DnsResponseCode => Value::string(dns.and_then(|dns| dns.response_code.as_deref())),
+        Plain::DnsResolvedIp => {
+            Value::Strings(dns.map_or(Strings::EMPTY, |dns| Strings::Owned(&dns.resolved_ip)))
+        }
         Plain::NetworkDirection => Value::string(network.and_then(|network| network.direction)),
         Plain::SocketFamily => Value::string(socket.map(|socket| &*socket.family)),
         Plain::SocketType => Value::string(socket.and_then(|it| it.socket_type.as_deref())),
@@ -159,9 +171,9 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Becomes, Bpf, Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast,
-        Host, Id, Ids, Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty,
-        User, Xattr,
+        Becomes, Bpf, Capabilities, Container, Dns, DnsQuestion, Endpoint, EventFields, Executable,
+        File, Holdfast, Host, Id, Ids, Mount, Namespaces, Network, Orchestrator, Resource, Socket,
+        Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -245,6 +257,19 @@ mod tests {
                 transport: Some("tcp".into()),
                 family: Some("ipv4"),
                 direction: Some("egress"),
+            }),
+            dns: Some(Dns {
+                direction: "answer",
+                id: Some("7".into()),
+                op_code: Some("QUERY".into()),
+                question: Some(DnsQuestion {
+                    name: "example.org".into(),
+                    record_type: "A".into(),
+                    class: "IN".into(),
+                }),
+                response_code: Some("NOERROR".into()),
+                answers: Vec::new(),
+                resolved_ip: vec!["192.0.2.1".into()],
             }),
             container: Some(Container {
                 id: "c1".into(),

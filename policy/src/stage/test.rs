@@ -12,6 +12,9 @@ use crate::table::{Dimension, KEY_PATH_BYTES};
 /// The names that the access mode has in `holdfast.flags`, by `open_flags & O_ACCMODE`.
 const ACCESS_NAMES: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
 
+/// The values of `dns.type`, by `record::network::Socket::direction`.
+const DIRECTIONS: [&str; 2] = ["query", "answer"];
+
 /// A condition on one dimension.
 #[derive(Clone, Debug)]
 pub(crate) enum Test {
@@ -29,7 +32,7 @@ pub(crate) enum Key {
     Prefix(String),
     Addresses(Vec<Cidr>),
     Ports(Vec<i64>),
-    /// A bit per access mode.
+    /// A bit per access mode, or per direction of DNS.
     Access(u8),
 }
 
@@ -118,6 +121,17 @@ impl Key {
     pub(crate) fn access(name: &str) -> Option<Self> {
         let mode = ACCESS_NAMES.iter().position(|access| *access == name)?;
         Some(Self::Access(1 << mode))
+    }
+
+    /// Texts of `dns.type`, as what it is looked up by.
+    pub(crate) fn as_direction(&self) -> Option<Self> {
+        let Self::Paths(texts) = self else {
+            return None;
+        };
+        let is_one = |direction: &&str| texts.iter().any(|text| text == direction.as_bytes());
+        let bits = DIRECTIONS.iter().enumerate();
+        let bits = bits.filter(|(_, direction)| is_one(direction));
+        Some(Self::Access(bits.fold(0, |bits, (bit, _)| bits | 1 << bit)))
     }
 
     /// Whether it is of the sort that `dimension` is looked up by.

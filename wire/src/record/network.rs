@@ -1,6 +1,6 @@
 //! Fixed part of network records: one shape for all operations on sockets.
 
-/// `network.*`. Strings: the name of a Unix socket.
+/// `network.*`. Strings: the name of a Unix socket; at `network.dns` the message.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Socket {
@@ -21,10 +21,11 @@ pub struct Socket {
     /// See [`ends`].
     pub ends: u16,
     /// Bytes of the name of a Unix socket: an absolute path where the kernel has resolved it, else as
-    /// it stands in `struct sockaddr_un`, where an abstract name begins with a NUL.
+    /// it stands in `struct sockaddr_un`, where an abstract name begins with a NUL. At `network.dns` the
+    /// bytes of the message, by TCP with its length or without.
     pub path_length: u16,
-    /// Explicit padding, zero.
-    pub reserved: u16,
+    /// At `network.dns` [`QUESTION`] or [`ANSWER`]; else 0.
+    pub direction: u16,
 }
 
 impl Socket {
@@ -39,9 +40,17 @@ impl Socket {
         socket_type: 0,
         ends: 0,
         path_length: 0,
-        reserved: 0,
+        direction: 0,
     };
 }
+
+/// [`Socket::direction`] of what is sent to a name server.
+pub const QUESTION: u16 = 0;
+/// [`Socket::direction`] of what comes from one.
+pub const ANSWER: u16 = 1;
+/// One more than the bytes that are read of each of the two pieces of a DNS message: questions are
+/// short, and answers mostly. A power of two, for the kernel programs bound lengths by a mask.
+pub const MESSAGE_BYTES: usize = 1024;
 
 /// Bits of [`Socket::ends`]: which addresses and ports are known.
 pub mod ends {

@@ -32,6 +32,7 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::NetworkSocket => (&["network"], &["info"]),
         Kind::NetworkAccept => (&["network"], &["connection", "start"]),
         Kind::NetworkSend => (&["network"], &["connection"]),
+        Kind::NetworkDns => (&["network"], &["protocol"]),
         Kind::KernelModule => (&["driver"], &["start"]),
         Kind::KernelBpf => (&["driver"], &["change"]),
         Kind::KernelKexec => (&["host"], &["change"]),
@@ -65,6 +66,7 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         }
         Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
         Kind::NetworkConnect | Kind::NetworkAccept | Kind::NetworkSend => &["connection", "denied"],
+        Kind::NetworkDns => &["protocol", "denied"],
         Kind::NetworkBind | Kind::NetworkSocket => &["info", "denied"],
         Kind::NetworkListen => &["start", "denied"],
     }

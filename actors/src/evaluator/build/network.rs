@@ -4,22 +4,27 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
 use holdfast_wire::Kind;
+use holdfast_wire::dns;
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::network::{Socket, ends};
+use holdfast_wire::record::network::{ANSWER, Socket, ends};
 use holdfast_wire::text;
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
 
-/// Adds what the record says of the socket.
+/// Adds what the record says of the socket. Of a name server's answer the source is the socket's own end
+/// all the same: who asked is the client of the whole exchange.
 pub(super) fn describe<'a>(event: &mut Event<'a>, kind: Kind, socket: &Socket, path: &'a [u8]) {
     let known = |bit: u16| socket.ends & bit != 0;
     let own = known(ends::OWN).then(|| end(socket, socket.own, socket.own_port));
     let peer = known(ends::PEER).then(|| end(socket, socket.peer, socket.peer_port));
+    let is_answer = socket.direction == ANSWER;
     let direction = match kind {
-        Kind::NetworkConnect | Kind::NetworkSend => Some("egress"),
         Kind::NetworkAccept => Some("ingress"),
+        Kind::NetworkDns if is_answer => Some("ingress"),
+        Kind::NetworkConnect | Kind::NetworkSend | Kind::NetworkDns => Some("egress"),
         _ => None,
     };
     (event.source, event.destination) = match kind {
@@ -40,6 +45,10 @@ pub(super) fn describe<'a>(event: &mut Event<'a>, kind: Kind, socket: &Socket, p
         family,
         direction,
     });
+    if kind == Kind::NetworkDns {
+        let message = dns::parse(path, socket.protocol == IPPROTO_TCP);
+        event.dns = Some(event::Dns::new(is_answer, message));
+    }
     event.holdfast.socket = Some(event::Socket {
         family: event::socket_family_name(socket.family),
         socket_type: (socket.socket_type != 0).then(|| event::socket_type_name(socket.socket_type)),
