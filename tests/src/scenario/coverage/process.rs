@@ -80,4 +80,22 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/ids/groups/0", "1234"),
         ],
     ),
+    deed(
+        "process.setuid",
+        &["become-user", "65534"],
+        &[
+            ("/process/user/id", "0"),
+            ("/user/changes/id", "65534"),
+            ("/user/effective/id", "65534"),
+        ],
+    ),
+    deed(
+        "process.setgid",
+        &["become-group", "65534"],
+        &[
+            ("/process/group/id", "0"),
+            ("/user/changes/group/id", "65534"),
+            ("/user/effective/group/id", "65534"),
+        ],
+    ),
 ];
