@@ -305,6 +305,9 @@ const fn blind_to(kind: Kind) -> &'static str {
              systems, a memfd, or a mount of another mount namespace or of a moment ago"
         }
         Kind::ProcessPtrace => "PTRACE_TRACEME, and a look into another's memory",
+        Kind::ProcessSetuid | Kind::ProcessSetgid => {
+            "what changes nothing, saved ids and supplementary groups"
+        }
         Kind::NetworkConnect | Kind::NetworkListen | Kind::NetworkAccept => {
             "what lasts less than a second, anything but TCP, and other network namespaces"
         }

@@ -93,6 +93,8 @@ impl Tier {
                     | Kind::ProcessFork
                     | Kind::ProcessExit
                     | Kind::ProcessPtrace
+                    | Kind::ProcessSetuid
+                    | Kind::ProcessSetgid
                     | Kind::FileOpen
                     | Kind::NetworkConnect
                     | Kind::NetworkListen

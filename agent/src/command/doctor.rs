@@ -135,6 +135,15 @@ fn rendered(report: &Value, running: bool, missing: &[String]) -> String {
             format!("missing: {}", missing.join(", "))
         },
     );
+    if let Some(why) = facts["ebpf_error"].as_str().filter(|why| !why.is_empty()) {
+        // The remedies of the tiers are for kernels that have it.
+        let _ = writeln!(
+            out,
+            "eBPF         none, so fanotify stands in: {why}; the tiers with programs need a kernel with \
+             CONFIG_BPF_SYSCALL, and CAP_BPF and CAP_PERFMON (before 5.8: CAP_SYS_ADMIN) where no seccomp \
+             filter and no lockdown forbids bpf(2)"
+        );
+    }
     let absent = list(&facts["absent_fields"]);
     if !absent.is_empty() && facts["btf"].is_string() {
         let _ = writeln!(out, "not in BTF   {absent}");

@@ -78,6 +78,16 @@ impl Attempts {
         lock(&self.begun).get(tgid).is_some()
     }
 
+    /// Mode of the program that a process is about to execute; 0: none that is known.
+    pub(crate) fn mode(&self, tgid: u32) -> u16 {
+        let processes = lock(&self.begun);
+        let attempts = processes.get(tgid).map_or(&[][..], Vec::as_slice);
+        let program = attempts.iter().rev().find(|attempt| !attempt.is_loader);
+        program
+            .and_then(|program| program.file)
+            .map_or(0, |file| file.stx_mode)
+    }
+
     /// An exec of a process happened at this time: takes what began before.
     pub(crate) fn take(&self, tgid: u32, time: u64) -> Begun {
         let mut processes = lock(&self.begun);

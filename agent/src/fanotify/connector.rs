@@ -40,11 +40,13 @@ const LEARNING: Duration = Duration::from_secs(5);
 const LINGERING: Duration = Duration::from_millis(20);
 
 /// The kinds it tells of.
-pub(crate) const KINDS: [Kind; 4] = [
+pub(crate) const KINDS: [Kind; 6] = [
     Kind::ProcessExec,
     Kind::ProcessFork,
     Kind::ProcessExit,
     Kind::ProcessPtrace,
+    Kind::ProcessSetuid,
+    Kind::ProcessSetgid,
 ];
 
 /// See the module.

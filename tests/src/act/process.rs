@@ -18,8 +18,12 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["without-bpf", command @ ..] => without_bpf(command),
         ["traceme"] => nix::sys::ptrace::traceme().map_err(io::Error::from),
         ["trace-child"] => trace_child(),
-        ["setuid", id] => parsed(id).and_then(|id| Ok(nix::unistd::setuid(Uid::from_raw(id))?)),
-        ["setgid", id] => parsed(id).and_then(|id| Ok(nix::unistd::setgid(Gid::from_raw(id))?)),
+        ["setuid" | "become-user", id] => {
+            parsed(id).and_then(|id| Ok(nix::unistd::setuid(Uid::from_raw(id))?))
+        }
+        ["setgid" | "become-group", id] => {
+            parsed(id).and_then(|id| Ok(nix::unistd::setgid(Gid::from_raw(id))?))
+        }
         ["setgroups", id] => {
             parsed(id).and_then(|id| Ok(nix::unistd::setgroups(&[Gid::from_raw(id)])?))
         }

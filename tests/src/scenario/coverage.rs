@@ -46,21 +46,26 @@ pub const TIERS: [(&str, char); 6] = [
 ];
 
 /// What the tier without eBPF has a source for.
-const WITHOUT_EBPF: [&str; 8] = [
+const WITHOUT_EBPF: [&str; 10] = [
     "process.exec",
     "process.fork",
     "process.exit",
     "process.ptrace",
+    "process.setuid",
+    "process.setgid",
     "file.open",
     "network.connect",
     "network.listen",
     "network.accept",
 ];
-/// Of that, what it does not see: new namespaces, requests to be traced, and sockets that are closed at
-/// once or of other families.
-const UNSEEN_WITHOUT_EBPF: [&str; 11] = [
+/// Of that, what it does not see, or not all of: new namespaces, requests to be traced, saved ids and
+/// supplementary groups, sockets that are closed at once or of other families.
+const UNSEEN_WITHOUT_EBPF: [&str; 14] = [
     "clone",
     "traceme",
+    "setuid",
+    "setgid",
+    "setgroups",
     "connect",
     "connect-from",
     "connect-netlink",
@@ -71,18 +76,18 @@ const UNSEEN_WITHOUT_EBPF: [&str; 11] = [
     "accept",
     "accept-unix",
 ];
-/// What takes its time for it, and is no other deed to the other tiers.
-const WITHOUT_EBPF_ONLY: &str = "hold";
+/// What is done for it alone.
+const WITHOUT_EBPF_ONLY: [&str; 3] = ["hold", "become-user", "become-group"];
 
 /// Whether a deed is to be seen in a tier.
 fn is_seen(tier: &str, deed: &Deed) -> bool {
     let verb = deed.words.first().copied().unwrap_or_default();
     if tier == "fanotify" {
         // The arguments of what ends at once are gone before they are read.
-        let has_arguments = deed.action != "process.exec" || verb == WITHOUT_EBPF_ONLY;
+        let has_arguments = deed.action != "process.exec" || WITHOUT_EBPF_ONLY.contains(&verb);
         WITHOUT_EBPF.contains(&deed.action) && !UNSEEN_WITHOUT_EBPF.contains(&verb) && has_arguments
     } else {
-        verb != WITHOUT_EBPF_ONLY && !deed.unseen_by.contains(&tier)
+        !WITHOUT_EBPF_ONLY.contains(&verb) && !deed.unseen_by.contains(&tier)
     }
 }
 

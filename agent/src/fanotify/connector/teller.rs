@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use holdfast_policy::lookup::Known as Knows;
 use holdfast_wire::Kind;
 use holdfast_wire::encode::bytes_of;
-use holdfast_wire::record::process::{Exit, Fork, Ptrace};
+use holdfast_wire::record::process::{Exit, Fork, Ptrace, Setid};
 use holdfast_wire::record::{ARGUMENT_BYTES, COMM_BYTES, flags};
 use holdfast_wire::uapi::connector::{Ids, What};
 
@@ -16,6 +16,9 @@ use crate::fanotify::permission::executable;
 use crate::fanotify::proc::{Facts, Proc};
 use crate::fanotify::ring::Time;
 
+/// Set-user-id and set-group-id bits of a mode.
+const S_ISUID: u16 = 0o4000;
+const S_ISGID: u16 = 0o2000;
 /// `PTRACE_MODE_ATTACH` of `include/linux/ptrace.h`.
 const PTRACE_MODE_ATTACH: u32 = 2;
 /// Processes read at once: as many as the table has room for.
@@ -92,12 +95,20 @@ impl<'b> Teller<'b> {
                 who,
                 real,
                 effective,
-            } if who.is_leader() => {
+            } => {
+                let kind = Kind::ProcessSetuid;
+                self.becomes(kind, who, real, effective, time, attached);
                 if let Some(known) = self.table.get_mut(who.tgid) {
                     (known.facts.uid, known.facts.euid) = (real, effective);
                 }
             }
-            What::Groups { who, real, .. } if who.is_leader() => {
+            What::Groups {
+                who,
+                real,
+                effective,
+            } => {
+                let kind = Kind::ProcessSetgid;
+                self.becomes(kind, who, real, effective, time, attached);
                 if let Some(known) = self.table.get_mut(who.tgid) {
                     known.facts.gid = real;
                 }
@@ -292,6 +303,37 @@ impl<'b> Teller<'b> {
         };
         let kind = Kind::ProcessPtrace;
         self.act(kind, &known, tracer.tid, time, bytes_of(&fixed));
+    }
+
+    /// Records a change of ids. That by a set-id program is the exec's, which is told next.
+    fn becomes(
+        &self,
+        kind: Kind,
+        who: Ids,
+        real: u32,
+        effective: u32,
+        time: u64,
+        attached: Attached<'_>,
+    ) {
+        let set_id = match kind {
+            Kind::ProcessSetuid => S_ISUID,
+            _ => S_ISGID,
+        };
+        let by_exec = self.base.attempts.mode(who.tgid) & set_id != 0;
+        if !attached(kind) || who.tgid == self.own || by_exec {
+            return;
+        }
+        let fixed = Setid {
+            real,
+            effective,
+            saved: u32::MAX,
+            filesystem: u32::MAX,
+            groups: u32::MAX,
+            groups_length: 0,
+            reserved: 0,
+        };
+        let known = self.known(who.tgid);
+        self.act(kind, &known, who.tid, time, bytes_of(&fixed));
     }
 
     /// Records what a process has done.

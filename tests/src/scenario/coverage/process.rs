@@ -110,4 +110,22 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/flags/1", "CLONE_NEWNS"),
         ],
     ),
+    deed(
+        "process.setuid",
+        &["become-user", "65534"],
+        &[
+            ("/process/user/id", "0"),
+            ("/user/changes/id", "65534"),
+            ("/user/effective/id", "65534"),
+        ],
+    ),
+    deed(
+        "process.setgid",
+        &["become-group", "65534"],
+        &[
+            ("/process/group/id", "0"),
+            ("/user/changes/group/id", "65534"),
+            ("/user/effective/group/id", "65534"),
+        ],
+    ),
 ];
