@@ -49,8 +49,12 @@ impl Kinds {
         Kind::FileOpen,
         Kind::FileSetxattr,
     ])
+    .or(Self::IPC)
     .or(Self::MOUNT)
     .or(Self::LOADS);
+    const IPC: Self = Self::SHM.or(Self::MQ);
+    const SHM: Self = Self::of(&[Kind::IpcShm]);
+    const MQ: Self = Self::of(&[Kind::IpcMq]);
     const BPF: Self = Self::of(&[Kind::KernelBpf]);
 
     /// Those in `kinds`.
@@ -251,6 +255,12 @@ named! {
         BpfProgramType "holdfast.bpf.program_type" String Kinds::BPF;
         BpfAttachType "holdfast.bpf.attach_type" String Kinds::BPF;
         BpfName "holdfast.bpf.name" String Kinds::BPF;
+        IpcOperation "holdfast.ipc.operation" String Kinds::IPC;
+        IpcKey "holdfast.ipc.key" String Kinds::SHM;
+        IpcId "holdfast.ipc.id" Int Kinds::SHM;
+        IpcOwner "holdfast.ipc.owner" String Kinds::SHM;
+        IpcMode "holdfast.ipc.mode" String Kinds::SHM;
+        IpcName "holdfast.ipc.name" String Kinds::MQ;
     }
 }
 

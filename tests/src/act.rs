@@ -10,6 +10,7 @@ mod call;
 mod capability;
 mod dns;
 mod file;
+mod ipc;
 mod mount;
 mod network;
 mod process;
@@ -30,6 +31,7 @@ pub fn main(args: &[String]) -> Result<i32> {
         network::act,
         dns::act,
         capability::act,
+        ipc::act,
     ];
     match domains.into_iter().find_map(|act| act(&words)) {
         Some(Ok(())) => Ok(0),

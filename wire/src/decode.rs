@@ -113,6 +113,15 @@ pub enum Body<'a> {
     },
     /// `kernel.bpf`
     Bpf(record::capability::Bpf),
+    /// `ipc.shm`
+    Shm(record::ipc::Shm),
+    /// `ipc.mq`
+    Mq {
+        /// Fixed part.
+        fixed: record::ipc::Mq,
+        /// The queue's name.
+        name: &'a [u8],
+    },
     /// `kernel.perf`, which has no more than a header.
     Perf,
 }
@@ -148,6 +157,10 @@ unsafe impl Plain for record::process::Namespaces {}
 unsafe impl Plain for record::capability::Load {}
 // SAFETY: as above.
 unsafe impl Plain for record::capability::Bpf {}
+// SAFETY: as above.
+unsafe impl Plain for record::ipc::Shm {}
+// SAFETY: as above.
+unsafe impl Plain for record::ipc::Mq {}
 
 fn read_part<'a, T: Plain>(bytes: &mut &'a [u8]) -> Result<T, Corrupt> {
     let (part, rest): (&'a [u8], &'a [u8]) = bytes
@@ -255,6 +268,14 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
         }
         Kind::KernelBpf => Body::Bpf(read_part(&mut bytes)?),
         Kind::KernelPerf => Body::Perf,
+        Kind::IpcShm => Body::Shm(read_part(&mut bytes)?),
+        Kind::IpcMq => {
+            let fixed: record::ipc::Mq = read_part(&mut bytes)?;
+            Body::Mq {
+                fixed,
+                name: read_string(&mut bytes, fixed.name_length)?,
+            }
+        }
     };
     if bytes.is_empty() {
         Ok(Record { header, kind, body })

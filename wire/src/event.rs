@@ -16,12 +16,13 @@ mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
-pub use detail::{Becomes, Bpf, Identity, Ids};
+pub use detail::{Becomes, Bpf, Identity, Ids, Ipc};
 pub use dns::{Dns, DnsAnswer, DnsQuestion};
 pub use names::{
     bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
     clone_flag_names, load_source_name, mount_flag_names, open_flag_names, protocol_name,
-    signal_name, socket_family_name, socket_type_name, umount_flag_names, xattr_flag_names,
+    shmat_flag_names, shmget_flag_names, signal_name, socket_family_name, socket_type_name,
+    umount_flag_names, xattr_flag_names,
 };
 pub use rendered::Rendered;
 pub use time::rfc3339;
@@ -310,7 +311,7 @@ pub struct Holdfast<'a> {
     pub namespaces: Option<Namespaces>,
     /// Names of open flags, as `O_WRONLY`; of a trace, `PTRACE_MODE_ATTACH` or `PTRACE_TRACEME`; of a
     /// mount, as `MS_BIND`; of a module or a kernel, where it is loaded from, as `READING_MODULE`; of
-    /// namespaces, as `CLONE_NEWNS`.
+    /// namespaces, as `CLONE_NEWNS`; of shared memory, as `IPC_CREAT` or `SHM_EXEC`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
     /// Inode number of the namespace that is joined.
@@ -340,6 +341,9 @@ pub struct Holdfast<'a> {
     /// What is done by `bpf(2)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpf: Option<Bpf<'a>>,
+    /// Shared memory or a message queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipc: Option<Ipc<'a>>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,

@@ -153,6 +153,10 @@ kinds! {
     KernelBpf = 52, Capability, "kernel.bpf";
     /// A performance counter or a probe was opened.
     KernelPerf = 53, Capability, "kernel.perf";
+    /// A System V shared memory segment was made, looked up or mapped.
+    IpcShm = 56, Memory, "ipc.shm";
+    /// A POSIX message queue was opened or made.
+    IpcMq = 57, Memory, "ipc.mq";
 }
 
 impl Kind {

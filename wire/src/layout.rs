@@ -158,6 +158,10 @@ fields {
     ns_operations: "ns_common"."ops";
     ns_operations_type: "proc_ns_operations"."type";
     ns_type: "ns_common"."ns_type";
+    ipc_key: "kern_ipc_perm"."key";
+    ipc_id: "kern_ipc_perm"."id";
+    ipc_mode: "kern_ipc_perm"."mode";
+    ipc_owner: "kern_ipc_perm"."uid";
     mount_mnt: "mount"."mnt";
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";

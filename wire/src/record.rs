@@ -7,6 +7,7 @@
 
 pub mod capability;
 pub mod file;
+pub mod ipc;
 pub mod network;
 pub mod process;
 

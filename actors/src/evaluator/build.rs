@@ -21,6 +21,7 @@ mod class;
 mod container;
 mod credentials;
 mod file;
+mod ipc;
 mod network;
 mod process;
 
@@ -152,6 +153,8 @@ pub(crate) fn event<'a>(
         }
         Body::Load { fixed, path } => capability::load(&mut event, &fixed, path_text(path)),
         Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),
+        Body::Shm(fixed) => ipc::shm(&mut event, &fixed),
+        Body::Mq { fixed, name } => ipc::mq(&mut event, &fixed, path_text(name)),
         Body::Perf => {}
     }
     event

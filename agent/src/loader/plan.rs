@@ -132,6 +132,7 @@ mod capability;
 mod credentials;
 mod dns;
 mod file;
+mod ipc;
 mod mount;
 mod namespace;
 mod network;
@@ -209,6 +210,8 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::KernelKexec => capability::KEXEC,
         Kind::KernelBpf => capability::BPF,
         Kind::KernelPerf => capability::PERF,
+        Kind::IpcShm => ipc::SHM,
+        Kind::IpcMq => ipc::MQ,
     }
 }
 

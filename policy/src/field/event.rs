@@ -49,7 +49,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let user = event.user.as_ref().map(|user| &user.changes);
     let effective = event.user.as_ref().map(|user| &user.effective);
     let ids = holdfast.ids.as_ref();
-    let bpf = holdfast.bpf.as_ref();
+    let (bpf, ipc) = (holdfast.bpf.as_ref(), holdfast.ipc.as_ref());
     let namespaces = holdfast.namespaces;
     match plain {
         Plain::EventAction => Value::string(Some(event.event.action)),
@@ -128,6 +128,12 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ExecutableArgument => {
             Value::string(executable.and_then(|it| it.argument.as_deref()))
         }
+        Plain::IpcOperation => Value::string(ipc.map(|ipc| ipc.operation)),
+        Plain::IpcKey => Value::string(ipc.and_then(|ipc| ipc.key.as_deref())),
+        Plain::IpcId => Value::int(ipc.and_then(|ipc| ipc.id)),
+        Plain::IpcOwner => Value::string(ipc.and_then(|ipc| ipc.owner.as_deref())),
+        Plain::IpcMode => Value::string(ipc.and_then(|ipc| ipc.mode.as_deref())),
+        Plain::IpcName => Value::string(ipc.and_then(|ipc| ipc.name.as_deref())),
         Plain::BpfCommand => Value::string(bpf.and_then(|bpf| bpf.command.as_deref())),
         Plain::BpfProgramType => Value::string(bpf.and_then(|bpf| bpf.program_type.as_deref())),
         Plain::BpfAttachType => Value::string(bpf.and_then(|bpf| bpf.attach_type.as_deref())),
@@ -172,8 +178,8 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Becomes, Bpf, Capabilities, Container, Dns, DnsQuestion, Endpoint, EventFields, Executable,
-        File, Holdfast, Host, Id, Ids, Mount, Namespaces, Network, Orchestrator, Resource, Socket,
-        Thread, Tty, User, Xattr,
+        File, Holdfast, Host, Id, Ids, Ipc, Mount, Namespaces, Network, Orchestrator, Resource,
+        Socket, Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -317,6 +323,14 @@ mod tests {
                     saved: Some("4".into()),
                     filesystem: Some("5".into()),
                     groups: vec!["6".into()],
+                }),
+                ipc: Some(Ipc {
+                    operation: "shmat",
+                    key: Some("0x00000007".into()),
+                    id: Some(8),
+                    owner: Some("9".into()),
+                    mode: Some("0600".into()),
+                    name: Some("/queue".into()),
                 }),
                 bpf: Some(Bpf {
                     command: Some("BPF_PROG_LOAD".into()),

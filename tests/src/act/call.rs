@@ -1,6 +1,7 @@
 //! System calls that no library has a function for.
 #![allow(unsafe_code)] // raw system calls
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem::size_of_val;
@@ -84,4 +85,44 @@ pub(super) fn perf_event_open() -> io::Result<()> {
     attributes[0] = PERF_TYPE_SOFTWARE | (size_of_val(&attributes) as u64) << 32;
     // SAFETY: the attributes have the size that they say.
     done(unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, -1, -1, 0) })
+}
+
+/// Where a shared memory segment is to be mapped.
+pub(super) enum Where {
+    /// Where there is room.
+    Anywhere,
+    /// Where something else is mapped already.
+    Occupied,
+}
+
+/// `shmget(2)` of a new segment of one page, `shmat(2)` of it, and its removal.
+pub(super) fn share_memory(key: i32, place: &Where) -> io::Result<()> {
+    // SAFETY: no memory is given.
+    let id = unsafe { libc::shmget(key, PAGE, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
+    done(id.into())?;
+    let page = match place {
+        Where::Anywhere => std::ptr::null(),
+        // This program's own code, which is there and is not replaced without SHM_REMAP.
+        Where::Occupied => (share_memory as *const libc::c_void).map_addr(|at| at & !(PAGE - 1)),
+    };
+    // SAFETY: the segment is mapped where nothing is, or not at all.
+    let mapped = unsafe { libc::shmat(id, page, libc::SHM_RDONLY) };
+    let result = done(mapped.addr().cast_signed() as libc::c_long);
+    // SAFETY: it goes when this process ends.
+    done(unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) }.into())?;
+    result
+}
+
+const PAGE: usize = 4096;
+
+/// `mq_open(2)` of the queue with this name, as the kernel wants it: without a slash.
+pub(super) fn open_queue(name: &CStr, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: the name is a string, and no attributes are given.
+    done(unsafe { libc::syscall(libc::SYS_mq_open, name.as_ptr(), flags, 0o600, 0) })
+}
+
+/// `mq_unlink(2)`
+pub(super) fn remove_queue(name: &CStr) -> io::Result<()> {
+    // SAFETY: the name is a string.
+    done(unsafe { libc::syscall(libc::SYS_mq_unlink, name.as_ptr()) })
 }

@@ -16,6 +16,7 @@ use crate::place::Variant;
 mod capability;
 mod dns;
 mod file;
+mod ipc;
 mod mount;
 mod network;
 mod process;
@@ -141,6 +142,7 @@ fn deeds() -> impl Iterator<Item = &'static Deed> {
         network::DEEDS,
         dns::DEEDS,
         capability::DEEDS,
+        ipc::DEEDS,
     ]
     .into_iter()
     .flatten()

@@ -59,3 +59,25 @@ pub struct Bpf<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
 }
+
+/// `holdfast.ipc.*`, on `ipc.shm` and `ipc.mq`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Ipc<'a> {
+    /// The system call: `shmget`, `shmat` or `mq_open`.
+    pub operation: &'static str,
+    /// Key of a segment, hexadecimal as `ipcs(1)` shows it; none where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Id of a segment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
+    /// User that owns a segment, a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Permissions of a segment, octal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Name of a queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+}

@@ -117,6 +117,34 @@ const MOUNT_FLAGS: [(u64, &str); 22] = [
     (1 << 25, "MS_LAZYTIME"),
 ];
 
+/// Flags of `shmget(2)` (`include/uapi/linux/ipc.h`, `include/uapi/linux/shm.h`).
+const SHMGET_FLAGS: [(u64, &str); 4] = [
+    (0o1000, "IPC_CREAT"),
+    (0o2000, "IPC_EXCL"),
+    (0o4000, "SHM_HUGETLB"),
+    (0o1_0000, "SHM_NORESERVE"),
+];
+
+/// Flags of `shmat(2)` (`include/uapi/linux/shm.h`).
+const SHMAT_FLAGS: [(u64, &str); 4] = [
+    (0o1_0000, "SHM_RDONLY"),
+    (0o2_0000, "SHM_RND"),
+    (0o4_0000, "SHM_REMAP"),
+    (0o10_0000, "SHM_EXEC"),
+];
+
+/// The names of flags of `shmget(2)`.
+#[must_use]
+pub fn shmget_flag_names(flags: u32) -> Vec<&'static str> {
+    set_names(&SHMGET_FLAGS, flags.into())
+}
+
+/// The names of flags of `shmat(2)`.
+#[must_use]
+pub fn shmat_flag_names(flags: u32) -> Vec<&'static str> {
+    set_names(&SHMAT_FLAGS, flags.into())
+}
+
 /// Flags of `umount2(2)` by bit (`include/linux/fs.h`).
 const UMOUNT_FLAGS: [(u64, &str); 4] = [
     (1, "MNT_FORCE"),
@@ -353,6 +381,8 @@ mod tests {
             clone_flag_names(crate::record::process::NAMESPACES).len(),
             8
         );
+        assert_eq!(shmget_flag_names(0o3600), ["IPC_CREAT", "IPC_EXCL"]);
+        assert_eq!(shmat_flag_names(0o11_0000), ["SHM_RDONLY", "SHM_EXEC"]);
         assert_eq!(umount_flag_names(2), ["MNT_DETACH"]);
         assert_eq!(signal_name(9), "SIGKILL");
         assert_eq!(signal_name(34), "34");

@@ -37,6 +37,7 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::KernelBpf => (&["driver"], &["change"]),
         Kind::KernelKexec => (&["host"], &["change"]),
         Kind::KernelPerf => (&["host"], &["access"]),
+        Kind::IpcShm | Kind::IpcMq => (&["process"], &["access"]),
     }
 }
 
@@ -60,7 +61,9 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::FileMount
         | Kind::FileUmount
         | Kind::FilePivotRoot => &["change", "denied"],
-        Kind::ProcessPtrace | Kind::FileOpen | Kind::KernelPerf => &["access", "denied"],
+        Kind::ProcessPtrace | Kind::FileOpen | Kind::KernelPerf | Kind::IpcShm | Kind::IpcMq => {
+            &["access", "denied"]
+        }
         Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
             &["creation", "denied"]
         }
