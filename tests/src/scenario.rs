@@ -24,6 +24,7 @@ pub mod rate;
 pub mod restart;
 pub mod storm;
 pub mod supervision;
+pub mod tiers;
 pub mod verifier;
 
 /// Emulated guests are slower than the machine by about this much; limits grow with it.
@@ -70,6 +71,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         restart::SCENARIOS,
         count::SCENARIOS,
         ledger::SCENARIOS,
+        tiers::SCENARIOS,
         storm::SCENARIOS,
         rate::SCENARIOS,
         buffer::SCENARIOS,

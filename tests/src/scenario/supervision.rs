@@ -146,7 +146,8 @@ fn roots(status: &Value) -> impl Iterator<Item = &Value> {
         .iter()
 }
 
-fn find<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
+/// An actor by its name.
+pub fn find<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
     fn walk<'a>(node: &'a Value, name: &str) -> Option<&'a Value> {
         if node["name"] == name {
             return Some(node);
