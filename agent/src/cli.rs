@@ -37,6 +37,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   holdfast doctor
+  holdfast doctor --tiers
   holdfast doctor --programs
   holdfast doctor --json | jq '.hooks[] | select(.tier != \"lsm\")'")]
     Doctor(Doctor),
@@ -129,6 +130,9 @@ pub(crate) struct Run {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) show: Show,
+    /// Try every hook in every tier, and tell what each cannot see on this kernel
+    #[arg(long, conflicts_with = "programs")]
+    pub(crate) tiers: bool,
     /// Tell of the kernel programs instead, those of all tiers: instructions that the verifier walks
     #[arg(long)]
     pub(crate) programs: bool,

@@ -296,6 +296,15 @@ impl Fanotify {
     }
 }
 
+/// The kinds that the tier has a source for, and what it cannot see of each, in words that follow "does
+/// not see".
+pub(crate) fn sights() -> impl Iterator<Item = (Kind, &'static str)> {
+    let kinds = Kind::ALL.iter().copied();
+    kinds
+        .filter(|kind| Tier::Fanotify.sees(*kind))
+        .map(|kind| (kind, blind_to(kind)))
+}
+
 /// What the tier cannot see of a kind, in words that follow "does not see".
 const fn blind_to(kind: Kind) -> &'static str {
     match kind {

@@ -150,6 +150,21 @@ pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
     Ok(json!({"facts": facts, "hooks": hooks}))
 }
 
+/// What each hook sees in each tier on this kernel: attaches every one and detaches it again.
+///
+/// # Errors
+/// When not even the maps can be made.
+pub(crate) fn survey(config: &Config) -> Result<Value, Failure> {
+    let (loader, _rings) = Loader::open(&options(config)).map_err(|error| cannot_load(&error))?;
+    let mut sights = json!(loader.survey());
+    if let Some(sights) = sights.as_array_mut() {
+        sights.extend(fanotify::sights().map(|(kind, blind_to)| {
+            json!({"action": kind.action(), "tier": Tier::Fanotify.name(), "blind_to": blind_to})
+        }));
+    }
+    Ok(sights)
+}
+
 /// What the verifier makes of every kernel program, whatever tier it is for.
 ///
 /// # Errors

@@ -16,7 +16,6 @@ use holdfast_actors::kernel::{Attempt, BufferReport, Capped, HookReport, Kernel,
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::{Bucket, CAPPED_CGROUPS, Cap, CapKey, Counters, SCRATCH_SLOTS, Tier};
 use holdfast_wire::{Domain, Kind};
-use serde::Serialize;
 
 use crate::preflight::{self, Facts};
 
@@ -28,6 +27,7 @@ mod pod;
 mod reason;
 mod relocated;
 mod rings;
+mod survey;
 mod sys;
 mod tables;
 
@@ -78,21 +78,6 @@ pub(crate) enum LoadError {
     /// The object does not have what the agent expects: built from another tree.
     #[error("the embedded kernel programs do not fit this agent: {0}")]
     Object(String),
-}
-
-/// What the kernel's verifier made of a program.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Verified {
-    /// Its name in the object.
-    program: &'static str,
-    /// The tier that it serves.
-    tier: &'static str,
-    /// Instructions that the verifier went through, each as often as it came by: of a million at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instructions: Option<u64>,
-    /// Why it could not be loaded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
 }
 
 /// The loaded object. Dropping it detaches everything.
@@ -215,37 +200,6 @@ impl Loader {
     /// What the kernel is and has.
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
-    }
-
-    /// Has the kernel verify every program of the object, those of tiers that are not used too, and says
-    /// what came of it. Attaches nothing.
-    pub(crate) fn verify(&self) -> Vec<Verified> {
-        let state = self.state();
-        let parts = Kind::ALL
-            .iter()
-            .flat_map(|kind| plan::ways(*kind))
-            .flat_map(|way| {
-                let programs = way
-                    .parts
-                    .iter()
-                    .filter(|part| !matches!(part.place, plan::Place::Nowhere(_)));
-                programs.map(|part| (part.program, (way.tier, part)))
-            });
-        // Several hooks share a program.
-        let parts: BTreeMap<_, _> = parts.collect();
-        let verified = |(program, (tier, part)): (&'static str, (Tier, &plan::Part))| {
-            let (instructions, error) = match state.programs.verify(part) {
-                Ok(count) => (Some(count), None),
-                Err(error) => (None, Some(error)),
-            };
-            Verified {
-                program,
-                tier: tier.name(),
-                instructions,
-                error,
-            }
-        };
-        parts.into_iter().map(verified).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -13,6 +13,7 @@ pub mod container;
 pub mod count;
 pub mod coverage;
 pub mod deny;
+pub mod doctor;
 pub mod fanotify;
 pub mod harness;
 pub mod hooks;
@@ -65,6 +66,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         coverage::SCENARIOS,
         container::SCENARIOS,
         deny::SCENARIOS,
+        doctor::SCENARIOS,
         fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,

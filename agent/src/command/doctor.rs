@@ -19,7 +19,7 @@ mod tiers;
 /// Parts of the interface that this version does not have, in words for people.
 const NOT_THERE: [&str; 4] = [
     "container engines are not asked: events carry a container's id, but no name, image or labels",
-    "hooks for memory and capabilities, changes of namespace, DNS, shared memory and message queues",
+    "hooks for memory and capabilities",
     "restarts without a gap: nothing is watched while the sensor is not running",
     "the Team Server",
 ];
@@ -29,6 +29,9 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     let config = show.settings.inputs().load()?;
     if arguments.programs {
         return programs(&config, show.json);
+    }
+    if arguments.tiers {
+        return sights(&config, show.json);
     }
     let client = super::client(&show.settings)?;
     let missing = privilege::missing();
@@ -77,6 +80,35 @@ fn programs(config: &Config, as_json: bool) -> Result<(), Failure> {
         let count = program["instructions"].as_u64();
         let count = count.map_or_else(String::new, |count| count.to_string());
         table.row([text("program"), text("tier"), count, text("error")]);
+    }
+    output::text(&table.render(0))
+}
+
+/// `--tiers`
+fn sights(config: &Config, as_json: bool) -> Result<(), Failure> {
+    privilege::require()?;
+    let sights = kernel::survey(config)?;
+    if as_json {
+        let facts = kernel::facts(config);
+        return output::json(&json!({"facts": facts, "sights": sights}));
+    }
+    let mut table = Table::new(["HOOK", "TIER", "HERE", "DOES NOT SEE", "WHY NOT"]);
+    for sight in sights.as_array().into_iter().flatten() {
+        let text = |name: &str| sight[name].as_str().unwrap_or_default().to_owned();
+        let here = match (sight["tier"].as_str(), &sight["error"]) {
+            // Trying it makes the machine's opens wait for an answer.
+            (Some(tier), _) if tier == Tier::Fanotify.name() => "untried",
+            (_, Value::Null) => "yes",
+            _ => "no",
+        };
+        let row = [
+            text("action"),
+            text("tier"),
+            here.into(),
+            text("blind_to"),
+            text("error"),
+        ];
+        table.row(row);
     }
     output::text(&table.render(0))
 }

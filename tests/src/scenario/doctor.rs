@@ -1,0 +1,55 @@
+//! What `holdfast doctor` says of each tier is what it does when it runs.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::Scenario;
+use crate::bench::Bench;
+use crate::command::Bounded as _;
+use crate::place::Place;
+
+/// The scenarios of this theme.
+pub const SCENARIOS: &[Scenario] = &[Scenario {
+    name: "doctor-tiers",
+    about: "doctor --tiers tries every hook in every tier, and says the same as doctor of those in force",
+    at: |place| *place == Place::Native || place.is_stock("7"),
+    seconds: 60,
+    run: tiers,
+}];
+
+/// How long trying everything may take; the verifier is slow in an emulated guest.
+const LIMIT: Duration = Duration::from_secs(200);
+
+fn tiers(bench: &Bench) -> Result<()> {
+    let ask = |args: &[&str]| -> Result<Value> {
+        let ended = bench.sensor().command(args).output_within(LIMIT)?;
+        let text = ended.with_code(0)?.stdout;
+        serde_json::from_str(&text).with_context(|| format!("parse what {args:?} says"))
+    };
+    let sights = ask(&["doctor", "--tiers", "--json"])?;
+    let sights = sights["sights"]
+        .as_array()
+        .context("doctor tells of no tiers")?;
+    let doctor = ask(&["doctor", "--json"])?;
+    let hooks = doctor["hooks"]
+        .as_array()
+        .context("doctor tells of no hooks")?;
+    for hook in hooks.iter().filter(|hook| hook["tier"].is_string()) {
+        let same = |sight: &&Value| {
+            sight["action"] == hook["action"]
+                && sight["tier"] == hook["tier"]
+                && sight["blind_to"] == hook["blind_to"]
+        };
+        let sight = sights.iter().find(same);
+        let sight = sight.with_context(|| format!("doctor --tiers does not know {hook}"))?;
+        ensure!(sight["error"].is_null(), "{hook} is in force, and {sight}");
+    }
+    let could = sights
+        .iter()
+        .filter(|sight| sight["error"].is_null())
+        .count();
+    bench.note(format!("{could} of {} ways", sights.len()));
+    Ok(())
+}
