@@ -10,8 +10,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aya::EbpfLoader;
 use aya::maps::{HashMap, MapData, PerCpuArray};
+use aya::{EbpfError, EbpfLoader};
 use holdfast_actors::kernel::{Attempt, BufferReport, Capped, HookReport, Kernel, KernelError};
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::{Bucket, CAPPED_CGROUPS, Cap, CapKey, Counters, SCRATCH_SLOTS, Tier};
@@ -159,7 +159,10 @@ impl Loader {
             .map_max_entries("SCRATCH", SCRATCH_SLOTS * cpus as u32)
             .map_max_entries("BUCKETS", options.cap.map_or(1, |_| CAPPED_CGROUPS))
             .load(&object)
-            .map_err(|error| LoadError::Maps(chain(&error)))?;
+            .map_err(|error| match error {
+                EbpfError::MapError(_) | EbpfError::BtfError(_) => LoadError::Maps(chain(&error)),
+                _ => LoadError::Object(chain(&error)),
+            })?;
 
         let relocated = relocated::Relocated::new(&ebpf);
         let rings = buffer

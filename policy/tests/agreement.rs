@@ -296,7 +296,7 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                     event["destination"] = json!({"ip": ip, "port": 53});
                     kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
                     kernel.port = Some(53);
-                    kernel.access = Some(direction);
+                    kernel.access = Some(direction as u32);
                 }
                 Kind::NetworkAccept => {
                     event["source"] = json!({"ip": ip, "port": 1234});

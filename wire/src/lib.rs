@@ -27,6 +27,7 @@ pub mod btf;
 pub mod decode;
 #[cfg(feature = "std")]
 pub mod dns;
+#[cfg(feature = "std")]
 pub mod encode;
 #[cfg(feature = "std")]
 pub mod event;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::kept::{Columns, Table};
+use super::kept::Table;
 use crate::scenario::verifier::{Became, Found, Refused, VERIFIER};
 
 /// A program may grow by so many percent before the table has to be kept anew: what another compiler or
