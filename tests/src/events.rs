@@ -10,8 +10,10 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 /// Events that are kept; what comes after is only counted. Far more than a scenario looks at, far
-/// less than a guest's memory.
+/// less than a guest's memory: each takes some 20 KB.
 const KEPT: usize = 20_000;
+/// The same where a tally counts those that matter, of a load that needs the memory itself.
+const KEPT_BESIDE_TALLY: usize = 2_000;
 
 /// The events so far, filled by a thread that reads the sensor's stdout.
 #[derive(Clone, Debug, Default)]
@@ -54,9 +56,15 @@ impl Events {
         let mut inner = self.lock();
         match parsed {
             Ok(event) if event.is_object() => {
-                inner.tallied += u64::from(tally.is_some_and(|tally| tally(&event)));
+                let is_tallied = tally.is_some_and(|tally| tally(&event));
+                inner.tallied += u64::from(is_tallied);
                 *inner.counts.entry(action(&event).to_owned()).or_default() += 1;
-                if inner.kept.len() < KEPT {
+                let most = if tally.is_some() {
+                    KEPT_BESIDE_TALLY
+                } else {
+                    KEPT
+                };
+                if !is_tallied && inner.kept.len() < most {
                     inner.kept.push(event);
                 }
             }

@@ -45,6 +45,8 @@ pub(crate) const ACTIONS: &[&str] = &[
     "kernel.bpf",
     "kernel.perf",
     "kernel.kexec",
+    "ipc.shm",
+    "ipc.mq",
     "container.start",
     "container.exit",
     "container.image",

@@ -35,6 +35,8 @@ pub const SCENARIOS: &[Scenario] = &[
         at: |place| place.is_guest() && !place.is_variant(Variant::NoBtf),
         seconds: 900,
         run: |bench| {
+            // The guest's disk is its memory.
+            bench.set("log.max_size=8MiB");
             execs(bench, EXECS)?;
             opens(bench, OPENS)
         },
