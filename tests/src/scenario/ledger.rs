@@ -143,7 +143,7 @@ pub fn opens(bench: &Bench, count: u32) -> Result<()> {
 
 /// Our events that came through stdout, once they are `expected` or no more come: behind the sinks
 /// stand a pipe and a reader that parses each line, which takes its time in an emulated guest.
-pub fn arrived(sensor: &Sensor<'_>, expected: u64) -> u64 {
+fn arrived(sensor: &Sensor<'_>, expected: u64) -> u64 {
     let mut came = sensor.events.tallied();
     let mut quiet = Duration::ZERO;
     while came < expected && quiet < ARRIVAL {
@@ -203,8 +203,7 @@ pub fn settled(bench: &Bench) -> Result<Value> {
     // comes at all shows that no term drifts.
     let deadline = Instant::now() + SETTLE;
     loop {
-        let status = control::ask(bench, "GET", "/v1/status")?;
-        let status: Value = serde_json::from_str(&status).context("parse the status")?;
+        let status = control::status_at_rest(bench)?;
         let kinds = &status["ledger"]["kinds"];
         let wrong = unbalanced(kinds).context("status shows no ledger")?;
         if wrong.is_empty() {
