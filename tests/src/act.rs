@@ -9,6 +9,7 @@ use rustix::io::Errno;
 mod file;
 mod mount;
 mod network;
+mod path;
 mod process;
 
 /// What became of a deed; `None` when the words name none.
@@ -17,7 +18,7 @@ type Done = Option<io::Result<()>>;
 /// Does the deed and returns the exit code.
 pub fn main(args: &[String]) -> Result<i32> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let domains = [process::act, file::act, mount::act, network::act];
+    let domains = [process::act, file::act, mount::act, network::act, path::act];
     match domains.into_iter().find_map(|act| act(&words)) {
         Some(Ok(())) => Ok(0),
         Some(Err(error)) => {

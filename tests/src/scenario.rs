@@ -13,6 +13,7 @@ pub mod deny;
 pub mod harness;
 pub mod input;
 pub mod ledger;
+pub mod path;
 pub mod process;
 pub mod rate;
 pub mod restart;
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         supervision::SCENARIOS,
         input::SCENARIOS,
         restart::SCENARIOS,
+        path::SCENARIOS,
         ledger::SCENARIOS,
         rate::SCENARIOS,
     ]

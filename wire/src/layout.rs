@@ -19,7 +19,8 @@ macro_rules! layout {
             /// Nothing is known.
             pub const UNKNOWN: Self = Self { $($name: ABSENT,)* };
 
-            /// Every field: its name here, the kernel struct, and the dotted path in it.
+            /// Every field: its name here, the kernel struct, and the dotted path in it; an empty path
+            /// is the end of the struct.
             pub const FIELDS: &'static [(&'static str, &'static str, &'static str)] =
                 &[$((stringify!($name), $structure, $path),)*];
 
@@ -79,7 +80,10 @@ layout! {
     mm_exe_file: "mm_struct"."exe_file";
     mm_arg_start: "mm_struct"."arg_start";
     mm_arg_end: "mm_struct"."arg_end";
+    mm_env_start: "mm_struct"."env_start";
+    mm_env_end: "mm_struct"."env_end";
     fs_pwd: "fs_struct"."pwd";
+    fs_root: "fs_struct"."root";
     files_fdt: "files_struct"."fdt";
     fdtable_fd: "fdtable"."fd";
     fdtable_max_fds: "fdtable"."max_fds";
@@ -93,6 +97,7 @@ layout! {
     dentry_parent: "dentry"."d_parent";
     dentry_inode: "dentry"."d_inode";
     dentry_name: "dentry"."d_name";
+    dentry_hash_link: "dentry"."d_hash.pprev";
     dentry_super: "dentry"."d_sb";
     super_dev: "super_block"."s_dev";
     super_magic: "super_block"."s_magic";
@@ -104,14 +109,19 @@ layout! {
     inode_group: "inode"."i_gid";
     inode_links: "inode"."i_nlink";
     inode_super: "inode"."i_sb";
+    inode_end: "inode"."";
     mount_mnt: "mount"."mnt";
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";
     mount_devname: "mount"."mnt_devname";
+    mount_namespace: "mount"."mnt_ns";
+    mount_id: "mount"."mnt_id";
     vfsmount_root: "vfsmount"."mnt_root";
     vfsmount_super: "vfsmount"."mnt_sb";
+    vfsmount_flags: "vfsmount"."mnt_flags";
     bprm_file: "linux_binprm"."file";
     bprm_filename: "linux_binprm"."filename";
+    bprm_interp: "linux_binprm"."interp";
     socket_type: "socket"."type";
     socket_sk: "socket"."sk";
     sock_protocol: "sock"."sk_protocol";

@@ -1,5 +1,6 @@
 //! Processes as `/proc` has them: those that ran before the sensor, and what a record lacks.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
@@ -8,7 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use holdfast_wire::record::ARGUMENT_BYTES;
+use holdfast_policy::redact::Redaction;
+use holdfast_wire::event::Redactable;
+use holdfast_wire::record::{ARGUMENT_BYTES, ENVIRONMENT_BYTES};
 use holdfast_wire::text;
 
 use super::{Credentials, Found, Image, Key};
@@ -59,6 +62,12 @@ pub(crate) fn parse_ids(text: &str) -> Option<(u32, u32, u32)> {
     let mut groups = line("Gid:")?.split_ascii_whitespace().map(str::parse);
     let mut user = || users.next()?.ok();
     Some((user()?, user()?, groups.next()?.ok()?))
+}
+
+/// Reads the effective capabilities of `/proc/PID/status`.
+pub(crate) fn parse_capabilities(text: &str) -> Option<u64> {
+    let set = text.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(set.trim(), 16).ok()
 }
 
 /// Splits `argv` as the kernel has it: each argument ends in NUL.
@@ -130,12 +139,44 @@ pub(crate) fn stat(proc: &Path, tgid: u32) -> Option<Stat> {
     parse_stat(&text, rustix::param::clock_ticks_per_second())
 }
 
+/// How processes are read: from where, and what of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    /// The host's `/proc`.
+    pub(crate) proc: &'a Path,
+    /// The variables of the environment that are kept.
+    pub(crate) environment: &'a [String],
+    /// What of them and of the arguments is not shown.
+    pub(crate) redaction: &'a Redaction,
+}
+
+impl Reading<'_> {
+    /// Arguments as the kernel has them.
+    pub(crate) fn arguments(&self, bytes: &[u8]) -> Redactable<'static> {
+        self.redaction.arguments(split_arguments(bytes))
+    }
+
+    /// What is kept of an environment as the kernel has it. A variable that is cut is kept as far as it
+    /// goes.
+    pub(crate) fn environment(&self, bytes: &[u8]) -> Redactable<'static> {
+        let is_kept = |variable: &String| {
+            let name = variable.split_once('=').map(|(name, _)| name);
+            name.is_some_and(|name| self.environment.iter().any(|kept| kept == name))
+        };
+        let variables = bytes.split(|byte| *byte == 0).map(text::lossy);
+        let kept = variables.map(Cow::into_owned).filter(is_kept).collect();
+        self.redaction.environment(kept)
+    }
+}
+
 /// Reads one process; `None` when it is gone. What may not be read is left out.
-pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
+pub(crate) fn process(reading: &Reading<'_>, tgid: u32) -> Option<Found> {
+    let proc = reading.proc;
     let stat = stat(proc, tgid)?;
     let directory = proc.join(tgid.to_string());
     let loginuid = read_text(&directory.join("loginuid")).and_then(|text| text.trim().parse().ok());
-    let ids = read_text(&directory.join("status")).and_then(|text| parse_ids(&text));
+    let status = read_text(&directory.join("status"));
+    let ids = status.as_deref().and_then(parse_ids);
     let credentials = ids.map(|(uid, euid, gid)| Credentials {
         uid,
         euid,
@@ -146,7 +187,11 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
         executable: link(&directory, "exe"),
         name: Some(stat.name),
         arguments: read(&directory.join("cmdline"), ARGUMENT_BYTES as u64)
-            .map_or_else(Vec::new, |bytes| split_arguments(&bytes)),
+            .map_or_else(Redactable::default, |bytes| reading.arguments(&bytes)),
+        environment: (!reading.environment.is_empty())
+            .then(|| read(&directory.join("environ"), ENVIRONMENT_BYTES as u64))
+            .flatten()
+            .map_or_else(Redactable::default, |bytes| reading.environment(&bytes)),
         working_directory: link(&directory, "cwd"),
     };
     Some(Found {
@@ -159,6 +204,7 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
         image,
         credentials,
         terminal: terminal_name(stat.terminal),
+        capabilities: status.as_deref().and_then(parse_capabilities),
     })
 }
 
@@ -199,6 +245,8 @@ mod tests {
         let status = "Name:\tx\nUid:\t1000\t0\t0\t0\nGid:\t100\t5\t5\t5\n";
         assert_eq!(parse_ids(status), Some((1000, 0, 100)));
         assert_eq!(parse_ids("Uid:\t1000\n"), None);
+        let capabilities = parse_capabilities("CapPrm:\t1\nCapEff:\t000001ffffffffff\n");
+        assert_eq!(capabilities, Some((1 << 41) - 1));
         assert_eq!(split_arguments(b"a\0\0b c\0"), ["a", "", "b c"]);
         assert_eq!(split_arguments(b"cut"), ["cut"]);
         assert!(split_arguments(b"").is_empty());
@@ -223,8 +271,18 @@ mod tests {
 
     #[test]
     fn this_process_is_found() {
-        let own = process(Path::new("/proc"), std::process::id()).unwrap();
-        assert_eq!(own.image.arguments, std::env::args().collect::<Vec<_>>());
+        let redaction = Redaction::default();
+        let reading = Reading {
+            proc: Path::new("/proc"),
+            environment: &["PATH".to_owned(), "NO_SUCH".to_owned()],
+            redaction: &redaction,
+        };
+        let own = process(&reading, std::process::id()).unwrap();
+        let arguments: Vec<String> = std::env::args().collect();
+        assert_eq!(own.image.arguments.known(), arguments);
+        let path = format!("PATH={}", std::env::var("PATH").unwrap());
+        let seen = own.image.environment.known();
+        assert!(seen.iter().all(|variable| *variable == path), "{seen:?}");
         assert_eq!(
             own.image.executable.unwrap(),
             std::env::current_exe().unwrap().to_string_lossy()
@@ -235,6 +293,6 @@ mod tests {
                 .unwrap()
                 .contains(&std::process::id())
         );
-        assert!(process(Path::new("/proc"), u32::MAX).is_none());
+        assert!(process(&reading, u32::MAX).is_none());
     }
 }
