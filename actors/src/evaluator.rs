@@ -21,6 +21,7 @@ mod common;
 pub(crate) mod evaluation;
 mod glob;
 mod merge;
+mod mounts;
 mod outcome;
 mod outgoing;
 mod path;
@@ -28,6 +29,7 @@ pub(crate) mod policies;
 pub(crate) mod processes;
 mod sensor;
 mod users;
+mod view;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -147,14 +149,22 @@ impl Evaluator {
 
     /// Reads every process that runs. Records wait meanwhile.
     async fn learn_processes(&self) -> Result<(), ActorProcessingErr> {
-        let proc = self.shared.settings.host.proc();
+        let shared = self.shared.clone();
         let read = move || -> std::io::Result<Vec<processes::Found>> {
-            let pids = scan::pids(&proc, MAX_PROCESSES)?;
+            let reading = shared.reading();
+            let pids = scan::pids(reading.proc, MAX_PROCESSES)?;
             Ok(pids
                 .into_iter()
-                .filter_map(|pid| scan::process(&proc, pid))
+                .filter_map(|pid| scan::process(&reading, pid))
                 .collect())
         };
+        if !self.with(|evaluation| evaluation.knows_host()) {
+            self.shared.degraded.set(
+                "host paths",
+                "neither /proc/1/ns/mnt nor its mounts tell which mount namespace is the host's: \
+                 events have no holdfast.path.host",
+            );
+        }
         match tokio::task::spawn_blocking(read).await? {
             Ok(found) => self.with(|evaluation| evaluation.learn(found)),
             Err(error) => {

@@ -135,6 +135,10 @@ sections! {
     Events {
         /// Globs over actions.
         report: Vec<String>,
+        /// Names of variables.
+        environment: Vec<String>,
+        /// Regular expressions, and the word for the built-in ones.
+        redact: Vec<String>,
     }
     /// `[policy]`
     Policy {

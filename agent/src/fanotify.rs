@@ -310,7 +310,7 @@ const fn blind_to(kind: Kind) -> &'static str {
     match kind {
         Kind::FileOpen => BLIND_OPENS,
         Kind::ProcessExec => {
-            "arguments of a program that ended at once; what is refused on FUSE, network and kernel file \
+            "the environment; a script behind its interpreter; arguments of a program that ended at once; what is refused on FUSE, network and kernel file \
              systems, a memfd, or a mount of another mount namespace or of a moment ago"
         }
         Kind::ProcessPtrace => "PTRACE_TRACEME, and a look into another's memory",

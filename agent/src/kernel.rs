@@ -105,6 +105,7 @@ fn options(config: &Config) -> Options {
         // `auto` is the name of none.
         buffer: Buffer::from_name(&kernel.buffer),
         cap: cap(config),
+        environment: !config.events.environment.is_empty(),
     }
 }
 

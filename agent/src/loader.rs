@@ -52,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) buffer: Option<Buffer>,
     /// The most events of a cgroup; `None` for any number.
     pub(crate) cap: Option<Cap>,
+    /// Whether records of an exec carry the environment.
+    pub(crate) environment: bool,
 }
 
 impl Default for Options {
@@ -62,6 +64,7 @@ impl Default for Options {
             ring_bytes: [4 << 20, 8 << 20, 2 << 20, 1 << 20, 1 << 20],
             buffer: None,
             cap: None,
+            environment: false,
         }
     }
 }
@@ -138,6 +141,7 @@ impl Loader {
             .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
         let layout = types.layout.words();
         let (buffer, reason) = Buffer::choose(options.buffer).map_err(LoadError::Buffers)?;
+        let environment = u32::from(options.environment);
         let perf_buffers = u32::from(buffer == Buffer::Perf);
         let cap = Cap::constants(options.cap);
         let mut ebpf = EbpfLoader::new();
@@ -155,6 +159,7 @@ impl Loader {
             .override_global("LAYOUT", layout.as_slice(), true)
             .override_global("RING_BYTES", options.ring_bytes.as_slice(), true)
             .override_global("PERF_BUFFERS", &perf_buffers, true)
+            .override_global("ENVIRONMENT", &environment, true)
             .override_global("CGROUP_CAP", cap.as_slice(), true)
             .map_max_entries("SCRATCH", SCRATCH_SLOTS * cpus as u32)
             .map_max_entries("BUCKETS", options.cap.map_or(1, |_| CAPPED_CGROUPS))

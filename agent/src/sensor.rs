@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout};
+use holdfast_policy::redact::Redaction;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -222,9 +223,14 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
             config.host.fs.display()
         ))
     })?;
+    // They were checked one by one when the configuration was read.
+    let redaction = Redaction::new(config.events.redact.iter().map(String::as_str))
+        .map_err(|error| Failure::CannotStart(format!("events.redact: {error}")))?;
     Ok(Settings {
         mode: policies::mode(config),
         report: config.events.report.clone(),
+        environment: config.events.environment.clone(),
+        redaction,
         stdout,
         log,
         never_kill: config.never_kill.clone(),

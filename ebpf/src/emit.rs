@@ -7,12 +7,15 @@ use crate::bound::mask;
 use crate::counter::{Count, count};
 use crate::path::Path;
 use crate::run::Run;
-use crate::scratch::{Decided, SLOTS};
+use crate::scratch::{Decided, RECORD_BYTES, SLOTS};
 use crate::task::fill_header;
 use crate::transport;
 
-/// Bounds where a string may begin in the record; `scratch::RECORD_BYTES` leaves 4,096 behind it.
+/// Bounds where a string may begin in the record: the last of an exec that has the longest of all
+/// strings begins 800 bytes before it.
 pub const OFFSET_MASK: i32 = 16_383;
+/// Bounds the length of a record.
+pub const LENGTH_MASK: i32 = RECORD_BYTES as i32 - 1;
 
 /// A record under construction.
 pub struct Emitter {
@@ -101,8 +104,9 @@ impl Emitter {
     #[inline(always)]
     pub fn submit(self, run: &Run, decided: Decided) {
         const CUT: u32 =
-            flags::PATH_TRUNCATED | flags::ARGUMENTS_TRUNCATED | flags::MESSAGE_TRUNCATED;
-        let length = self.length();
+            flags::PATH_TRUNCATED | flags::ARGUMENTS_TRUNCATED | flags::ENVIRONMENT_TRUNCATED | flags::MESSAGE_TRUNCATED;
+        // SAFETY: a field of the run's slot.
+        let length = mask::<LENGTH_MASK>(unsafe { self.length.read_volatile() });
         // SAFETY: the header is in place.
         let cut = unsafe {
             let header = self.record.cast::<Header>();

@@ -3,10 +3,11 @@
 use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
 use holdfast_wire::layout::ABSENT;
-use holdfast_wire::record::file::{AT_FDCWD, File};
+use holdfast_wire::record::NOT_MET;
+use holdfast_wire::record::file::{AT_FDCWD, File, file_flags};
 
 use crate::attach::{Arguments, Via};
-use crate::path::Path;
+use crate::path::{Path, is_unlinked};
 use crate::run::Run;
 use crate::scratch::{Place, Use};
 use crate::task::{embedded, pointer, read};
@@ -47,10 +48,39 @@ const S_IFDIR: u32 = 0o040_000;
 
 #[inline(always)]
 fn open(arguments: &impl Arguments, via: Via) -> i32 {
+    let file = arguments.argument(0);
     match Run::begin(Kind::FileOpen, via) {
-        Some(run) => opened(run, arguments.argument(0)),
+        Some(run) if is_backing(file) => {
+            run.abandon();
+            0
+        }
+        Some(run) => opened(run, file),
         None => 0,
     }
+}
+
+/// Not counted in `nr_files` (`FMODE_NOACCOUNT` of `include/linux/fs.h`, the same bit from 4.19 to
+/// 7.3): `open_with_fake_path` and, from 6.5, `backing_file_open` give it to the files that overlayfs,
+/// cachefiles and FUSE open behind the one that somebody opened.
+const FMODE_NOACCOUNT: u32 = 1 << 29;
+/// A mount in no namespace (`MNT_NS_INTERNAL` of `fs/mount.h`: an error pointer).
+const MNT_NS_INTERNAL: u64 = -22i64 as u64;
+/// A mount that the kernel made for itself, as for pipes and memfds (`MNT_INTERNAL` of
+/// `include/linux/mount.h`); its clones do not have it (`clone_mnt`).
+const MNT_INTERNAL: u32 = 0x4000;
+
+/// Whether a file system opens the file for itself, behind the one that somebody opened: one open
+/// passes `security_file_open` twice then. Overlayfs opens directories, and what it copies up, as
+/// other files on a private clone of the layer's mount (`clone_private_mount`).
+#[inline(always)]
+fn is_backing(file: u64) -> bool {
+    if read::<u32>(file, offset!(file_mode)) & FMODE_NOACCOUNT != 0 {
+        return true;
+    }
+    let vfsmount = pointer(embedded(file, offset!(file_path)), offset!(path_mnt));
+    let mount = vfsmount.wrapping_sub(u64::from(offset!(mount_mnt)));
+    pointer(mount, offset!(mount_ns)) == MNT_NS_INTERNAL
+        && read::<u32>(vfsmount, offset!(vfsmount_flags)) & MNT_INTERNAL == 0
 }
 
 #[inline(always)]
@@ -228,7 +258,11 @@ fn opened(mut run: Run, file: u64) -> i32 {
     let open_flags = read(file, offset!(file_flags));
     decide::by_access(&mut run, open_flags);
     let path = Path::of_file(run.claimed.path(Use::Path), file);
-    let facts = Facts::of_file(file);
+    let path_of_file = embedded(file, offset!(file_path));
+    let facts = Facts {
+        dentry: pointer(path_of_file, offset!(path_dentry)),
+        ..Facts::of_inode(pointer(file, offset!(file_inode)))
+    };
     judge(
         run,
         path,
@@ -241,6 +275,8 @@ fn opened(mut run: Run, file: u64) -> i32 {
 
 /// What is known of the file besides its path.
 pub struct Facts {
+    /// Of the path, where it is that of a file that is there.
+    dentry: u64,
     inode: u64,
     /// What is asked for; 0: as the inode has it.
     mode: u32,
@@ -255,6 +291,7 @@ pub struct Facts {
 impl Facts {
     /// Nothing is.
     pub const NONE: Self = Self {
+        dentry: 0,
         inode: 0,
         mode: 0,
         open_flags: 0,
@@ -276,7 +313,10 @@ impl Facts {
     /// See [`Self::of_inode`].
     #[inline(always)]
     fn of_dentry(dentry: u64) -> Self {
-        Self::of_inode(pointer(dentry, offset!(dentry_inode)))
+        Self {
+            dentry,
+            ..Self::of_inode(pointer(dentry, offset!(dentry_inode)))
+        }
     }
 
     /// See [`Self::of_inode`].
@@ -294,12 +334,13 @@ impl Facts {
         }
     }
 
-    /// What a record says of the file, beside paths of these lengths.
+    /// What a record says of the file with this path, of so many bytes, where there is no second one.
     #[inline(always)]
-    pub fn describe(&self, path_length: u16, target_length: u16) -> File {
+    pub fn describe(&self, path: &Path, path_length: u16) -> File {
         let inode = self.inode;
         let superblock = pointer(inode, offset!(inode_super));
         let mode: u16 = read(inode, offset!(inode_mode));
+        let (mount_namespace, mount_id) = path.mount();
         File {
             inode: read(inode, offset!(inode_number)),
             device: read(superblock, offset!(super_dev)),
@@ -314,7 +355,16 @@ impl Facts {
             directory: self.directory,
             target_directory: self.target_directory,
             path_length,
-            target_length,
+            target_length: 0,
+            mount_namespace,
+            mount_id,
+            path_above_root: path.above_root(),
+            target_above_root: NOT_MET,
+            path_in_mount: path.in_mount(),
+            target_in_mount: 0,
+            flags: is_unlinked(self.dentry) as u32 * file_flags::UNLINKED
+                | path.truncated() as u32 * file_flags::PATH_CUT,
+            reserved: 0,
         }
     }
 }
@@ -352,7 +402,16 @@ fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
             let path_length = record.path(&path);
             let target_length = record.path(&target);
             // SAFETY: the fixed part of this record's buffer.
-            unsafe { fixed.write(facts.describe(path_length, target_length)) };
+            unsafe {
+                let described = facts.describe(&path, path_length);
+                fixed.write(File {
+                    target_length,
+                    target_above_root: target.above_root(),
+                    target_in_mount: target.in_mount(),
+                    flags: described.flags | target.truncated() as u32 * file_flags::TARGET_CUT,
+                    ..described
+                });
+            }
         },
     )
 }

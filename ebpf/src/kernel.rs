@@ -158,7 +158,7 @@ fn loaded(mut run: Run, source: u32, path: Path, facts: &Facts) -> i32 {
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
                 fixed.write(Load {
-                    file: facts.describe(path_length, 0),
+                    file: facts.describe(&path, path_length),
                     source,
                     reserved: 0,
                 });

@@ -33,6 +33,11 @@ pub static PERF_BUFFERS: u32 = 0;
 #[unsafe(no_mangle)]
 pub static CGROUP_CAP: [u64; 2] = [0, 0];
 
+/// 1 when records of an exec are to carry the environment, else 0: `events.environment` names
+/// variables. Where it is 0, what it guards is dead code.
+#[unsafe(no_mangle)]
+pub static ENVIRONMENT: u32 = 0;
+
 /// Reads one of those above.
 #[inline(always)]
 pub fn constant<T: Copy>(field: *const T) -> T {

@@ -7,19 +7,18 @@ use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
 };
 use holdfast_policy::table::{KEY_PATH_BYTES, Tag};
-use holdfast_wire::record::{PATH_BYTES, flags};
+use holdfast_wire::layout::ABSENT;
+use holdfast_wire::record::{NOT_MET, PATH_BYTES, flags};
 
 use crate::bound::mask;
-use crate::maps::SCRATCH;
 use crate::offset;
 use crate::scratch::Place;
 use crate::task::{embedded, pointer, read};
 
-/// Names and mount points that a walk goes through at most. A path of 4,096 bytes can have 2,048
-/// names, but the verifier walks every step of this loop; deeper paths are flagged as cut.
-const STEPS: u32 = 96;
-/// `NAME_MAX` of `include/uapi/linux/limits.h`.
-const NAME_MASK: i32 = 255;
+mod walk;
+
+use walk::{Position, walk_path};
+
 /// The path's NUL stands here.
 const END: u64 = PATH_BYTES as u64 - 1;
 const POSITION_MASK: i32 = PATH_BYTES as i32 - 1;
@@ -29,9 +28,17 @@ const KEY_HEAD: usize = 8;
 /// A path that ends at a fixed place, with room for a lookup key before and behind it.
 #[repr(C, align(8))]
 pub struct PathBuffer {
-    /// Where the path begins, and whether it is cut: what `walk_path` found.
+    /// Where the path begins.
     start: u64,
+    /// 1 when its beginning is not there, else 0.
     truncated: u64,
+    /// The `struct mount` of the file; nonsense that cannot be read when there is none.
+    mount: u64,
+    /// See `record::file::File::path_above_root`.
+    above_root: u64,
+    /// See `record::file::File::path_in_mount`.
+    in_mount: u64,
+    position: Position,
     bytes: [u8; KEY_HEAD + PATH_BYTES + KEY_PATH_BYTES + 4],
 }
 
@@ -67,6 +74,20 @@ impl Place {
     }
 }
 
+/// Whether a dentry is the name of its file no more (`d_unlinked`): 1 for an open file that was
+/// removed, and for one that never had a name (`O_TMPFILE`).
+#[inline(always)]
+pub fn is_unlinked(dentry: u64) -> u64 {
+    if offset!(dentry_hash_link) == ABSENT {
+        return 0;
+    }
+    // Pseudo files such as pipes and memfds are roots, which are not hashed either. Without branches,
+    // each of which would be one more path for the verifier.
+    let parent = pointer(dentry, offset!(dentry_parent));
+    let hashed_at = pointer(dentry, offset!(dentry_hash_link));
+    u64::from(hashed_at == 0) & u64::from(parent != dentry)
+}
+
 impl Path {
     /// No path.
     #[inline(always)]
@@ -75,14 +96,16 @@ impl Path {
             place,
             source: Source::Walk,
         };
-        none.set(END, 0);
+        none.set(END);
         none
     }
 
-    /// The path of `dentry` on the mount `vfsmount` (a `struct path`'s two members).
+    /// The path of `dentry` on the mount `vfsmount` (a `struct path`'s two members), on the way to
+    /// which the root of the process is looked out for.
     #[inline(always)]
     pub fn walk(place: Place, vfsmount: u64, dentry: u64) -> Self {
-        walk_path(place.index, place.what as u32, vfsmount, dentry);
+        let (what, task) = (place.what as u32, crate::task::current());
+        walk_path(place.index, what, vfsmount, dentry, task);
         Self {
             place,
             source: Source::Walk,
@@ -93,11 +116,14 @@ impl Path {
     // length is traced back by the verifier, and before 6.4 a trace that comes to a call of another
     // function makes every number in the program matter, so that no two of its states are alike.
     #[inline(always)]
-    fn set(&self, start: u64, truncated: u64) {
+    fn set(&self, start: u64) {
         // SAFETY: fields of a map value.
         unsafe {
             (&raw mut (*self.place.buffer).start).write_volatile(start);
-            (&raw mut (*self.place.buffer).truncated).write_volatile(truncated);
+            (&raw mut (*self.place.buffer).truncated).write_volatile(0);
+            (&raw mut (*self.place.buffer).mount).write_volatile(0);
+            (&raw mut (*self.place.buffer).above_root).write_volatile(u64::from(NOT_MET));
+            (&raw mut (*self.place.buffer).in_mount).write_volatile(0);
         }
     }
 
@@ -109,9 +135,36 @@ impl Path {
 
     /// 1 when the walk did not come to the root, else 0.
     #[inline(always)]
-    fn truncated(&self) -> u64 {
+    pub fn truncated(&self) -> u64 {
         // SAFETY: a field of a map value.
         unsafe { (&raw const (*self.place.buffer).truncated).read_volatile() & 1 }
+    }
+
+    /// See `record::file::File::path_above_root`.
+    #[inline(always)]
+    pub fn above_root(&self) -> u16 {
+        // SAFETY: a field of a map value.
+        unsafe { (&raw const (*self.place.buffer).above_root).read_volatile() as u16 }
+    }
+
+    /// See `record::file::File::path_in_mount`.
+    #[inline(always)]
+    pub fn in_mount(&self) -> u16 {
+        // SAFETY: a field of a map value.
+        unsafe { (&raw const (*self.place.buffer).in_mount).read_volatile() as u16 }
+    }
+
+    /// The mount namespace that the path is in, and the mount in it that the file is on: `ns.inum` and
+    /// `mnt_id`. 0 where there is none: the path is an argument, or the file is in no namespace.
+    #[inline(always)]
+    pub fn mount(&self) -> (u32, u32) {
+        // SAFETY: a field of a map value.
+        let mount = unsafe { (&raw const (*self.place.buffer).mount).read_volatile() };
+        let namespace = pointer(mount, offset!(mount_ns));
+        (
+            read(namespace, offset!(mnt_namespace_inum)),
+            read(mount, offset!(mount_id)),
+        )
     }
 
     /// The path of a `struct path` in the kernel.
@@ -164,14 +217,11 @@ impl Path {
         let path = Self { place, source };
         // It stands at the start of the buffer, not at the end; `start` is where it would begin if it
         // stood at the end, so that the length is the same arithmetic.
-        path.set(
-            if read <= 1 {
-                END
-            } else {
-                END - (read as u64 - 1)
-            },
-            0,
-        );
+        path.set(if read <= 1 {
+            END
+        } else {
+            END - (read as u64 - 1)
+        });
         path
     }
 
@@ -237,118 +287,4 @@ impl Path {
             key
         }
     }
-}
-
-/// Walks, and writes to the buffer where the path begins and whether it is cut.
-///
-/// A global function, which the verifier looks at once and by itself, not again at every call; such
-/// a function takes no pointers to map values on 5.10, so it finds the buffer by numbers.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn walk_path(index: u32, what: u32, vfsmount: u64, dentry: u64) -> u64 {
-    let Some(slot) = SCRATCH.get_ptr_mut(index) else {
-        return 0;
-    };
-    // SAFETY: a field of a map value; the index is bounded to the four that there are.
-    let buffer = unsafe {
-        (&raw mut (*slot).paths)
-            .cast::<PathBuffer>()
-            .add(mask::<3>(u64::from(what)) as usize)
-    };
-    let walked = walk(buffer, vfsmount, dentry);
-    // SAFETY: fields of a map value.
-    unsafe {
-        (*buffer).start = walked & POSITION_MASK as u64;
-        (*buffer).truncated = walked / PATH_BYTES as u64;
-    }
-    0
-}
-
-/// Where the path begins, plus `PATH_BYTES` when it is cut.
-#[inline(always)]
-fn walk(buffer: *mut PathBuffer, mut vfsmount: u64, mut dentry: u64) -> u64 {
-    const CUT: u64 = PATH_BYTES as u64;
-    let mut start = END;
-    // SAFETY: the fixed last byte of a path in a map value.
-    unsafe {
-        (&raw mut (*buffer).bytes)
-            .cast::<u8>()
-            .add(KEY_HEAD + END as usize)
-            .write(0)
-    };
-    if dentry == 0 || vfsmount == 0 {
-        return END;
-    }
-    let mut mount_root = pointer(vfsmount, offset!(vfsmount_root));
-    for _ in 0..STEPS {
-        if dentry == mount_root {
-            let mount = vfsmount.wrapping_sub(u64::from(offset!(mount_mnt)));
-            let parent = pointer(mount, offset!(mount_parent));
-            if parent == mount || parent == 0 {
-                return finish(buffer, start);
-            }
-            dentry = pointer(mount, offset!(mount_mountpoint));
-            vfsmount = embedded(parent, offset!(mount_mnt));
-            mount_root = pointer(vfsmount, offset!(vfsmount_root));
-            continue;
-        }
-        let parent = pointer(dentry, offset!(dentry_parent));
-        if parent == 0 {
-            return start | CUT;
-        }
-        // `struct qstr` at once: hash and length, then the pointer to the name.
-        let [hash_and_length, name]: [u64; 2] = read(dentry, offset!(dentry_name));
-        let length = mask::<NAME_MASK>(hash_and_length >> 32);
-        if length + 1 > start {
-            return start | CUT;
-        }
-        // A pseudo file (memfd, pipe) is its own parent and has a name; a root has the name "/".
-        let is_root = parent == dentry && read::<u8>(name, 0) == b'/';
-        if !is_root {
-            let at = mask::<POSITION_MASK>(start - length);
-            // SAFETY: `at` is below PATH_BYTES and the buffer has 256 bytes behind that.
-            unsafe {
-                let to = (&raw mut (*buffer).bytes)
-                    .cast::<u8>()
-                    .add(KEY_HEAD + at as usize);
-                // The byte behind the name is already written, and the read ends before it. Bounded once
-                // more: 6.12 forgets the bounds of what `length + 1` was compared by above.
-                let bytes = mask::<NAME_MASK>(length) as u32;
-                if bpf_probe_read_kernel(to.cast(), bytes, name as *const _) != 0 {
-                    return start | CUT;
-                }
-            }
-            let slash = mask::<POSITION_MASK>(at - 1);
-            // SAFETY: as above.
-            unsafe {
-                let to = (&raw mut (*buffer).bytes)
-                    .cast::<u8>()
-                    .add(KEY_HEAD + slash as usize);
-                to.write(b'/');
-            }
-            start = slash;
-        }
-        if parent == dentry {
-            return finish(buffer, start);
-        }
-        dentry = parent;
-    }
-    start | CUT
-}
-
-/// The root itself has no name of its own: its path is "/".
-#[inline(always)]
-fn finish(buffer: *mut PathBuffer, start: u64) -> u64 {
-    if start != END {
-        return start;
-    }
-    let at = END - 1;
-    // SAFETY: a fixed place in a map value.
-    unsafe {
-        (&raw mut (*buffer).bytes)
-            .cast::<u8>()
-            .add(KEY_HEAD + at as usize)
-            .write(b'/')
-    };
-    at
 }

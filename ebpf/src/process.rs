@@ -8,13 +8,15 @@ use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
 use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::process::{
-    Exec, Exit, Fork, NAMESPACES, Ptrace, Signal, TERMINAL_BYTES,
+    Exec, Exit, Fork, NAMESPACES, Ptrace, Signal, TERMINAL_BYTES, exec_flags,
 };
-use holdfast_wire::record::{ARGUMENT_BYTES, flags};
+use holdfast_wire::record::{ARGUMENT_BYTES, ENVIRONMENT_BYTES, flags};
 
 use crate::attach::{Arguments, Via};
 use crate::bound::mask;
-use crate::path::Path;
+use crate::emit::Emitter;
+use crate::maps::{ENVIRONMENT, constant};
+use crate::path::{Path, is_unlinked};
 use crate::run::Run;
 use crate::scratch::Use;
 use crate::syscall::field;
@@ -82,49 +84,35 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
         |record, run| {
             let fixed = record.fixed::<Exec>();
             let executable_length = record.path(&path);
-
             let filename = pointer(bprm, offset!(bprm_filename));
-            // SAFETY: the record has room for a string of this size behind any offset.
-            let read_bytes = unsafe {
-                bpf_probe_read_kernel_str(
-                    record.tail().cast(),
-                    FILENAME_BYTES,
-                    filename as *const _,
-                )
-            };
-            // Without its NUL.
-            let filename_length = if read_bytes > 0 {
-                mask::<FILENAME_MASK>(read_bytes as u64 - 1)
-            } else {
-                0
-            };
-            record.advance(filename_length);
+            let (filename_length, filename_cut) = kernel_string::<FILENAME_BYTES>(record, filename);
+            // `bprm_change_interp` gives it a string of its own for a script; else it is the same.
+            let interpreter = pointer(bprm, offset!(bprm_interp));
+            let (mut interpreter_length, mut interpreter_cut) = (0, 0);
+            if interpreter != filename {
+                (interpreter_length, interpreter_cut) =
+                    kernel_string::<INTERPRETER_BYTES>(record, interpreter);
+            }
 
             let mut working_directory_length = 0;
+            let mut working_directory_cut = 0;
             let mut arguments_length = 0;
+            let mut environment_length = 0;
             if !only_if_refused {
                 let pwd = embedded(pointer(run.task, offset!(task_fs)), offset!(fs_pwd));
                 let directory = Path::of(run.claimed.path(Use::WorkingDirectory), pwd);
                 working_directory_length = record.path(&directory);
+                working_directory_cut = directory.truncated() as u32;
 
                 let mm = pointer(run.task, offset!(task_mm));
                 let start = pointer(mm, offset!(mm_arg_start));
                 let end = pointer(mm, offset!(mm_arg_end));
-                let mut length = end.saturating_sub(start);
-                if length > ARGUMENT_BYTES as u64 - 1 {
-                    length = ARGUMENT_BYTES as u64 - 1;
-                    record.set_flags(flags::ARGUMENTS_TRUNCATED);
-                }
-                let length = mask::<ARGUMENT_MASK>(length);
-                // SAFETY: the record has room for a string of this size behind any offset.
-                let failed = unsafe {
-                    bpf_probe_read_user(record.tail().cast(), length as u32, start as *const _)
-                };
-                if failed == 0 {
-                    arguments_length = length;
-                    record.advance(length);
-                } else {
-                    record.set_flags(flags::PART_UNREADABLE);
+                arguments_length = user_block(record, start, end, flags::ARGUMENTS_TRUNCATED);
+                if constant(&raw const ENVIRONMENT) != 0 {
+                    let start = pointer(mm, offset!(mm_env_start));
+                    let end = pointer(mm, offset!(mm_env_end));
+                    environment_length =
+                        user_block(record, start, end, flags::ENVIRONMENT_TRUNCATED);
                 }
             }
 
@@ -132,6 +120,14 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
             let superblock = pointer(inode, offset!(inode_super));
             let tty = pointer(pointer(run.task, offset!(task_signal)), offset!(signal_tty));
             let mode: u16 = read(inode, offset!(inode_mode));
+            let dentry = pointer(embedded(file, offset!(file_path)), offset!(path_dentry));
+            let (mount_namespace, mount_id) = path.mount();
+            let file_flags = is_unlinked(dentry) as u32 * exec_flags::UNLINKED
+                | overlay_flags(inode, superblock)
+                | path.truncated() as u32 * exec_flags::EXECUTABLE_CUT
+                | working_directory_cut * exec_flags::WORKING_DIRECTORY_CUT
+                | filename_cut * exec_flags::FILENAME_CUT
+                | interpreter_cut * exec_flags::INTERPRETER_CUT;
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
                 fixed.write(Exec {
@@ -140,11 +136,17 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
                     links: read(inode, offset!(inode_links)),
                     mode: u32::from(mode),
                     executable_length,
-                    filename_length: filename_length as u16,
+                    filename_length,
                     working_directory_length,
-                    arguments_length: arguments_length as u16,
+                    arguments_length,
+                    interpreter_length,
+                    environment_length,
+                    mount_namespace,
+                    mount_id,
+                    above_root: path.above_root(),
+                    in_mount: path.in_mount(),
+                    flags: file_flags,
                     terminal: read::<[u8; TERMINAL_BYTES]>(tty, offset!(tty_name)),
-                    reserved: [0; 4],
                 });
             }
         },
@@ -154,8 +156,67 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
 /// Bytes of `bprm->filename` carried, NUL included. It is `process.executable` in another spelling,
 /// except for scripts; half of `PATH_MAX` lets all strings of an exec fit a record.
 const FILENAME_BYTES: u32 = 2048;
-const FILENAME_MASK: i32 = FILENAME_BYTES as i32 - 1;
-const ARGUMENT_MASK: i32 = ARGUMENT_BYTES as i32 - 1;
+/// Bytes of `bprm->interp` carried, NUL included: four times what the first line of a script can
+/// name (`BINPRM_BUF_SIZE`). Only binfmt_misc can have longer ones.
+const INTERPRETER_BYTES: u32 = 1024;
+
+/// Appends a string of the kernel, of which a power of two of bytes is carried, the NUL included: its
+/// length, and 1 when it is cut, else 0. One that fits to the byte counts as cut.
+#[inline(always)]
+fn kernel_string<const BYTES: u32>(record: &mut Emitter, string: u64) -> (u16, u32) {
+    // SAFETY: the record has room for a string of this size behind any offset.
+    let read_bytes =
+        unsafe { bpf_probe_read_kernel_str(record.tail().cast(), BYTES, string as *const _) };
+    // Without its NUL; an error is negative.
+    let read_bytes = read_bytes.max(1) as u64;
+    let length = mask::<4095>(read_bytes - 1);
+    record.advance(length);
+    (
+        length as u16,
+        (read_bytes >> BYTES.trailing_zeros() & 1) as u32,
+    )
+}
+
+/// Appends what the process has between two of its addresses, as much of it as is carried; sets `cut`
+/// when that is not all.
+#[inline(always)]
+fn user_block(record: &mut Emitter, start: u64, end: u64, cut: u32) -> u16 {
+    let mut length = end.saturating_sub(start);
+    if length > BLOCK_MASK as u64 {
+        length = BLOCK_MASK as u64;
+        record.set_flags(cut);
+    }
+    let length = mask::<BLOCK_MASK>(length);
+    // SAFETY: the record has room for a string of this size behind any offset.
+    let failed =
+        unsafe { bpf_probe_read_user(record.tail().cast(), length as u32, start as *const _) };
+    if failed == 0 {
+        record.advance(length);
+        length as u16
+    } else {
+        record.set_flags(flags::PART_UNREADABLE);
+        0
+    }
+}
+
+const BLOCK_MASK: i32 = ARGUMENT_BYTES as i32 - 1;
+const _: () = assert!(ARGUMENT_BYTES == ENVIRONMENT_BYTES);
+
+/// `OVERLAYFS_SUPER_MAGIC` of `include/uapi/linux/magic.h`
+const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
+
+/// Whether a file is on overlayfs, and in its upper layer. `struct ovl_inode` (`fs/overlayfs/ovl_entry.h`)
+/// is a module's and not in the kernel's BTF; but since 4.13 its `__upperdentry` stands right behind
+/// the `struct inode` that it embeds.
+#[inline(always)]
+fn overlay_flags(inode: u64, superblock: u64) -> u32 {
+    let magic: u64 = read(superblock, offset!(super_magic));
+    if magic != OVERLAYFS_SUPER_MAGIC || offset!(inode_end) == ABSENT {
+        return 0;
+    }
+    let upper = pointer(inode, offset!(inode_end));
+    exec_flags::ON_OVERLAY | u32::from(upper != 0) * exec_flags::IN_UPPER_LAYER
+}
 
 /// The end of `copy_process`, in the parent; for processes only. `sched_process_fork`, right behind it,
 /// does not know the flags.

@@ -14,9 +14,9 @@ use crate::path::PathBuffer;
 
 pub use holdfast_wire::control::SCRATCH_SLOTS as SLOTS;
 
-/// Room for a record: [`crate::emit::OFFSET_MASK`] + 1 for the start of the last string, and that
-/// string's longest.
-pub const RECORD_BYTES: usize = 16_384 + 4_096;
+/// Room for a record: for the start of the last string up to [`crate::emit::OFFSET_MASK`], and that
+/// string's longest, 4,096 bytes; a power of two, so that a mask bounds a length.
+pub const RECORD_BYTES: usize = 32_768;
 
 /// One run's memory.
 #[repr(C, align(8))]

@@ -11,6 +11,8 @@ use holdfast_policy::table::hook_flags;
 use holdfast_wire::Domain;
 use holdfast_wire::control::Verdict;
 
+use crate::bound::mask;
+use crate::emit::LENGTH_MASK;
 use crate::maps::{
     CAPABILITY_RING, CAPABILITY_URGENT, CONTROL, FILE_RING, FILE_URGENT, MEMORY_RING,
     MEMORY_URGENT, NETWORK_RING, NETWORK_URGENT, PERF_BUFFERS, PROCESS_RING, PROCESS_URGENT,
@@ -89,7 +91,8 @@ fn to_ring(run: &Run, weight: Weight, record: *mut u8, length: u64) -> bool {
     } else {
         BPF_RB_NO_WAKEUP
     };
-    // SAFETY: the record buffer holds at least OFFSET_MASK bytes.
+    let length = mask::<LENGTH_MASK>(length);
+    // SAFETY: the record buffer holds LENGTH_MASK bytes and one more.
     unsafe { bpf_ringbuf_output(ring, record.cast(), length, wake) == 0 }
 }
 
@@ -110,7 +113,7 @@ fn to_perf_buffer(run: &Run, weight: Weight, record: *mut u8, length: u64) -> bo
             map,
             BPF_F_CURRENT_CPU,
             record.cast(),
-            length,
+            mask::<LENGTH_MASK>(length),
         ) == 0
     };
     output(first) || weight.matters && output(second)

@@ -17,7 +17,7 @@ mod functions;
 mod lex;
 mod names;
 mod parse;
-mod pattern;
+pub(crate) mod pattern;
 mod typed;
 
 pub(crate) use address::{Cidr, MAPPED};

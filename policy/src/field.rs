@@ -13,6 +13,7 @@ mod event;
 mod recorded;
 mod value;
 
+pub use event::Shown;
 pub use recorded::{Recorded, Unrecognised};
 pub use value::{ProcessList, Strings, Type, Value};
 
@@ -56,6 +57,11 @@ impl Kinds {
     const SHM: Self = Self::of(&[Kind::IpcShm]);
     const MQ: Self = Self::of(&[Kind::IpcMq]);
     const BPF: Self = Self::of(&[Kind::KernelBpf]);
+    const EXEC: Self = Self::of(&[Kind::ProcessExec]);
+    /// Where a path is looked at from several sides.
+    const WITH_PATH: Self = Self::FILE.or(Self::EXEC);
+    /// Where there are two.
+    const WITH_TARGET: Self = Self::of(&[Kind::FileRename, Kind::FileLink, Kind::FilePivotRoot]);
 
     /// Those in `kinds`.
     #[must_use]
@@ -175,6 +181,7 @@ named! {
         Executable "executable" String Kinds::ALL;
         Name "name" String Kinds::ALL;
         Args "args" Strings Kinds::ALL;
+        EnvVars "env_vars" Strings Kinds::ALL;
         WorkingDirectory "working_directory" String Kinds::ALL;
         EntityId "entity_id" String Kinds::ALL;
         UserId "user.id" String Kinds::ALL;
@@ -248,9 +255,6 @@ named! {
         MountNamespace "holdfast.namespaces.mnt" Int Kinds::ALL;
         PidNamespace "holdfast.namespaces.pid" Int Kinds::ALL;
         NetworkNamespace "holdfast.namespaces.net" Int Kinds::ALL;
-        ExecutableDeleted "holdfast.executable.deleted" Bool Kinds::of(&[Kind::ProcessExec]);
-        ExecutableMemfd "holdfast.executable.memfd" Bool Kinds::of(&[Kind::ProcessExec]);
-        ExecutableArgument "holdfast.executable.argument" String Kinds::of(&[Kind::ProcessExec]);
         BpfCommand "holdfast.bpf.command" String Kinds::BPF;
         BpfProgramType "holdfast.bpf.program_type" String Kinds::BPF;
         BpfAttachType "holdfast.bpf.attach_type" String Kinds::BPF;
@@ -261,6 +265,25 @@ named! {
         IpcOwner "holdfast.ipc.owner" String Kinds::SHM;
         IpcMode "holdfast.ipc.mode" String Kinds::SHM;
         IpcName "holdfast.ipc.name" String Kinds::MQ;
+        ExecutableDeleted "holdfast.executable.deleted" Bool Kinds::EXEC;
+        ExecutableMemfd "holdfast.executable.memfd" Bool Kinds::EXEC;
+        ExecutableArgument "holdfast.executable.argument" String Kinds::EXEC;
+        ExecutableScript "holdfast.executable.script" String Kinds::EXEC;
+        ExecutableInterpreter "holdfast.executable.interpreter" String Kinds::EXEC;
+        ExecutableInode "holdfast.executable.inode" String Kinds::EXEC;
+        ExecutableDevice "holdfast.executable.device" String Kinds::EXEC;
+        ExecutableSetuid "holdfast.executable.setuid" Bool Kinds::EXEC;
+        ExecutableSetgid "holdfast.executable.setgid" Bool Kinds::EXEC;
+        ExecutableUpperLayer "holdfast.executable.upper_layer" Bool Kinds::EXEC;
+        CapabilitiesGained "holdfast.capabilities.gained" Strings Kinds::EXEC;
+        PathProcess "holdfast.path.process" String Kinds::WITH_PATH;
+        PathHost "holdfast.path.host" String Kinds::WITH_PATH;
+        PathNamespace "holdfast.path.namespace" Int Kinds::WITH_PATH;
+        PathOutsideRoot "holdfast.path.outside_root" Bool Kinds::WITH_PATH;
+        PathDeleted "holdfast.path.deleted" Bool Kinds::WITH_PATH;
+        TargetPathProcess "holdfast.target_path.process" String Kinds::WITH_TARGET;
+        TargetPathHost "holdfast.target_path.host" String Kinds::WITH_TARGET;
+        TargetPathOutsideRoot "holdfast.target_path.outside_root" Bool Kinds::WITH_TARGET;
     }
 }
 

@@ -35,6 +35,8 @@ pub mod message;
 #[cfg(feature = "std")]
 mod plan;
 #[cfg(feature = "std")]
+pub mod redact;
+#[cfg(feature = "std")]
 pub mod snapshot;
 #[cfg(feature = "std")]
 mod stage;

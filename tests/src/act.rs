@@ -13,6 +13,7 @@ mod file;
 mod ipc;
 mod mount;
 mod network;
+mod path;
 mod process;
 
 /// What a deed says that the kernel has no call for.
@@ -32,6 +33,7 @@ pub fn main(args: &[String]) -> Result<i32> {
         dns::act,
         capability::act,
         ipc::act,
+        path::act,
     ];
     match domains.into_iter().find_map(|act| act(&words)) {
         Some(Ok(())) => Ok(0),

@@ -20,6 +20,7 @@ pub mod hooks;
 pub mod input;
 pub mod ledger;
 pub mod missed;
+pub mod path;
 pub mod process;
 pub mod rate;
 pub mod restart;
@@ -72,6 +73,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         input::SCENARIOS,
         restart::SCENARIOS,
         count::SCENARIOS,
+        path::SCENARIOS,
         ledger::SCENARIOS,
         tiers::SCENARIOS,
         storm::SCENARIOS,

@@ -166,13 +166,20 @@ impl Btf {
         })
     }
 
-    /// Byte offset of the field `path` (names joined by dots) in `struct structure`.
+    /// Byte offset of the field `path` (names joined by dots) in `struct structure`; of its end, which
+    /// is its size, where `path` is empty.
     pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
         self.structs
             .get(structure.as_bytes())?
             .iter()
             .find_map(|id| {
                 let mut structure = self.by_id(*id)?;
+                if path.is_empty() {
+                    return Some(structure.size_or_type);
+                }
+                if path.is_empty() {
+                    return Some(structure.size_or_type);
+                }
                 let mut bits = 0;
                 let mut names = path.split('.').peekable();
                 while let Some(name) = names.next() {

@@ -55,10 +55,14 @@ pub enum Body<'a> {
         executable: &'a [u8],
         /// The path given to execve.
         filename: &'a [u8],
+        /// The interpreter that a script names; empty for what is no script.
+        interpreter: &'a [u8],
         /// Working directory.
         working_directory: &'a [u8],
         /// NUL-separated `argv`.
         arguments: &'a [u8],
+        /// NUL-separated environment; empty when it was not asked for.
+        environment: &'a [u8],
     },
     /// `process.fork`
     Fork(record::process::Fork),
@@ -201,8 +205,10 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 fixed,
                 executable: read_string(&mut bytes, fixed.executable_length)?,
                 filename: read_string(&mut bytes, fixed.filename_length)?,
+                interpreter: read_string(&mut bytes, fixed.interpreter_length)?,
                 working_directory: read_string(&mut bytes, fixed.working_directory_length)?,
                 arguments: read_string(&mut bytes, fixed.arguments_length)?,
+                environment: read_string(&mut bytes, fixed.environment_length)?,
             }
         }
         Kind::ProcessFork => Body::Fork(read_part(&mut bytes)?),

@@ -11,19 +11,25 @@ use serde::Serialize;
 mod container;
 mod detail;
 mod dns;
+mod executable;
 mod names;
+mod path;
+mod redactable;
 mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
 pub use detail::{Becomes, Bpf, Identity, Ids, Ipc};
 pub use dns::{Dns, DnsAnswer, DnsQuestion};
+pub use executable::Executable;
 pub use names::{
     bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
     clone_flag_names, load_source_name, mount_flag_names, open_flag_names, protocol_name,
     shmat_flag_names, shmget_flag_names, signal_name, socket_family_name, socket_type_name,
     umount_flag_names, xattr_flag_names,
 };
+pub use path::PathView;
+pub use redactable::Redactable;
 pub use rendered::Rendered;
 pub use time::rfc3339;
 
@@ -130,8 +136,11 @@ pub struct Process<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
     /// `argv`.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub args: Cow<'a, [String]>,
+    #[serde(skip_serializing_if = "Redactable::is_empty")]
+    pub args: Redactable<'a>,
+    /// Those variables of the environment that `events.environment` names, as `NAME=value`.
+    #[serde(skip_serializing_if = "Redactable::is_empty")]
+    pub env_vars: Redactable<'a>,
     /// At the time of exec.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub working_directory: Option<Cow<'a, str>>,
@@ -196,6 +205,13 @@ pub struct Thread {
 pub struct Capabilities {
     /// Names, as `CAP_SYS_ADMIN`.
     pub effective: Vec<&'static str>,
+}
+
+/// `holdfast.capabilities.*`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CapabilityChange {
+    /// Names of those that are effective since this exec and were not before.
+    pub gained: Vec<&'static str>,
 }
 
 /// `process.tty.*`
@@ -344,6 +360,15 @@ pub struct Holdfast<'a> {
     /// Shared memory or a message queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ipc: Option<Ipc<'a>>,
+    /// How others see `file.path`; at `process.exec`, `process.executable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathView<'a>>,
+    /// How others see `file.target_path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_path: Option<PathView<'a>>,
+    /// What became of the process's capabilities.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<CapabilityChange>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
@@ -351,19 +376,6 @@ pub struct Holdfast<'a> {
     /// where it is one that the file has, but not surely the one by which the caller came to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_source: Option<&'a str>,
-}
-
-/// `holdfast.executable.*`, on `process.exec`.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Executable<'a> {
-    /// The path as it was given to execve: a script's own, where `process.executable` is its
-    /// interpreter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub argument: Option<Cow<'a, str>>,
-    /// Its last name is gone: an unlinked file.
-    pub deleted: bool,
-    /// It never had a name: made by `memfd_create(2)`.
-    pub memfd: bool,
 }
 
 /// `holdfast.xattr.*`, on `file.setxattr`.
@@ -420,7 +432,8 @@ impl Process<'_> {
             pid: self.pid,
             executable: owned(self.executable),
             name: owned(self.name),
-            args: Cow::Owned(self.args.into_owned()),
+            args: self.args.into_owned(),
+            env_vars: self.env_vars.into_owned(),
             working_directory: owned(self.working_directory),
             start: owned(self.start),
             user: self.user.map(|user| User {

@@ -126,7 +126,10 @@ fields {
     mm_exe_file: "mm_struct"."exe_file";
     mm_arg_start: "mm_struct"."arg_start";
     mm_arg_end: "mm_struct"."arg_end";
+    mm_env_start: "mm_struct"."env_start";
+    mm_env_end: "mm_struct"."env_end";
     fs_pwd: "fs_struct"."pwd";
+    fs_root: "fs_struct"."root";
     files_fdt: "files_struct"."fdt";
     fdtable_fd: "fdtable"."fd";
     fdtable_max_fds: "fdtable"."max_fds";
@@ -140,6 +143,7 @@ fields {
     dentry_parent: "dentry"."d_parent";
     dentry_inode: "dentry"."d_inode";
     dentry_name: "dentry"."d_name";
+    dentry_hash_link: "dentry"."d_hash.pprev";
     dentry_super: "dentry"."d_sb";
     super_dev: "super_block"."s_dev";
     super_magic: "super_block"."s_magic";
@@ -162,18 +166,22 @@ fields {
     ipc_id: "kern_ipc_perm"."id";
     ipc_mode: "kern_ipc_perm"."mode";
     ipc_owner: "kern_ipc_perm"."uid";
+    inode_end: "inode"."";
     mount_mnt: "mount"."mnt";
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";
     mount_devname: "mount"."mnt_devname";
     mount_ns: "mount"."mnt_ns";
+    mount_id: "mount"."mnt_id";
     // Of the list of a superblock's mounts: the first up to 6.16, the second from 6.17 on.
     mount_instance: "mount"."mnt_instance";
     mount_next_for_sb: "mount"."mnt_next_for_sb";
     vfsmount_root: "vfsmount"."mnt_root";
     vfsmount_super: "vfsmount"."mnt_sb";
+    vfsmount_flags: "vfsmount"."mnt_flags";
     bprm_file: "linux_binprm"."file";
     bprm_filename: "linux_binprm"."filename";
+    bprm_interp: "linux_binprm"."interp";
     socket_type: "socket"."type";
     socket_sk: "socket"."sk";
     sock_protocol: "sock"."sk_protocol";

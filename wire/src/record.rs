@@ -13,8 +13,13 @@ pub mod process;
 
 /// Longest path carried, in bytes: the kernel's `PATH_MAX` (`include/uapi/linux/limits.h`) with its NUL.
 pub const PATH_BYTES: usize = 4096;
+/// For how much of a path is above the process's root: the way to the root of the path's mount
+/// namespace does not lead by it, or is not known.
+pub const NOT_MET: u16 = u16::MAX;
 /// Most bytes of `argv` carried; the rest is cut and [`flags::ARGUMENTS_TRUNCATED`] set.
 pub const ARGUMENT_BYTES: usize = 4096;
+/// Most bytes of the environment carried; the rest is cut and [`flags::ENVIRONMENT_TRUNCATED`] set.
+pub const ENVIRONMENT_BYTES: usize = 4096;
 /// `TASK_COMM_LEN` of `include/linux/sched.h`.
 pub const COMM_BYTES: usize = 16;
 
@@ -46,6 +51,8 @@ pub mod flags {
     pub const PART_UNREADABLE: u32 = 1 << 8;
     /// A subscription asks for this event, whatever the rules say.
     pub const REPORTED: u32 = 1 << 9;
+    /// The environment is cut at [`super::ENVIRONMENT_BYTES`].
+    pub const ENVIRONMENT_TRUNCATED: u32 = 1 << 10;
 }
 
 /// [`Header::rule`] of a record that no rule decided in the kernel.

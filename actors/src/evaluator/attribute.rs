@@ -3,7 +3,6 @@
 //! there.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_wire::decode::{Body, Record};
@@ -12,18 +11,25 @@ use holdfast_wire::text;
 
 use super::build;
 use super::path;
-use super::processes::{Credentials, Found, Image, Key, Process, Program, Table, scan};
+use super::processes::scan::{self, Reading};
+use super::processes::{Credentials, Found, Image, Key, Process, Program, Table, capabilities_of};
 
 /// The process, and the program that it ran at the time of the record. Handling a record twice does
 /// no harm.
-pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> (Process, Program) {
+pub(crate) fn attribute(
+    table: &mut Table,
+    record: &Record<'_>,
+    reading: &Reading<'_>,
+) -> (Process, Program) {
     let header = &record.header;
     if let Body::Exec {
         executable,
         filename,
         working_directory,
         arguments,
+        environment,
         fixed,
+        ..
     } = &record.body
     {
         let lacks_fields = header.flags & flags::NO_TASK_FIELDS != 0;
@@ -31,12 +37,13 @@ pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> 
         let mut image = Image {
             executable: text(executable),
             name: comm(header),
-            arguments: scan::split_arguments(arguments),
+            arguments: reading.arguments(arguments),
+            environment: reading.environment(environment),
             working_directory: text(working_directory),
         };
         if header.flags & flags::REFUSED != 0 {
             // It still runs what it ran; the event shows what it wanted to run.
-            let (process, mut program) = find(table, header, proc);
+            let (process, mut program) = find(table, header, reading);
             image
                 .working_directory
                 .clone_from(&program.image.working_directory);
@@ -45,7 +52,7 @@ pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> 
         }
         let is_argument = header.flags & flags::PATH_IS_ARGUMENT != 0;
         if lacks_fields || image.executable.is_none() || is_argument {
-            complete(&mut image, header, filename, proc);
+            complete(&mut image, header, filename, reading);
         }
         let terminal = named(&fixed.terminal).map(|name| name.as_ref().into());
         let key = Key::of(header);
@@ -55,9 +62,10 @@ pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> 
                 ..unknown(header)
             });
         }
-        table.exec(key, header.exec_id, image, terminal);
+        let capabilities = capabilities_of(header);
+        table.exec(key, header.exec_id, image, terminal, capabilities);
     }
-    let (process, program) = find(table, header, proc);
+    let (process, program) = find(table, header, reading);
     match record.body {
         Body::Fork(fork) => {
             let child = Key {
@@ -72,7 +80,7 @@ pub(crate) fn attribute(table: &mut Table, record: &Record<'_>, proc: &Path) -> 
     (process, program)
 }
 
-fn find(table: &mut Table, header: &Header, proc: &Path) -> (Process, Program) {
+fn find(table: &mut Table, header: &Header, reading: &Reading<'_>) -> (Process, Program) {
     if let Some(found) = table.attribute(header) {
         return found;
     }
@@ -82,17 +90,10 @@ fn find(table: &mut Table, header: &Header, proc: &Path) -> (Process, Program) {
         && current.is_some_and(|current| header.exec_id < current)
     {
         // An event of a program before those that are remembered.
-        let program = Program {
-            exec_id: Some(header.exec_id),
-            image: Arc::new(Image {
-                name: comm(header),
-                ..Image::default()
-            }),
-            ..process.program.clone()
-        };
+        let program = table.describe(unknown(header)).program;
         return (process.clone(), program);
     }
-    let in_proc = scan::process(proc, header.tgid).filter(|found| {
+    let in_proc = scan::process(reading, header.tgid).filter(|found| {
         let known = header.start_boottime != 0;
         let same = found.key.start.abs_diff(header.start_boottime) <= scan::TICK;
         if known {
@@ -153,6 +154,7 @@ fn unknown(header: &Header) -> Found {
         },
         credentials: Credentials::of(header),
         terminal: None,
+        capabilities: capabilities_of(header),
     }
 }
 
@@ -164,8 +166,8 @@ fn transient(table: &Table, found: Found) -> (Process, Program) {
 }
 
 /// Fills in what the kernel programs could not read, from the live process.
-fn complete(image: &mut Image, header: &Header, filename: &[u8], proc: &Path) {
-    let live = scan::process(proc, header.tgid);
+fn complete(image: &mut Image, header: &Header, filename: &[u8], reading: &Reading<'_>) {
+    let live = scan::process(reading, header.tgid);
     let live = live
         .filter(|live| live.key.start <= header.boottime)
         .map(|live| live.image);
@@ -180,6 +182,9 @@ fn complete(image: &mut Image, header: &Header, filename: &[u8], proc: &Path) {
             if image.arguments.is_empty() {
                 image.arguments = live.arguments;
             }
+            if image.environment.is_empty() {
+                image.environment = live.environment;
+            }
         }
     }
     if image
@@ -191,6 +196,7 @@ fn complete(image: &mut Image, header: &Header, filename: &[u8], proc: &Path) {
         let given = given.or_else(|| build::path_text(filename).map(|text| text.into_owned()));
         let here = holdfast_wire::record::file::AT_FDCWD;
         let cwd = image.working_directory.as_deref();
+        let proc = reading.proc;
         image.executable = given.map(|given| path::resolve(proc, header.tgid, here, &given, cwd));
     }
 }
@@ -209,11 +215,19 @@ fn named(padded: &[u8]) -> Option<Cow<'_, str>> {
 mod tests {
     use super::*;
     use crate::evaluator::testing;
+    use holdfast_policy::redact::Redaction;
     use holdfast_wire::Kind;
     use holdfast_wire::decode::decode;
+    use std::path::Path;
 
     fn attributed(table: &mut Table, record: &[u8]) -> (Process, Program) {
-        attribute(table, &decode(record).unwrap(), Path::new("/nonexistent"))
+        let redaction = Redaction::default();
+        let reading = Reading {
+            proc: Path::new("/nonexistent"),
+            environment: &[],
+            redaction: &redaction,
+        };
+        attribute(table, &decode(record).unwrap(), &reading)
     }
 
     #[test]
@@ -278,7 +292,7 @@ mod tests {
         );
         let open = testing::file(bare(Kind::FileOpen), "/x", "");
         let (process, program) = attributed(&mut table, &open);
-        assert_eq!(program.image.arguments, ["b"]);
+        assert_eq!(program.image.arguments.known(), ["b"]);
         assert_eq!((process.key.start, process.credentials), (0, None));
         assert_eq!(table.len(), 1);
     }

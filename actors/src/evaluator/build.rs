@@ -14,12 +14,14 @@ use holdfast_wire::text;
 use super::path;
 use super::processes::{Process, Program};
 use super::users::Users;
+use super::view::Views;
 use crate::runtime::membership::Membership;
 
 mod capability;
 mod class;
 mod container;
 mod credentials;
+mod cut;
 mod file;
 mod ipc;
 mod network;
@@ -44,6 +46,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) target: Option<&'a Process>,
     /// The container it is in.
     pub(crate) membership: &'a Membership,
+    /// How others see the paths of the record.
+    pub(crate) views: Views<'a>,
 }
 
 /// What is the same for many events.
@@ -82,13 +86,21 @@ pub(crate) fn event<'a>(
         process: Some(place.subject(record, &mut subject)),
         container: container::container(subject.membership),
         orchestrator: container::orchestrator(subject.membership),
-        holdfast: holdfast(header),
+        holdfast: event::Holdfast {
+            path: subject.views.path.take(),
+            target_path: subject.views.target.take(),
+            truncated: cut::fields(record),
+            ..holdfast(header)
+        },
         ..Default::default()
     };
     match record.body {
         Body::Exec {
-            fixed, filename, ..
-        } => process::exec(&mut event, &fixed, filename),
+            fixed,
+            filename,
+            interpreter,
+            ..
+        } => process::exec(&mut event, &fixed, filename, interpreter, subject.program),
         Body::Exit(exit) => process::exited(&mut event, exit.status),
         Body::Fork(fork) => {
             event.holdfast.flags = event::clone_flag_names(fork.namespaces);
@@ -168,16 +180,6 @@ fn holdfast(header: &Header) -> event::Holdfast<'static> {
         net: header.network_namespace,
     };
     let any = namespaces.mnt | namespaces.pid | namespaces.net != 0;
-    let mut truncated = Vec::new();
-    if !known(flags::PATH_TRUNCATED) {
-        truncated.push("path");
-    }
-    if !known(flags::MESSAGE_TRUNCATED) {
-        truncated.push("dns");
-    }
-    if !known(flags::ARGUMENTS_TRUNCATED) {
-        truncated.push("process.args");
-    }
     event::Holdfast {
         tier: Tier::from_number(header.tier).map(Tier::name),
         exec_id: (header.start_boottime != 0 && known(flags::NO_TASK_FIELDS))
@@ -186,7 +188,6 @@ fn holdfast(header: &Header) -> event::Holdfast<'static> {
             .then_some(header.loginuid),
         cgroup_id: (header.cgroup_id != 0).then_some(header.cgroup_id),
         namespaces: any.then_some(namespaces),
-        truncated,
         ..Default::default()
     }
 }
@@ -305,7 +306,8 @@ impl<'a> Place<'a> {
             pid: process.key.tgid.cast_signed(),
             executable: text(&image.executable),
             name: text(&image.name).or_else(|| image.executable.as_deref().and_then(last)),
-            args: Cow::Borrowed(&image.arguments),
+            args: image.arguments.borrowed(),
+            env_vars: image.environment.borrowed(),
             working_directory: text(&image.working_directory),
             start: (process.key.start != 0).then(|| self.time(process.key.start).into()),
             tty: process.terminal.as_deref().map(|name| event::Tty {

@@ -101,7 +101,8 @@ impl Common {
     ) -> Rendered<event::Process<'static>> {
         self.shown(process, false, || {
             let brief = event::Process {
-                args: Default::default(),
+                args: event::Redactable::default(),
+                env_vars: event::Redactable::default(),
                 working_directory: None,
                 tty: None,
                 ..place.process(process, &process.program)

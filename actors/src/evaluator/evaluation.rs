@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_policy::field::Fields;
+use holdfast_policy::field::{Fields, Shown};
 use holdfast_policy::snapshot::{Rule, Snapshot};
 use holdfast_policy::throttle::Windows;
 use holdfast_wire::control::Verdict;
@@ -20,11 +20,12 @@ use holdfast_wire::{Domain, Kind};
 use super::build::{self, Place, Subject};
 use super::common::Common;
 use super::merge::{Input, Merge, Next};
+use super::mounts::Mounts;
 use super::outcome::{self, Ruling, Scope};
 use super::outgoing::Outgoing;
 use super::processes::{Key, Table};
 use super::users::Users;
-use super::{attribute, sensor};
+use super::{attribute, sensor, view};
 use crate::clock;
 use crate::killer::pidfd::Target;
 use crate::killer::{MAX_TREE, Reply, Request};
@@ -79,6 +80,7 @@ pub(crate) struct Evaluation {
     users: Users,
     memberships: Memberships,
     common: Common,
+    mounts: Mounts,
     /// By epoch and rule.
     throttles: HashMap<(u32, u16), Windows>,
     epoch: u32,
@@ -98,6 +100,7 @@ impl Evaluation {
             users: Users::new(settings.host.root.join("etc/passwd")),
             memberships: Memberships::new(&settings.host.root),
             common: Common::new(settings.host.event.clone()),
+            mounts: Mounts::new(settings.host.proc()),
             throttles: HashMap::new(),
             epoch: 0,
             outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),
@@ -109,6 +112,11 @@ impl Evaluation {
     /// Whether [`Evaluation::learn`] was called.
     pub(crate) fn knows_processes(&self) -> bool {
         self.knows_processes
+    }
+
+    /// Whether [`Mounts::knows_host`].
+    pub(crate) fn knows_host(&self) -> bool {
+        self.mounts.knows_host()
     }
 
     /// Takes in the processes that were running when the sensor started.
@@ -249,8 +257,8 @@ impl Evaluation {
         killed: Option<&Reply>,
     ) -> Option<Request> {
         let (header, kind) = (&record.header, record.kind);
-        let proc = &shared.proc;
-        let (process, program) = attribute::attribute(&mut self.processes, record, proc);
+        let reading = shared.reading();
+        let (process, program) = attribute::attribute(&mut self.processes, record, &reading);
         let snapshot: Arc<Snapshot> = shared.policies.of_epoch(header.epoch);
         if header.flags & flags::REPORTED == 0
             && !snapshot.wants(kind)
@@ -264,12 +272,20 @@ impl Evaluation {
         let host = &shared.settings.host;
         let place = Place {
             boot_id: &host.boot_id,
-            proc,
+            proc: reading.proc,
             users: &self.users,
             wall_offset: self.wall_offset,
         };
         let common = &mut self.common;
         let parent = process.parent.and_then(|key| table.get(key));
+        // A process that is gone may have left others in its mount namespace.
+        let pids: Vec<u32> = [Some(&process), parent]
+            .into_iter()
+            .flatten()
+            .chain(table.ancestors(&process))
+            .map(|process| process.key.tgid)
+            .collect();
+        let views = view::of(record, &mut self.mounts, &pids, clock::boottime());
         let membership = self.memberships.of(header, parent);
         let parent = parent.map(|parent| common.parent(parent, &place));
         let ancestors = table.ancestors(&process);
@@ -298,6 +314,7 @@ impl Evaluation {
             capabilities: common.capabilities(header.effective_capabilities),
             target: target.and_then(|key| table.get(key)),
             membership: &membership,
+            views,
         };
         let mut event = build::event(record, subject, &place);
         event.host = Some(&common.host);
@@ -374,7 +391,10 @@ fn describe<'e>(
     }
     event.event.severity = Some(rule.severity);
     event.event.reason.clone_from(&ruling.reason);
-    event.message = rule.message.as_ref().map(|message| message.render(event));
+    event.message = rule
+        .message
+        .as_ref()
+        .map(|message| message.render(&Shown(event)));
     event.rule = Some(rule.event());
     event.threat = rule.threat();
     event.holdfast.action = Some(rule.action.name());

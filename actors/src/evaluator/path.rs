@@ -33,6 +33,15 @@ pub(crate) fn resolve(
     }
 }
 
+/// The absolute path of what is named from `directory` on; the name itself where that is not known.
+pub(crate) fn absolute(name: &str, directory: Option<&str>) -> String {
+    match directory {
+        _ if name.starts_with('/') => normalise(name),
+        Some(directory) => normalise(&format!("{directory}/{name}")),
+        None => name.to_owned(),
+    }
+}
+
 /// Removes `.`, `..` and repeated slashes from an absolute path, without looking at any file.
 pub(crate) fn normalise(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();

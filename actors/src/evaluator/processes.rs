@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use holdfast_wire::event::Redactable;
 use holdfast_wire::record::Header;
 
 mod identity;
@@ -41,7 +42,9 @@ pub(crate) struct Image {
     /// `comm` at exec.
     pub(crate) name: Option<String>,
     /// `argv`.
-    pub(crate) arguments: Vec<String>,
+    pub(crate) arguments: Redactable<'static>,
+    /// The variables of the environment that are kept, as `NAME=value`.
+    pub(crate) environment: Redactable<'static>,
     /// At exec.
     pub(crate) working_directory: Option<String>,
 }
@@ -49,13 +52,8 @@ pub(crate) struct Image {
 impl Image {
     fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        // 24 bytes for each argument's own String.
-        let arguments: usize = self
-            .arguments
-            .iter()
-            .map(|argument| argument.len() + 24)
-            .sum();
-        text(&self.executable) + text(&self.name) + text(&self.working_directory) + arguments
+        let lists = self.arguments.weight() + self.environment.weight();
+        text(&self.executable) + text(&self.name) + text(&self.working_directory) + lists
     }
 }
 
@@ -68,6 +66,8 @@ pub(crate) struct Program {
     pub(crate) exec_id: Option<u32>,
     /// Shared with the processes forked from it.
     pub(crate) image: Arc<Image>,
+    /// Capabilities that are effective since its exec and were not before; 0 where that is not known.
+    pub(crate) gained: u64,
 }
 
 /// User and group ids.
@@ -96,6 +96,8 @@ pub(crate) struct Process {
     pub(crate) credentials: Option<Credentials>,
     /// Controlling terminal.
     pub(crate) terminal: Option<Arc<str>>,
+    /// Effective capabilities, as last seen.
+    pub(crate) capabilities: Option<u64>,
     previous: Option<Program>,
     exited: bool,
     /// Entries that name this one as their parent.
@@ -169,6 +171,7 @@ impl Table {
             }
         }
         process.credentials = Credentials::of(header).or(process.credentials);
+        process.capabilities = capabilities_of(header).or(process.capabilities);
         Some((process.clone(), process.program.clone()))
     }
 
@@ -182,6 +185,7 @@ impl Table {
             known.previous = Some(std::mem::replace(&mut known.program, found.program));
             known.credentials = found.credentials.or(known.credentials);
             known.terminal = found.terminal.or(known.terminal.take());
+            known.capabilities = found.capabilities.or(known.capabilities);
             self.weight = self.weight - before + after;
             return;
         }
@@ -197,6 +201,7 @@ impl Table {
             image,
             credentials,
             terminal,
+            capabilities,
         } = found;
         let parent = (ppid != 0).then_some(Key {
             tgid: ppid,
@@ -210,8 +215,12 @@ impl Table {
             entity_id,
             exec_id,
             image: Arc::new(image),
+            gained: 0,
         };
-        Process::new(key, program, parent, credentials, terminal)
+        Process {
+            capabilities,
+            ..Process::new(key, program, parent, credentials, terminal)
+        }
     }
 
     /// `header`'s process created `child`.
@@ -227,24 +236,29 @@ impl Table {
             entity_id,
             exec_id,
             image,
+            gained: 0,
         };
         let terminal = parent.terminal.clone();
-        self.add(Process::new(
-            child,
-            program,
-            Some(parent.key),
-            parent.credentials,
-            terminal,
-        ));
+        self.add(Process {
+            capabilities: parent.capabilities,
+            ..Process::new(
+                child,
+                program,
+                Some(parent.key),
+                parent.credentials,
+                terminal,
+            )
+        });
     }
 
-    /// `key` runs `image` from now on.
+    /// `key` runs `image` from now on, with these effective capabilities.
     pub(crate) fn exec(
         &mut self,
         key: Key,
         exec_id: u32,
         image: Image,
         terminal: Option<Arc<str>>,
+        capabilities: Option<u64>,
     ) {
         let entity_id = entity_id(&self.boot_id, key, exec_id);
         let Some(process) = self.get_mut(key) else {
@@ -257,14 +271,17 @@ impl Table {
         }
         let before = process.program.image.weight();
         let exec_id = (key.start != 0).then_some(exec_id);
+        let had = process.capabilities;
         let program = Program {
             entity_id,
             exec_id,
             image: Arc::new(image),
+            gained: had.zip(capabilities).map_or(0, |(had, has)| has & !had),
         };
         let after = program.image.weight();
         process.previous = Some(std::mem::replace(&mut process.program, program));
         process.terminal = terminal;
+        process.capabilities = capabilities;
         self.weight = self.weight - before + after;
     }
 
@@ -392,6 +409,7 @@ pub(crate) struct Found {
     pub(crate) image: Image,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) terminal: Option<Arc<str>>,
+    pub(crate) capabilities: Option<u64>,
 }
 
 impl Process {
@@ -408,6 +426,7 @@ impl Process {
             parent,
             credentials,
             terminal,
+            capabilities: None,
             previous: None,
             exited: false,
             children: 0,
@@ -433,6 +452,12 @@ impl Key {
     fn is(self, start: u64) -> bool {
         start == 0 || self.start == 0 || self.start.abs_diff(start) <= scan::TICK
     }
+}
+
+/// Effective capabilities, as a record says; `None` for a record without task fields.
+pub(crate) fn capabilities_of(header: &Header) -> Option<u64> {
+    let known = header.flags & holdfast_wire::record::flags::NO_TASK_FIELDS == 0;
+    known.then_some(header.effective_capabilities)
 }
 
 impl Credentials {

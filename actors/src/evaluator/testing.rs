@@ -52,11 +52,14 @@ pub(crate) fn exec(header: Header, executable: &str, arguments: &[&str]) -> Vec<
     for word in [8 << 20 | 1u32, 1, 0o100_755] {
         fixed.extend(word.to_ne_bytes());
     }
-    for length in [executable.len(), executable.len(), 1, arguments.len()] {
+    // Neither an interpreter nor an environment.
+    let lengths = [executable.len(), executable.len(), 1, arguments.len(), 0, 0];
+    for length in lengths {
         fixed.extend((length as u16).to_ne_bytes());
     }
+    // Namespace and mount; above the root and in the mount; flags.
+    fixed.extend([0; 8 + 4 + 4]);
     fixed.extend(*b"pts0\0\0\0\0\0\0\0\0\0\0\0\0");
-    fixed.extend([0; 4]);
     record(
         header,
         &fixed,
@@ -91,6 +94,8 @@ pub(crate) fn file(header: Header, path: &str, target: &str) -> Vec<u8> {
     }
     fixed.extend((path.len() as u16).to_ne_bytes());
     fixed.extend((target.len() as u16).to_ne_bytes());
+    // Namespace and mount; above the root and in the mount, twice; flags and padding.
+    fixed.extend([0; 8 + 8 + 8]);
     record(header, &fixed, format!("{path}{target}").as_bytes())
 }
 

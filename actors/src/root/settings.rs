@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use holdfast_policy::document::Mode;
+use holdfast_policy::redact::Redaction;
 use holdfast_wire::control::Cap;
 use holdfast_wire::event;
 
@@ -17,6 +18,10 @@ pub struct Settings {
     /// Globs of `event.action`s that are reported without a rule. Decides about `sensor.*` here; for
     /// what the kernel sees, the snapshot says what is reported.
     pub report: Vec<String>,
+    /// The variables of the environment that events show, by name.
+    pub environment: Vec<String>,
+    /// What of arguments and environment is not to leave the sensor.
+    pub redaction: Redaction,
     /// What is written to standard output; `None`: nothing.
     pub stdout: Option<Stdout>,
     /// The event log; `None`: no log.

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::degraded::Degradations;
 use crate::evaluator::evaluation::Evaluation;
 use crate::evaluator::policies::Policies;
+use crate::evaluator::processes::scan::Reading;
 use crate::kernel::{Kernel, Ring};
 use crate::killer::Killing;
 use crate::killer::guard::Guard;
@@ -99,6 +100,15 @@ impl Shared {
             #[cfg(test)]
             faults: Faults::default(),
         })
+    }
+
+    /// How processes are read.
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        Reading {
+            proc: &self.proc,
+            environment: &self.settings.environment,
+            redaction: &self.settings.redaction,
+        }
     }
 
     /// The way in of a domain.

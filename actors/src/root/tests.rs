@@ -11,6 +11,7 @@ use std::time::Instant;
 use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::document::{self, Mode};
 use holdfast_policy::field::Kinds;
+use holdfast_policy::redact::{self, Redaction};
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::Counters;
 use holdfast_wire::record::Header;
@@ -172,6 +173,8 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
     Settings {
         mode: Mode::Enforce,
         report: vec!["sensor.*".into()],
+        environment: Vec::new(),
+        redaction: Redaction::new([redact::DEFAULT]).unwrap(),
         stdout: None,
         log: log.map(|directory| Log {
             directory: directory.to_owned(),

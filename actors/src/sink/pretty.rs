@@ -79,7 +79,7 @@ fn detail(event: &Event<'_>, line: &mut String) -> fmt::Result {
         && let Some(process) = process
     {
         let executable = process.executable.as_deref().unwrap_or("?");
-        let arguments = process.args.iter().skip(1).map(String::as_str);
+        let arguments = process.args.shown().iter().skip(1).map(String::as_str);
         let mut left = MAX_DETAIL;
         for part in std::iter::once(executable).chain(arguments) {
             let shown: String = part.chars().take(left).collect();
@@ -160,7 +160,7 @@ fn is_hostile(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use holdfast_wire::event::{EventFields, File, Holdfast, Process, Rule, User};
+    use holdfast_wire::event::{EventFields, File, Holdfast, Process, Redactable, Rule, User};
 
     fn line(event: &Event<'_>, colour: bool) -> String {
         let mut out = Vec::new();
@@ -233,7 +233,8 @@ mod tests {
         event.event.action = "process.exec";
         let process = event.process.as_mut().unwrap();
         process.executable = Some("/bin/x".into());
-        process.args = vec!["x".to_owned(), "y".repeat(5000)].into();
+        let args = vec!["x".to_owned(), "y".repeat(5000)];
+        process.args = Redactable::new(args.into(), None);
         let line = line(&event, false);
         assert!(line.len() < 400 && line.contains("y…"), "{line}");
     }

@@ -1,6 +1,7 @@
 //! The kinds of value that a setting can have, and how each is read from text (environment, flags)
 //! and from TOML.
 
+use holdfast_policy::redact::Redaction;
 use serde_json::Value;
 use toml::de::DeValue;
 
@@ -31,7 +32,7 @@ pub(crate) enum Kind {
     },
     /// `true` or `false`.
     Flag,
-    /// A list of texts; separated by commas where it is given as one text.
+    /// A list of texts; separated by commas, or line ends, where it is given as one text.
     List(Item),
 }
 
@@ -44,6 +45,11 @@ pub(crate) enum Item {
     ActionGlob,
     /// Any text of one line.
     Text,
+    /// Names of variables of the environment.
+    Variable,
+    /// Regular expressions, or the word for the built-in ones. They may have commas, so that line ends
+    /// separate them where they are given as one text.
+    Pattern,
 }
 
 /// The most entries that a list may have: more is a mistake in a generator, not a wish.
@@ -69,7 +75,7 @@ impl Kind {
                 _ => Err(format!("expected {self}, found \"{text}\"")),
             },
             Self::List(item) => item.list(
-                text.split(',')
+                text.split(item.separator())
                     .map(str::trim)
                     .filter(|entry| !entry.is_empty()),
             ),
@@ -175,11 +181,21 @@ impl std::fmt::Display for Kind {
             Self::List(Item::Path) => f.write_str("a list of paths"),
             Self::List(Item::ActionGlob) => f.write_str("a list of actions such as \"file.*\""),
             Self::List(Item::Text) => f.write_str("a list of texts"),
+            Self::List(Item::Variable) => f.write_str("a list of variables' names"),
+            Self::List(Item::Pattern) => f.write_str("a list of regular expressions"),
         }
     }
 }
 
 impl Item {
+    /// What separates entries that are given as one text.
+    const fn separator(self) -> char {
+        match self {
+            Self::Pattern => '\n',
+            _ => ',',
+        }
+    }
+
     fn list<'a>(self, entries: impl Iterator<Item = &'a str>) -> Result<Value, String> {
         let mut list = Vec::new();
         for entry in entries {
@@ -200,6 +216,13 @@ impl Item {
         }
         match self {
             Self::Path | Self::Text => Ok(()),
+            Self::Variable if entry.contains('=') => Err(format!(
+                "expected the name of a variable, found \"{entry}\""
+            )),
+            Self::Variable => Ok(()),
+            Self::Pattern => Redaction::new([entry])
+                .map(drop)
+                .map_err(|reason| format!("\"{entry}\": {reason}")),
             Self::ActionGlob
                 if ACTIONS
                     .iter()
@@ -278,6 +301,22 @@ mod tests {
             kind.read_text("enforced").unwrap_err(),
             "expected one of observe, enforce, found \"enforced\" (did you mean \"enforce\"?)"
         );
+    }
+
+    #[test]
+    fn patterns_are_separated_by_line_ends_and_checked() {
+        let kind = Kind::List(Item::Pattern);
+        assert_eq!(
+            kind.read_text("default\npin=([0-9]{4,8})").unwrap(),
+            serde_json::json!(["default", "pin=([0-9]{4,8})"])
+        );
+        assert_eq!(kind.read_text("").unwrap(), serde_json::json!([]));
+        let error = kind.read_text("pin=(").unwrap_err();
+        assert_eq!(error, "\"pin=(\": bad regular expression: unclosed group");
+        let huge = kind.read_text("(a{1000}){1000}").unwrap_err();
+        assert!(huge.contains("when compiled"), "{huge}");
+        let kind = Kind::List(Item::Variable);
+        assert!(kind.read_text("LD_PRELOAD=x").is_err());
     }
 
     #[test]

@@ -113,6 +113,21 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "actions reported even when no rule matches",
     ),
     setting(
+        "events.environment",
+        Kind::List(Item::Variable),
+        "",
+        "variables of the environment that events of a process show, such as LD_PRELOAD; of the first \
+         4 KiB of its environment, at exec",
+    ),
+    setting(
+        "events.redact",
+        Kind::List(Item::Pattern),
+        "default",
+        "regular expressions for what of arguments and environment is shown as [redacted]: their groups, \
+         or all that they match; a NUL stands between arguments; \"default\" is the usual forms of \
+         passwords, tokens and keys; given as one text they are separated by line ends",
+    ),
+    setting(
         "policy.paths",
         Kind::List(Item::Path),
         "/etc/holdfast/policies",

@@ -19,7 +19,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::encode::bytes_of;
 use holdfast_wire::record::file::{AT_FDCWD, File};
 use holdfast_wire::record::process::Exec;
-use holdfast_wire::record::{PATH_BYTES, flags};
+use holdfast_wire::record::{NOT_MET, PATH_BYTES, flags};
 use holdfast_wire::uapi::fanotify::What;
 use nix::sys::fanotify::MaskFlags;
 use rustix::event::PollFlags;
@@ -364,6 +364,15 @@ impl Shared {
             target_directory: AT_FDCWD,
             path_length: path.len() as u16,
             target_length: 0,
+            // The path was resolved in the sensor's namespace, and nothing more is known of it.
+            mount_namespace: 0,
+            mount_id: 0,
+            path_above_root: NOT_MET,
+            target_above_root: NOT_MET,
+            path_in_mount: 0,
+            target_in_mount: 0,
+            flags: 0,
+            reserved: 0,
         };
         self.record(&judged, opening.tid, path_flags, bytes_of(&fixed), path)
     }
@@ -538,10 +547,16 @@ pub(crate) fn executable(
         executable_length: executable as u16,
         // As it was given to execve: not to be had.
         filename_length: 0,
+        interpreter_length: 0,
         working_directory_length: working_directory as u16,
         arguments_length: arguments as u16,
+        environment_length: 0,
+        mount_namespace: 0,
+        mount_id: 0,
+        above_root: NOT_MET,
+        in_mount: 0,
+        flags: 0,
         terminal: super::proc::padded(terminal.unwrap_or_default().as_bytes()),
-        reserved: [0; 4],
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Pattern(Regex);
 
 impl Pattern {
     /// A regular expression in RE2's syntax, found anywhere in the text.
-    pub(super) fn regex(text: &str) -> Result<Self, String> {
+    pub(crate) fn regex(text: &str) -> Result<Self, String> {
         RegexBuilder::new(text)
             .size_limit(MAX_COMPILED_BYTES)
             .dfa_size_limit(MAX_COMPILED_BYTES)
@@ -34,6 +34,11 @@ impl Pattern {
                     )
                 }
             })
+    }
+
+    /// The expression itself.
+    pub(crate) fn into_regex(self) -> Regex {
+        self.0
     }
 
     /// A glob over the whole text: `*` and `?` stop at `/`, `**` does not, `[abc]` is a set.

@@ -1,22 +1,54 @@
 //! Reads fields from an [`Event`], without allocating.
 
-use holdfast_wire::event::{Event, Identity, Process, Rendered};
+use holdfast_wire::event::{Event, Identity, Process, Redactable, Rendered};
 
 use super::{Field, Fields, Part, Plain, ProcessList, Strings, Subject, Value};
 
+/// As rules judge it: with its secrets.
 impl Fields for Event<'_> {
     fn get(&self, field: Field) -> Value<'_> {
-        match field {
-            Field::Plain(plain) => plain_field(self, plain),
-            Field::Process(subject, part) => {
-                let actor = self.process.as_ref();
-                let process = match subject {
-                    Subject::Actor => actor,
-                    Subject::Parent => actor.and_then(|process| process.parent.as_deref()),
-                    Subject::Target => self.holdfast.target.as_deref(),
-                };
-                part_of(process, part)
-            }
+        get(self, field, Side::Known)
+    }
+}
+
+/// An event as people see it: without its secrets. What is made of an event's fields to leave the
+/// sensor is made of this.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'e>(pub &'e Event<'e>);
+
+impl Fields for Shown<'_> {
+    fn get(&self, field: Field) -> Value<'_> {
+        get(self.0, field, Side::Shown)
+    }
+}
+
+/// Which side of a redactable list is looked at.
+#[derive(Clone, Copy)]
+enum Side {
+    Known,
+    Shown,
+}
+
+impl Side {
+    fn of<'a>(self, list: &'a Redactable<'_>) -> Value<'a> {
+        Value::Strings(Strings::Owned(match self {
+            Self::Known => list.known(),
+            Self::Shown => list.shown(),
+        }))
+    }
+}
+
+fn get<'a>(event: &'a Event<'_>, field: Field, side: Side) -> Value<'a> {
+    match field {
+        Field::Plain(plain) => plain_field(event, plain),
+        Field::Process(subject, part) => {
+            let actor = event.process.as_ref();
+            let process = match subject {
+                Subject::Actor => actor,
+                Subject::Parent => actor.and_then(|process| process.parent.as_deref()),
+                Subject::Target => event.holdfast.target.as_deref(),
+            };
+            part_of(process, part, side)
         }
     }
 }
@@ -27,7 +59,7 @@ impl ProcessList for Vec<Rendered<Process<'static>>> {
     }
 
     fn part(&self, index: usize, part: Part) -> Value<'_> {
-        part_of(self.get(index).map(|process| &**process), part)
+        part_of(self.get(index).map(|process| &**process), part, Side::Known)
     }
 }
 
@@ -51,6 +83,8 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let ids = holdfast.ids.as_ref();
     let (bpf, ipc) = (holdfast.bpf.as_ref(), holdfast.ipc.as_ref());
     let namespaces = holdfast.namespaces;
+    let path = holdfast.path.as_ref();
+    let target = holdfast.target_path.as_ref();
     match plain {
         Plain::EventAction => Value::string(Some(event.event.action)),
         Plain::EventOutcome => Value::string(Some(event.event.outcome)),
@@ -123,8 +157,8 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::MountNamespace => Value::int(namespaces.map(|namespaces| namespaces.mnt)),
         Plain::PidNamespace => Value::int(namespaces.map(|namespaces| namespaces.pid)),
         Plain::NetworkNamespace => Value::int(namespaces.map(|namespaces| namespaces.net)),
-        Plain::ExecutableDeleted => executable.map_or(Value::Absent, |it| Value::Bool(it.deleted)),
-        Plain::ExecutableMemfd => executable.map_or(Value::Absent, |it| Value::Bool(it.memfd)),
+        Plain::ExecutableDeleted => Value::bool(executable.map(|it| it.deleted)),
+        Plain::ExecutableMemfd => Value::bool(executable.map(|it| it.memfd)),
         Plain::ExecutableArgument => {
             Value::string(executable.and_then(|it| it.argument.as_deref()))
         }
@@ -138,6 +172,31 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::BpfProgramType => Value::string(bpf.and_then(|bpf| bpf.program_type.as_deref())),
         Plain::BpfAttachType => Value::string(bpf.and_then(|bpf| bpf.attach_type.as_deref())),
         Plain::BpfName => Value::string(bpf.and_then(|bpf| bpf.name.as_deref())),
+        Plain::ExecutableScript => Value::string(executable.and_then(|it| it.script.as_deref())),
+        Plain::ExecutableInterpreter => {
+            Value::string(executable.and_then(|it| it.interpreter.as_deref()))
+        }
+        Plain::ExecutableInode => Value::string(executable.and_then(|it| it.inode.as_deref())),
+        Plain::ExecutableDevice => Value::string(executable.and_then(|it| it.device.as_deref())),
+        Plain::ExecutableSetuid => Value::bool(executable.and_then(|it| it.setuid)),
+        Plain::ExecutableSetgid => Value::bool(executable.and_then(|it| it.setgid)),
+        Plain::ExecutableUpperLayer => Value::bool(executable.and_then(|it| it.upper_layer)),
+        Plain::CapabilitiesGained => Value::Strings(
+            holdfast
+                .capabilities
+                .as_ref()
+                .map_or(Strings::EMPTY, |change| Strings::Names(&change.gained)),
+        ),
+        Plain::PathProcess => Value::string(path.and_then(|it| it.process.as_deref())),
+        Plain::PathHost => Value::string(path.and_then(|it| it.host.as_deref())),
+        Plain::PathNamespace => Value::int(path.and_then(|it| it.namespace)),
+        Plain::PathOutsideRoot => Value::bool(path.and_then(|it| it.outside_root.then_some(true))),
+        Plain::PathDeleted => Value::bool(path.and_then(|it| it.deleted.then_some(true))),
+        Plain::TargetPathProcess => Value::string(target.and_then(|it| it.process.as_deref())),
+        Plain::TargetPathHost => Value::string(target.and_then(|it| it.host.as_deref())),
+        Plain::TargetPathOutsideRoot => {
+            Value::bool(target.and_then(|it| it.outside_root.then_some(true)))
+        }
     }
 }
 
@@ -146,12 +205,11 @@ fn group<'a>(identity: Option<&'a Identity<'_>>) -> Value<'a> {
     Value::string(group.map(|group| group.id.as_str()))
 }
 
-fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
+fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part, side: Side) -> Value<'a> {
     let Some(process) = process else {
-        return if part == Part::Args {
-            Value::Strings(Strings::EMPTY)
-        } else {
-            Value::Absent
+        return match part {
+            Part::Args | Part::EnvVars => Value::Strings(Strings::EMPTY),
+            _ => Value::Absent,
         };
     };
     let user = process.user.as_ref();
@@ -159,7 +217,8 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
         Part::Pid => Value::Int(process.pid.into()),
         Part::Executable => Value::string(process.executable.as_deref()),
         Part::Name => Value::string(process.name.as_deref()),
-        Part::Args => Value::Strings(Strings::Owned(&process.args)),
+        Part::Args => side.of(&process.args),
+        Part::EnvVars => side.of(&process.env_vars),
         Part::WorkingDirectory => Value::string(process.working_directory.as_deref()),
         Part::EntityId => Value::string(process.entity_id.as_deref()),
         Part::UserId => Value::string(user.map(|user| user.id.as_str())),
@@ -177,9 +236,9 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Becomes, Bpf, Capabilities, Container, Dns, DnsQuestion, Endpoint, EventFields, Executable,
-        File, Holdfast, Host, Id, Ids, Ipc, Mount, Namespaces, Network, Orchestrator, Resource,
-        Socket, Thread, Tty, User, Xattr,
+        Becomes, Bpf, Capabilities, CapabilityChange, Container, Dns, DnsQuestion, Endpoint,
+        EventFields, Executable, File, Holdfast, Host, Id, Ids, Ipc, Mount, Namespaces, Network,
+        Orchestrator, PathView, Resource, Socket, Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -188,7 +247,8 @@ mod tests {
             pid: 42,
             executable: Some(name.into()),
             name: Some("n".into()),
-            args: vec!["a".to_owned(), "b".to_owned()].into(),
+            args: Redactable::new(vec!["a".to_owned(), "b".to_owned()].into(), None),
+            env_vars: Redactable::new(vec!["A=b".to_owned()].into(), None),
             working_directory: Some("/w".into()),
             user: Some(User {
                 id: "1".into(),
@@ -209,6 +269,31 @@ mod tests {
             name: Some("u".into()),
             group: Some(Id { id: "7".into() }),
         }
+    }
+
+    fn view() -> PathView<'static> {
+        PathView {
+            process: Some("/p".into()),
+            host: Some("/h".into()),
+            namespace: Some(4_026_531_841),
+            outside_root: true,
+            deleted: true,
+        }
+    }
+
+    #[test]
+    fn rules_see_what_people_do_not() {
+        let list = |text: &str| vec![text.to_owned()].into();
+        let event = Event {
+            process: Some(Process {
+                args: Redactable::new(list("secret"), Some(list("[redacted]"))),
+                ..Process::default()
+            }),
+            ..Event::default()
+        };
+        let args = Field::Process(Subject::Actor, Part::Args);
+        assert_eq!(event.get(args).to_string(), "secret");
+        assert_eq!(Shown(&event).get(args).to_string(), "[redacted]");
     }
 
     /// What is judged live and what is judged when the printed event is replayed is the same.
@@ -314,8 +399,20 @@ mod tests {
                 }),
                 signal: Some("SIGTERM".into()),
                 target: Some(Box::new(process("/target"))),
+                path: Some(view()),
+                target_path: Some(view()),
+                capabilities: Some(CapabilityChange {
+                    gained: vec!["CAP_NET_RAW"],
+                }),
                 executable: Some(Executable {
                     argument: Some("./x".into()),
+                    script: Some("/x".into()),
+                    interpreter: Some("/bin/sh".into()),
+                    inode: Some("7".into()),
+                    device: Some("8:1".into()),
+                    setuid: Some(true),
+                    setgid: Some(false),
+                    upper_layer: Some(true),
                     deleted: true,
                     memfd: false,
                 }),

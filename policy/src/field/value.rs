@@ -69,6 +69,12 @@ impl<'a> Value<'a> {
         value.map_or(Self::Absent, |value| Self::String(Cow::Borrowed(value)))
     }
 
+    /// The truth value, or absent.
+    #[must_use]
+    pub fn bool(value: Option<bool>) -> Self {
+        value.map_or(Self::Absent, Self::Bool)
+    }
+
     /// The number, or absent where there is none or it does not fit an `int`.
     #[must_use]
     pub fn int<T: TryInto<i64>>(value: Option<T>) -> Self {

@@ -50,6 +50,6 @@ pub struct Bpf {
 pub const NOT_GIVEN: u32 = u32::MAX;
 
 const _: () = {
-    assert!(size_of::<Load>() == 48);
+    assert!(size_of::<Load>() == 72);
     assert!(size_of::<Bpf>() == 32);
 };

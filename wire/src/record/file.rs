@@ -27,6 +27,33 @@ pub struct File {
     /// Bytes of the target: the new path of a rename or link, the content of a symbolic link, where
     /// `pivot_root(2)` puts the old root, the name of an extended attribute.
     pub target_length: u16,
+    /// Inode number of the mount namespace that the path is in; 0 when unknown, or in none (a memfd).
+    pub mount_namespace: u32,
+    /// Id of the mount in it that the file is on, as in `/proc/PID/mountinfo`; 0 when unknown.
+    pub mount_id: u32,
+    /// How many bytes of the path are above the root directory of the process (`fs->root`): what it
+    /// sees as `/` begins behind them. [`super::NOT_MET`] when it is not on the way.
+    pub path_above_root: u16,
+    /// The same of the target.
+    pub target_above_root: u16,
+    /// How many bytes at the end of the path are below the root of that mount.
+    pub path_in_mount: u16,
+    /// The same of the target, which is on the same mount.
+    pub target_in_mount: u16,
+    /// See [`file_flags`].
+    pub flags: u32,
+    /// Explicit padding, zero.
+    pub reserved: u32,
+}
+
+/// Bits of [`File::flags`].
+pub mod file_flags {
+    /// The path is not a name of the file any more: it was removed, or the file never had one.
+    pub const UNLINKED: u32 = 1 << 0;
+    /// The beginning of the path is cut off.
+    pub const PATH_CUT: u32 = 1 << 1;
+    /// The beginning of the target is cut off.
+    pub const TARGET_CUT: u32 = 1 << 2;
 }
 
 /// `file.mount`, `file.umount`. Strings: mount point, source, type of the file system.
@@ -62,6 +89,6 @@ pub const NO_DIRECTORY: i32 = i32::MIN;
 pub const AT_FDCWD: i32 = -100;
 
 const _: () = {
-    assert!(size_of::<File>() == 40);
+    assert!(size_of::<File>() == 64);
     assert!(size_of::<Mount>() == 24);
 };

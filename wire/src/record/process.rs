@@ -3,10 +3,12 @@
 /// Bytes of a terminal's name, NUL-padded (`tty_struct.name` is 64; real names are far shorter).
 pub const TERMINAL_BYTES: usize = 16;
 
-/// `process.exec`. Strings: executable, filename, working directory, arguments.
+/// `process.exec`. Strings: executable, filename, interpreter, working directory, arguments,
+/// environment.
 ///
-/// Written at `sched_process_exec` for a program that runs (then all strings are there), or at
-/// `security_bprm_check` for one that was refused (then arguments and working directory are not).
+/// Written at `sched_process_exec` for a program that runs (then all strings are there, the environment
+/// if it was asked for), or at `security_bprm_check` for one that was refused (then only the first
+/// three are).
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Exec {
@@ -26,10 +28,41 @@ pub struct Exec {
     pub working_directory_length: u16,
     /// Bytes of `argv`, NUL-separated.
     pub arguments_length: u16,
+    /// Bytes of the path of a script's interpreter, as the script gives it (`bprm->interp`); 0 when
+    /// the program is no script.
+    pub interpreter_length: u16,
+    /// Bytes of the environment, NUL-separated.
+    pub environment_length: u16,
+    /// As [`super::file::File::mount_namespace`], of the executable.
+    pub mount_namespace: u32,
+    /// As [`super::file::File::mount_id`].
+    pub mount_id: u32,
+    /// As [`super::file::File::path_above_root`].
+    pub above_root: u16,
+    /// As [`super::file::File::path_in_mount`].
+    pub in_mount: u16,
+    /// See [`exec_flags`].
+    pub flags: u32,
     /// Controlling terminal, NUL-padded; empty when there is none.
     pub terminal: [u8; TERMINAL_BYTES],
-    /// Explicit padding, zero.
-    pub reserved: [u8; 4],
+}
+
+/// Bits of [`Exec::flags`].
+pub mod exec_flags {
+    /// The path is not a name of the executable any more.
+    pub const UNLINKED: u32 = 1 << 0;
+    /// The executable is on overlayfs.
+    pub const ON_OVERLAY: u32 = 1 << 1;
+    /// It is in the upper layer there: it, or a change of it, came after the image.
+    pub const IN_UPPER_LAYER: u32 = 1 << 2;
+    /// The beginning of the executable's path is cut off.
+    pub const EXECUTABLE_CUT: u32 = 1 << 3;
+    /// The beginning of the working directory is cut off.
+    pub const WORKING_DIRECTORY_CUT: u32 = 1 << 4;
+    /// The end of the path given to execve is cut off.
+    pub const FILENAME_CUT: u32 = 1 << 5;
+    /// The end of the interpreter's path is cut off.
+    pub const INTERPRETER_CUT: u32 = 1 << 6;
 }
 
 /// `process.fork`. Written in the context of the parent; the header describes the parent. No strings.
@@ -133,7 +166,7 @@ const _: () = assert!(size_of::<Setid>() == 24);
 
 const _: () = {
     assert!(size_of::<Ptrace>() == 16);
-    assert!(size_of::<Exec>() == 48);
+    assert!(size_of::<Exec>() == 64);
     assert!(size_of::<Fork>() == 24);
     assert!(size_of::<Namespaces>() == 8);
     assert!(size_of::<Exit>() == 8);

@@ -1,11 +1,23 @@
 //! Events of processes.
 
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::process::{Exec, Ptrace};
+use holdfast_wire::record::process::{Exec, Ptrace, exec_flags};
 
 use super::path_text;
+use crate::evaluator::path;
+use crate::evaluator::processes::Program;
 
-pub(super) fn exec<'a>(event: &mut Event<'a>, fixed: &Exec, filename: &'a [u8]) {
+/// `include/uapi/linux/stat.h`
+const S_ISUID: u32 = 0o4000;
+const S_ISGID: u32 = 0o2000;
+
+pub(super) fn exec<'a>(
+    event: &mut Event<'a>,
+    fixed: &Exec,
+    filename: &'a [u8],
+    interpreter: &'a [u8],
+    program: &Program,
+) {
     let known = fixed.inode != 0;
     let executable = event
         .process
@@ -16,11 +28,29 @@ pub(super) fn exec<'a>(event: &mut Event<'a>, fixed: &Exec, filename: &'a [u8]) 
     let memfd = known
         && fixed.links == 0
         && executable.is_some_and(|path| path.trim_start_matches('/').starts_with("memfd:"));
+    let argument = path_text(filename);
+    let interpreter = path_text(interpreter);
+    let script = argument.as_deref().filter(|_| interpreter.is_some());
+    let directory = program.image.working_directory.as_deref();
+    let is = |flag: u32| fixed.flags & flag != 0;
+    let (device, mode) = (fixed.device, fixed.mode);
     event.holdfast.executable = Some(event::Executable {
-        argument: path_text(filename),
-        deleted: known && fixed.links == 0 && !memfd,
+        script: script.map(|script| path::absolute(script, directory).into()),
+        argument,
+        interpreter,
+        inode: known.then(|| fixed.inode.to_string()),
+        device: (device != 0).then(|| format!("{}:{}", device >> 20, device & 0xf_ffff)),
+        setuid: (mode != 0).then_some(mode & S_ISUID != 0),
+        setgid: (mode != 0).then_some(mode & S_ISGID != 0),
+        upper_layer: is(exec_flags::ON_OVERLAY).then(|| is(exec_flags::IN_UPPER_LAYER)),
+        deleted: known && (fixed.links == 0 || is(exec_flags::UNLINKED)) && !memfd,
         memfd,
     });
+    if program.gained != 0 {
+        event.holdfast.capabilities = Some(event::CapabilityChange {
+            gained: event::capability_names(program.gained),
+        });
+    }
 }
 
 pub(super) fn exited(event: &mut Event<'_>, status: i32) {

@@ -1,5 +1,6 @@
 //! Processes as `/proc` has them: those that ran before the sensor, and what a record lacks.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
@@ -7,7 +8,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use holdfast_wire::record::ARGUMENT_BYTES;
+use holdfast_policy::redact::Redaction;
+use holdfast_wire::event::Redactable;
+use holdfast_wire::record::{ARGUMENT_BYTES, ENVIRONMENT_BYTES};
 use holdfast_wire::text;
 use holdfast_wire::uapi::process::{Stat, parse_stat, parse_status, terminal_name};
 
@@ -75,12 +78,44 @@ pub(crate) fn stat(proc: &Path, tgid: u32) -> Option<Stat> {
     parse_stat(&text, rustix::param::clock_ticks_per_second())
 }
 
+/// How processes are read: from where, and what of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    /// The host's `/proc`.
+    pub(crate) proc: &'a Path,
+    /// The variables of the environment that are kept.
+    pub(crate) environment: &'a [String],
+    /// What of them and of the arguments is not shown.
+    pub(crate) redaction: &'a Redaction,
+}
+
+impl Reading<'_> {
+    /// Arguments as the kernel has them.
+    pub(crate) fn arguments(&self, bytes: &[u8]) -> Redactable<'static> {
+        self.redaction.arguments(split_arguments(bytes))
+    }
+
+    /// What is kept of an environment as the kernel has it. A variable that is cut is kept as far as it
+    /// goes.
+    pub(crate) fn environment(&self, bytes: &[u8]) -> Redactable<'static> {
+        let is_kept = |variable: &String| {
+            let name = variable.split_once('=').map(|(name, _)| name);
+            name.is_some_and(|name| self.environment.iter().any(|kept| kept == name))
+        };
+        let variables = bytes.split(|byte| *byte == 0).map(text::lossy);
+        let kept = variables.map(Cow::into_owned).filter(is_kept).collect();
+        self.redaction.environment(kept)
+    }
+}
+
 /// Reads one process; `None` when it is gone. What may not be read is left out.
-pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
+pub(crate) fn process(reading: &Reading<'_>, tgid: u32) -> Option<Found> {
+    let proc = reading.proc;
     let stat = stat(proc, tgid)?;
     let directory = proc.join(tgid.to_string());
     let loginuid = read_text(&directory.join("loginuid")).and_then(|text| text.trim().parse().ok());
     let status = read_text(&directory.join("status")).and_then(|text| parse_status(&text));
+    let capabilities = status.as_ref().map(|status| status.capabilities);
     let credentials = status.map(|status| Credentials {
         uid: status.uid,
         euid: status.euid,
@@ -91,7 +126,11 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
         executable: link(&directory, "exe"),
         name: Some(stat.name),
         arguments: read(&directory.join("cmdline"), ARGUMENT_BYTES as u64)
-            .map_or_else(Vec::new, |bytes| split_arguments(&bytes)),
+            .map_or_else(Redactable::default, |bytes| reading.arguments(&bytes)),
+        environment: (!reading.environment.is_empty())
+            .then(|| read(&directory.join("environ"), ENVIRONMENT_BYTES as u64))
+            .flatten()
+            .map_or_else(Redactable::default, |bytes| reading.environment(&bytes)),
         working_directory: link(&directory, "cwd"),
     };
     Some(Found {
@@ -104,6 +143,7 @@ pub(crate) fn process(proc: &Path, tgid: u32) -> Option<Found> {
         image,
         credentials,
         terminal: terminal_name(stat.terminal).map(Into::into),
+        capabilities,
     })
 }
 
@@ -144,8 +184,18 @@ mod tests {
 
     #[test]
     fn this_process_is_found() {
-        let own = process(Path::new("/proc"), std::process::id()).unwrap();
-        assert_eq!(own.image.arguments, std::env::args().collect::<Vec<_>>());
+        let redaction = Redaction::default();
+        let reading = Reading {
+            proc: Path::new("/proc"),
+            environment: &["PATH".to_owned(), "NO_SUCH".to_owned()],
+            redaction: &redaction,
+        };
+        let own = process(&reading, std::process::id()).unwrap();
+        let arguments: Vec<String> = std::env::args().collect();
+        assert_eq!(own.image.arguments.known(), arguments);
+        let path = format!("PATH={}", std::env::var("PATH").unwrap());
+        let seen = own.image.environment.known();
+        assert!(seen.iter().all(|variable| *variable == path), "{seen:?}");
         assert_eq!(
             own.image.executable.unwrap(),
             std::env::current_exe().unwrap().to_string_lossy()
@@ -156,6 +206,6 @@ mod tests {
                 .unwrap()
                 .contains(&std::process::id())
         );
-        assert!(process(Path::new("/proc"), u32::MAX).is_none());
+        assert!(process(&reading, u32::MAX).is_none());
     }
 }

@@ -15,7 +15,7 @@ fn image(name: &str) -> Image {
 }
 
 fn found(tgid: u32, start: u64, ppid: u32, name: &str) -> Found {
-    let (exec_id, credentials, terminal) = (None, None, None);
+    let (exec_id, credentials, terminal, capabilities) = (None, None, None, None);
     Found {
         key: key(tgid, start),
         ppid,
@@ -23,6 +23,7 @@ fn found(tgid: u32, start: u64, ppid: u32, name: &str) -> Found {
         image: image(name),
         credentials,
         terminal,
+        capabilities,
     }
 }
 
@@ -93,7 +94,13 @@ fn fork_copies_and_exec_replaces_and_late_events_find_the_program_before() {
     assert_ne!(program.entity_id, parent.program.entity_id);
     assert_eq!(child.parent, Some(parent.key));
     for _ in 0..2 {
-        table.exec(key(11, 2 * SECOND), 2, image("cat"), Some("pts0".into()));
+        table.exec(
+            key(11, 2 * SECOND),
+            2,
+            image("cat"),
+            Some("pts0".into()),
+            None,
+        );
     }
     let program = |table: &mut Table, exec| table.attribute(&header(11, 2 * SECOND, exec));
     assert_eq!(executable(&program(&mut table, 2).unwrap().1), "/bin/cat");
@@ -102,6 +109,24 @@ fn fork_copies_and_exec_replaces_and_late_events_find_the_program_before() {
         program(&mut table, 3).is_none(),
         "an exec that was not seen"
     );
+}
+
+#[test]
+fn what_an_exec_gains_is_known_where_it_is_known_what_was_before() {
+    let mut table = Table::new("boot".into());
+    table.insert(found(10, SECOND, 0, "sh"));
+    let gained = |table: &Table| table.get(key(10, SECOND)).unwrap().program.gained;
+    table.exec(key(10, SECOND), 2, image("a"), None, Some(0b11));
+    assert_eq!(gained(&table), 0, "nothing was known before");
+    let parent = table.get(key(10, SECOND)).unwrap().clone();
+    table.fork(&parent, key(11, 2 * SECOND), 2);
+    for _ in 0..2 {
+        table.exec(key(11, 2 * SECOND), 3, image("b"), None, Some(0b110));
+        let child = table.get(key(11, 2 * SECOND)).unwrap();
+        assert_eq!(child.program.gained, 0b100, "also when it is handled again");
+    }
+    table.exec(key(10, SECOND), 3, image("c"), None, Some(0b1));
+    assert_eq!(gained(&table), 0, "what is lost is not gained");
 }
 
 #[test]
@@ -172,7 +197,7 @@ proptest! {
                 1 => if let Some(parent) = table.get(key(one, 0)).cloned() {
                     table.fork(&parent, key(other, now), 1);
                 },
-                2 => table.exec(key(one, 0), now as u32, image("longer"), None),
+                2 => table.exec(key(one, 0), now as u32, image("longer"), None, None),
                 _ => table.exit(key(one, 0), now),
             }
             table.expire(now);
