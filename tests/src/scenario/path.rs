@@ -81,6 +81,7 @@ fn views(bench: &Bench) -> Result<()> {
     let source = make(bench, "source")?;
     let jail = make(bench, "jail")?;
     let point = make(bench, "point")?;
+    let other = make(bench, "other")?;
     let busybox = "/bin/busybox";
     let sensor = watching(bench)?;
     let events = &sensor.events;
@@ -114,7 +115,6 @@ fn views(bench: &Bench) -> Result<()> {
     );
 
     // Another mount namespace, of which a process is left while the event is made.
-    let other = make(bench, "other")?;
     let script = format!("mount --bind {source} {other} && cat {other}/file && sleep 3");
     shell(
         bench,
