@@ -281,7 +281,7 @@ impl Facts {
 
     /// See [`Self::of_inode`].
     #[inline(always)]
-    fn of_file(file: u64) -> Self {
+    pub fn of_file(file: u64) -> Self {
         Self::of_inode(pointer(file, offset!(file_inode)))
     }
 

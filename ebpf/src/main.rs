@@ -1,7 +1,7 @@
 //! Holdfast's kernel programs: one body per hook, one program per way to attach it.
 //!
 //! The list of programs is the list of `hook!` and tracepoint functions in [`process`], [`file`],
-//! [`network`] and [`kernel`]; everything else here serves them. No policy stands in code: what to report and what
+//! [`network`], [`memory`] and [`kernel`]; everything else here serves them. No policy stands in code: what to report and what
 //! to prevent comes from the maps (`holdfast_policy::table`).
 #![no_std]
 #![no_main]
@@ -16,6 +16,7 @@ mod emit;
 mod file;
 mod kernel;
 mod maps;
+mod memory;
 mod network;
 mod path;
 mod process;

@@ -141,6 +141,21 @@ pub static CLASS_CACHE: LruHashMap<u32, CachedClass> = LruHashMap::with_max_entr
 #[map]
 pub static NEVER_KILL: HashMap<u32, u32> = HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
 
+/// Calls of `process_vm_writev(2)` that are under way, by thread: where the first piece goes. As many as
+/// threads can be in one at a time on a large machine; one that finds no room is counted as missed.
+#[map]
+pub static WRITES: HashMap<u64, Piece> = HashMap::with_max_entries(4_096, 0);
+
+/// A piece of memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Piece {
+    /// Where it begins; as in `struct iovec`, which this is.
+    pub address: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
 /// Tries must not be preallocated (`trie_alloc`), and hashes that are mostly empty need not be.
 const BPF_F_NO_PREALLOC: u32 = 1;
 

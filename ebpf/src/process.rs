@@ -305,7 +305,7 @@ pub fn process_tgkill_enter(context: TracePointContext) -> u32 {
 
 /// `PTRACE_MODE_ATTACH` of `include/linux/ptrace.h`. The other accesses only read facts, as every
 /// look into another's `/proc` directory does.
-const PTRACE_MODE_ATTACH: u32 = 2;
+pub const PTRACE_MODE_ATTACH: u32 = 2;
 
 #[inline(always)]
 fn ptrace(arguments: &impl Arguments, via: Via) -> i32 {

@@ -72,6 +72,12 @@ impl Run {
         self.hook.dimensions >> dimension as u32 & 1 == 1
     }
 
+    /// Whether no rule can match any more and nobody asks for the record either.
+    #[inline(always)]
+    pub fn is_idle(&self) -> bool {
+        self.candidates.none() && !self.is_reported()
+    }
+
     /// Whether the record is wanted whatever the rules say.
     #[inline(always)]
     pub fn is_reported(&self) -> bool {
@@ -91,6 +97,14 @@ impl Run {
     pub fn absent(&mut self, dimension: Dimension) {
         if self.asks(dimension) {
             self.candidates.unlisted(self.hook, dimension);
+        }
+    }
+
+    /// The value of `dimension` is not known.
+    #[inline(always)]
+    pub fn unknown(&mut self, dimension: Dimension) {
+        if self.asks(dimension) {
+            self.candidates.unknown(self.hook, dimension);
         }
     }
 

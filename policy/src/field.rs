@@ -34,8 +34,12 @@ impl Kinds {
     const TO: Self = Self::FROM.without(Self::of(&[Kind::NetworkBind, Kind::NetworkListen]));
     /// What is loaded into the kernel.
     const LOADS: Self = Self::of(&[Kind::KernelModule, Kind::KernelKexec]);
+    /// Where memory is mapped, or mapped memory changed.
+    const MAPPINGS: Self = Self::of(&[Kind::MemoryMap, Kind::MemoryProtect]);
+    /// Where a piece of memory is named.
+    const PIECES: Self = Self::MAPPINGS.or(Self::of(&[Kind::MemoryProcessWrite]));
     /// Where a file is acted upon.
-    const OF_FILES: Self = Self::FILE.or(Self::LOADS);
+    const OF_FILES: Self = Self::FILE.or(Self::LOADS).or(Self::MAPPINGS);
     /// Where it is one that is there already.
     const OF_INODES: Self = Self::OF_FILES.without(Self::MOUNT);
     const SETUID: Self = Self::of(&[Kind::ProcessSetuid]);
@@ -48,6 +52,8 @@ impl Kinds {
         Kind::ProcessUnshare,
         Kind::FileOpen,
         Kind::FileSetxattr,
+        Kind::MemoryMap,
+        Kind::MemoryMemfd,
     ])
     .or(Self::MOUNT)
     .or(Self::LOADS);
@@ -239,6 +245,14 @@ named! {
         ExecutableDeleted "holdfast.executable.deleted" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableMemfd "holdfast.executable.memfd" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableArgument "holdfast.executable.argument" String Kinds::of(&[Kind::ProcessExec]);
+        MemoryProtection "holdfast.memory.protection" Strings Kinds::MAPPINGS;
+        MemoryPrevious "holdfast.memory.previous" Strings Kinds::of(&[Kind::MemoryProtect]);
+        MemoryAnonymous "holdfast.memory.anonymous" Bool Kinds::MAPPINGS;
+        MemoryRegion "holdfast.memory.region" String Kinds::MAPPINGS;
+        MemoryAddress "holdfast.memory.address" String Kinds::PIECES;
+        MemorySize "holdfast.memory.size" Int Kinds::PIECES;
+        MemoryName "holdfast.memory.name" String Kinds::of(&[Kind::MemoryMemfd]);
+        MemoryMethod "holdfast.memory.method" String Kinds::of(&[Kind::MemoryProcessWrite]);
         BpfCommand "holdfast.bpf.command" String Kinds::BPF;
         BpfProgramType "holdfast.bpf.program_type" String Kinds::BPF;
         BpfAttachType "holdfast.bpf.attach_type" String Kinds::BPF;
@@ -271,9 +285,12 @@ impl Subject {
     const fn kinds(self) -> Kinds {
         match self {
             Self::Actor | Self::Parent => Kinds::ALL,
-            Self::Target => {
-                Kinds::of(&[Kind::ProcessSignal, Kind::ProcessFork, Kind::ProcessPtrace])
-            }
+            Self::Target => Kinds::of(&[
+                Kind::ProcessSignal,
+                Kind::ProcessFork,
+                Kind::ProcessPtrace,
+                Kind::MemoryProcessWrite,
+            ]),
         }
     }
 }
@@ -375,6 +392,7 @@ impl Field {
                 Plain::DestinationIp if kind != Kind::NetworkAccept => Some(Dimension::Address),
                 Plain::DestinationPort => Some(Dimension::Port),
                 Plain::Flags if matches!(kind, Kind::FileOpen) => Some(Dimension::Access),
+                Plain::MemoryAnonymous | Plain::MemoryProtection => Some(Dimension::Access),
                 _ => None,
             },
             _ => None,

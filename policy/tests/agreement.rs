@@ -11,7 +11,7 @@ use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
 use holdfast_policy::lookup::{self, Lookup};
 use holdfast_policy::snapshot::{Snapshot, Tables};
-use holdfast_policy::table::{Dimension, KEY_PATH_BYTES, TERMS};
+use holdfast_policy::table::{Dimension, KEY_PATH_BYTES, TERMS, memory_access};
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;
@@ -61,12 +61,13 @@ impl lookup::Known for Known {
 }
 
 /// Kinds that together have every dimension.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::FileOpen,
     Kind::FileRename,
     Kind::ProcessExec,
     Kind::NetworkConnect,
     Kind::NetworkAccept,
+    Kind::MemoryMap,
     Kind::ProcessExit,
 ];
 const ADDRESSES: [&str; 7] = [
@@ -173,6 +174,13 @@ fn atom() -> impl Strategy<Value = String> {
     });
     let by_access = select(vec!["O_RDONLY", "O_WRONLY", "O_RDWR", "O_CREAT"])
         .prop_map(|flag| format!("'{flag}' in holdfast.flags"));
+    let by_memory = select(vec![
+        "holdfast.memory.anonymous",
+        "'PROT_WRITE' in holdfast.memory.protection",
+        "'PROT_EXEC' in holdfast.memory.protection",
+        "'PROT_READ' in holdfast.memory.protection",
+    ])
+    .prop_map(str::to_owned);
     let others = select(vec![
         "true",
         "false",
@@ -186,7 +194,7 @@ fn atom() -> impl Strategy<Value = String> {
         "process.ancestors.exists(a, a.executable == '/a')",
     ])
     .prop_map(str::to_owned);
-    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 1 => others]
+    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 2 => by_memory, 1 => others]
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -265,6 +273,19 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                         event["holdfast"]["flags"] = json!([FLAGS[mode], "O_CLOEXEC"]);
                         kernel.access = Some(mode as u32);
                     }
+                }
+                Kind::MemoryMap => {
+                    let (anonymous, writable) = (mode & 1 == 1, mode & 2 == 2);
+                    if anonymous {
+                        kernel.absent = &[Dimension::Path];
+                    } else {
+                        event["file"]["path"] = text::path(&path).into();
+                        kernel.path = known(1, &path);
+                    }
+                    let right = if writable { "PROT_WRITE" } else { "PROT_READ" };
+                    event["holdfast"]["memory"] =
+                        json!({"protection": [right, "PROT_EXEC"], "anonymous": anonymous});
+                    kernel.access = (!gaps[3]).then(|| memory_access(anonymous, writable));
                 }
                 Kind::ProcessExec => {
                     kernel.path = kernel.executable.take();

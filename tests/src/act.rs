@@ -9,6 +9,7 @@ use rustix::io::Errno;
 mod call;
 mod capability;
 mod file;
+mod memory;
 mod mount;
 mod network;
 mod process;
@@ -27,6 +28,7 @@ pub fn main(args: &[String]) -> Result<i32> {
         file::act,
         mount::act,
         network::act,
+        memory::act,
         capability::act,
     ];
     match domains.into_iter().find_map(|act| act(&words)) {
@@ -54,6 +56,8 @@ fn name(error: &io::Error) -> String {
         Some(Errno::CONNREFUSED) => "ECONNREFUSED".to_owned(),
         Some(Errno::NOEXEC) => "ENOEXEC".to_owned(),
         Some(Errno::INVAL) => "EINVAL".to_owned(),
+        Some(Errno::FAULT) => "EFAULT".to_owned(),
+        Some(Errno::NOMEM) => "ENOMEM".to_owned(),
         Some(Errno::NODATA) => "ENODATA".to_owned(),
         Some(Errno::NODEV) => "ENODEV".to_owned(),
         Some(Errno::PROTONOSUPPORT) => "EPROTONOSUPPORT".to_owned(),

@@ -104,6 +104,22 @@ pub enum Body<'a> {
         /// Name of a Unix socket; else empty.
         path: &'a [u8],
     },
+    /// `memory.map`, `memory.protect`
+    Mapping {
+        /// Fixed part.
+        fixed: record::memory::Mapping,
+        /// Path of the mapped file; empty where there is none.
+        path: &'a [u8],
+    },
+    /// `memory.memfd`
+    Memfd {
+        /// Fixed part.
+        fixed: record::memory::Memfd,
+        /// Its name.
+        name: &'a [u8],
+    },
+    /// `memory.process_write`
+    ProcessWrite(record::memory::ProcessWrite),
     /// `kernel.module`, `kernel.kexec`
     Load {
         /// Fixed part.
@@ -148,6 +164,12 @@ unsafe impl Plain for record::process::Namespaces {}
 unsafe impl Plain for record::capability::Load {}
 // SAFETY: as above.
 unsafe impl Plain for record::capability::Bpf {}
+// SAFETY: as above.
+unsafe impl Plain for record::memory::Mapping {}
+// SAFETY: as above.
+unsafe impl Plain for record::memory::Memfd {}
+// SAFETY: as above.
+unsafe impl Plain for record::memory::ProcessWrite {}
 
 fn read_part<'a, T: Plain>(bytes: &mut &'a [u8]) -> Result<T, Corrupt> {
     let (part, rest): (&'a [u8], &'a [u8]) = bytes
@@ -245,6 +267,21 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 path: read_string(&mut bytes, fixed.path_length)?,
             }
         }
+        Kind::MemoryMap | Kind::MemoryProtect => {
+            let fixed: record::memory::Mapping = read_part(&mut bytes)?;
+            Body::Mapping {
+                fixed,
+                path: read_string(&mut bytes, fixed.file.path_length)?,
+            }
+        }
+        Kind::MemoryMemfd => {
+            let fixed: record::memory::Memfd = read_part(&mut bytes)?;
+            Body::Memfd {
+                fixed,
+                name: read_string(&mut bytes, fixed.name_length)?,
+            }
+        }
+        Kind::MemoryProcessWrite => Body::ProcessWrite(read_part(&mut bytes)?),
         Kind::KernelModule | Kind::KernelKexec => {
             let fixed: record::capability::Load = read_part(&mut bytes)?;
             Body::Load {

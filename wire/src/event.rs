@@ -15,11 +15,12 @@ mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
-pub use detail::{Becomes, Bpf, Identity, Ids};
+pub use detail::{Becomes, Bpf, Identity, Ids, Memory};
 pub use names::{
     bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
-    clone_flag_names, load_source_name, mount_flag_names, open_flag_names, protocol_name,
-    signal_name, socket_family_name, socket_type_name, umount_flag_names, xattr_flag_names,
+    clone_flag_names, load_source_name, map_flag_names, memfd_flag_names, mount_flag_names,
+    open_flag_names, protection_names, protocol_name, region_name, signal_name, socket_family_name,
+    socket_type_name, umount_flag_names, write_method_name, xattr_flag_names,
 };
 pub use rendered::Rendered;
 pub use time::rfc3339;
@@ -335,6 +336,9 @@ pub struct Holdfast<'a> {
     /// What is done by `bpf(2)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpf: Option<Bpf<'a>>,
+    /// The memory that is mapped, protected, made or written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory<'a>>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,

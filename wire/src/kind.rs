@@ -143,6 +143,14 @@ kinds! {
     NetworkAccept = 36, Network, "network.accept";
     /// Something was sent to an address that the call names.
     NetworkSend = 37, Network, "network.send";
+    /// Memory was mapped that may be executed.
+    MemoryMap = 40, Memory, "memory.map";
+    /// Mapped memory may be executed, or executed and written, that could not be before.
+    MemoryProtect = 41, Memory, "memory.protect";
+    /// A file was made that lives in memory alone.
+    MemoryMemfd = 42, Memory, "memory.memfd";
+    /// A process wrote to the memory of another, or got the means to.
+    MemoryProcessWrite = 43, Memory, "memory.process_write";
     /// A kernel module was loaded.
     KernelModule = 50, Capability, "kernel.module";
     /// A kernel to boot was loaded.
@@ -184,6 +192,7 @@ impl Kind {
                 | Self::FileUmount
                 | Self::FilePivotRoot
                 | Self::NetworkSend
+                | Self::MemoryProcessWrite
                 | Self::KernelModule
                 | Self::KernelKexec
                 | Self::KernelBpf

@@ -184,6 +184,19 @@ fields {
     unix_address: "unix_sock"."addr";
     unix_address_length: "unix_address"."len";
     unix_address_name: "unix_address"."name";
+    task_personality: "task_struct"."personality";
+    task_pid_links: "task_struct"."pid_links";
+    pid_tasks: "pid"."tasks";
+    proc_inode_pid: "proc_inode"."pid";
+    proc_inode_inode: "proc_inode"."vfs_inode";
+    vma_start: "vm_area_struct"."vm_start";
+    vma_end: "vm_area_struct"."vm_end";
+    vma_flags: "vm_area_struct"."vm_flags";
+    vma_file: "vm_area_struct"."vm_file";
+    vma_mm: "vm_area_struct"."vm_mm";
+    mm_start_brk: "mm_struct"."start_brk";
+    mm_brk: "mm_struct"."brk";
+    mm_start_stack: "mm_struct"."start_stack";
     message_name: "msghdr"."msg_name";
     message_name_length: "msghdr"."msg_namelen";
 }

@@ -21,6 +21,7 @@ mod class;
 mod container;
 mod credentials;
 mod file;
+mod memory;
 mod network;
 mod process;
 
@@ -149,6 +150,15 @@ pub(crate) fn event<'a>(
         Body::Namespaces(fixed) => {
             event.holdfast.flags = event::clone_flag_names(fixed.flags);
             event.holdfast.joined_namespace = (fixed.joined != 0).then_some(fixed.joined);
+        }
+        Body::Mapping { fixed, path } => memory::mapping(&mut event, &fixed, path_text(path)),
+        Body::Memfd { fixed, name } => {
+            memory::memfd(&mut event, &fixed, path_text(name));
+            event.holdfast.path_source = path_source(header);
+        }
+        Body::ProcessWrite(fixed) => {
+            memory::written(&mut event, &fixed);
+            event.holdfast.target = Some(place.target(fixed.target_tgid, &subject));
         }
         Body::Load { fixed, path } => capability::load(&mut event, &fixed, path_text(path)),
         Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),

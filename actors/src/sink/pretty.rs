@@ -115,6 +115,17 @@ fn detail(event: &Event<'_>, line: &mut String) -> fmt::Result {
     {
         write!(line, " ← {}", Plain(source))?;
     }
+    if let Some(memory) = &event.holdfast.memory {
+        for part in memory.region.iter().chain(&memory.method) {
+            write!(line, " {part}")?;
+        }
+        for right in &memory.protection {
+            write!(line, " {right}")?;
+        }
+        if let Some(name) = &memory.name {
+            write!(line, " {}", Plain(name))?;
+        }
+    }
     if let Some(own) = &event.source {
         write!(line, " {}", std::net::SocketAddr::new(own.ip, own.port))?;
     }

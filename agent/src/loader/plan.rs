@@ -129,6 +129,7 @@ macro_rules! security {
 mod capability;
 mod credentials;
 mod file;
+mod memory;
 mod mount;
 mod namespace;
 mod network;
@@ -201,6 +202,10 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::NetworkSocket => network::SOCKET,
         Kind::NetworkAccept => network::ACCEPT,
         Kind::NetworkSend => network::SEND,
+        Kind::MemoryMap => memory::MAP,
+        Kind::MemoryProtect => memory::PROTECT,
+        Kind::MemoryMemfd => memory::MEMFD,
+        Kind::MemoryProcessWrite => memory::PROCESS_WRITE,
         Kind::KernelModule => capability::MODULE,
         Kind::KernelKexec => capability::KEXEC,
         Kind::KernelBpf => capability::BPF,

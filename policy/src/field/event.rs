@@ -47,7 +47,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let user = event.user.as_ref().map(|user| &user.changes);
     let effective = event.user.as_ref().map(|user| &user.effective);
     let ids = holdfast.ids.as_ref();
-    let bpf = holdfast.bpf.as_ref();
+    let (bpf, memory) = (holdfast.bpf.as_ref(), holdfast.memory.as_ref());
     let namespaces = holdfast.namespaces;
     match plain {
         Plain::EventAction => Value::string(Some(event.event.action)),
@@ -116,6 +116,20 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ExecutableArgument => {
             Value::string(executable.and_then(|it| it.argument.as_deref()))
         }
+        Plain::MemoryProtection => {
+            Value::Strings(Strings::Names(memory.map_or(&[], |it| &it.protection)))
+        }
+        Plain::MemoryPrevious => {
+            Value::Strings(Strings::Names(memory.map_or(&[], |it| &it.previous)))
+        }
+        Plain::MemoryAnonymous => memory
+            .and_then(|it| it.anonymous)
+            .map_or(Value::Absent, Value::Bool),
+        Plain::MemoryRegion => Value::string(memory.and_then(|it| it.region)),
+        Plain::MemoryAddress => Value::string(memory.and_then(|it| it.address.as_deref())),
+        Plain::MemorySize => Value::int(memory.and_then(|it| it.size)),
+        Plain::MemoryName => Value::string(memory.and_then(|it| it.name.as_deref())),
+        Plain::MemoryMethod => Value::string(memory.and_then(|it| it.method)),
         Plain::BpfCommand => Value::string(bpf.and_then(|bpf| bpf.command.as_deref())),
         Plain::BpfProgramType => Value::string(bpf.and_then(|bpf| bpf.program_type.as_deref())),
         Plain::BpfAttachType => Value::string(bpf.and_then(|bpf| bpf.attach_type.as_deref())),
@@ -160,7 +174,7 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Becomes, Bpf, Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast,
-        Host, Id, Ids, Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty,
+        Host, Id, Ids, Memory, Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty,
         User, Xattr,
     };
 
@@ -292,6 +306,16 @@ mod tests {
                     saved: Some("4".into()),
                     filesystem: Some("5".into()),
                     groups: vec!["6".into()],
+                }),
+                memory: Some(Memory {
+                    protection: vec!["PROT_EXEC"],
+                    previous: vec!["PROT_READ"],
+                    anonymous: Some(true),
+                    region: Some("heap"),
+                    address: Some("0x1000".into()),
+                    size: Some(4096),
+                    name: Some("m".into()),
+                    method: Some("proc_mem"),
                 }),
                 bpf: Some(Bpf {
                     command: Some("BPF_PROG_LOAD".into()),

@@ -7,7 +7,7 @@ use holdfast_wire::text;
 
 use crate::expression::{Cidr, MAPPED};
 use crate::snapshot::PathBytes;
-use crate::table::{Dimension, KEY_PATH_BYTES};
+use crate::table::{Dimension, KEY_PATH_BYTES, memory_access};
 
 /// The names that the access mode has in `holdfast.flags`, by `open_flags & O_ACCMODE`.
 const ACCESS_NAMES: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
@@ -29,7 +29,7 @@ pub(crate) enum Key {
     Prefix(String),
     Addresses(Vec<Cidr>),
     Ports(Vec<i64>),
-    /// A bit per access mode.
+    /// A bit per access mode, or per `memory_access`.
     Access(u8),
 }
 
@@ -118,6 +118,31 @@ impl Key {
     pub(crate) fn access(name: &str) -> Option<Self> {
         let mode = ACCESS_NAMES.iter().position(|access| *access == name)?;
         Some(Self::Access(1 << mode))
+    }
+
+    /// A protection of memory that may be executed.
+    pub(crate) fn protection(name: &str) -> Option<Self> {
+        match name {
+            "PROT_WRITE" => Some(Self::memory(|_, writable| writable)),
+            "PROT_EXEC" => Some(Self::memory(|_, _| true)),
+            _ => None,
+        }
+    }
+
+    /// Memory of no file.
+    pub(crate) fn anonymous() -> Self {
+        Self::memory(|anonymous, _| anonymous)
+    }
+
+    /// Executable memory of which this holds.
+    fn memory(holds: fn(bool, bool) -> bool) -> Self {
+        let all = [(false, false), (true, false), (false, true), (true, true)];
+        let held = all
+            .into_iter()
+            .filter(|(anonymous, writable)| holds(*anonymous, *writable));
+        Self::Access(held.fold(0, |modes, (anonymous, writable)| {
+            modes | 1 << memory_access(anonymous, writable)
+        }))
     }
 
     /// Whether it is of the sort that `dimension` is looked up by.

@@ -15,6 +15,7 @@ use crate::place::Variant;
 
 mod capability;
 mod file;
+mod memory;
 mod mount;
 mod network;
 mod process;
@@ -70,6 +71,8 @@ const UNSEEN_WITHOUT_EBPF: [&str; 11] = [
     "accept",
     "accept-unix",
 ];
+/// What no system call of its own shows.
+const UNSEEN_BY_TRACEPOINTS: [&str; 1] = ["open-memory"];
 /// What takes its time for it, and is no other deed to the other tiers.
 const WITHOUT_EBPF_ONLY: &str = "hold";
 
@@ -81,7 +84,8 @@ fn is_seen(tier: &str, deed: &Deed) -> bool {
         let has_arguments = deed.action != "process.exec" || verb == WITHOUT_EBPF_ONLY;
         WITHOUT_EBPF.contains(&deed.action) && !UNSEEN_WITHOUT_EBPF.contains(&verb) && has_arguments
     } else {
-        verb != WITHOUT_EBPF_ONLY
+        let unseen = tier == "tracepoint" && UNSEEN_BY_TRACEPOINTS.contains(&verb);
+        verb != WITHOUT_EBPF_ONLY && !unseen
     }
 }
 
@@ -130,6 +134,7 @@ fn deeds() -> impl Iterator<Item = &'static Deed> {
         file::DEEDS,
         mount::DEEDS,
         network::DEEDS,
+        memory::DEEDS,
         capability::DEEDS,
     ]
     .into_iter()
@@ -171,7 +176,9 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
             .replace("{tier}", tier)
             .replace("{parent}", &std::process::id().to_string())
     };
-    for deed in deeds().filter(|deed| is_seen(tier, deed)) {
+    let status = sensor.status()?;
+    let in_force = status["tier"].as_str().unwrap_or(tier);
+    for deed in deeds().filter(|deed| is_seen(in_force, deed)) {
         let words: Vec<String> = deed.words.iter().map(|word| fill(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let ended = bench.act(&words).output_within(EVENT)?;

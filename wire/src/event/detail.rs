@@ -59,3 +59,32 @@ pub struct Bpf<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
 }
+
+/// `holdfast.memory.*`, on `memory.*`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Memory<'a> {
+    /// What is allowed afterwards, as `PROT_EXEC`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protection: Vec<&'static str>,
+    /// What was allowed before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub previous: Vec<&'static str>,
+    /// Whether it is of no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<bool>,
+    /// `file`, `anonymous`, `heap` or `stack`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<&'static str>,
+    /// Where it begins, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Name of a file that lives in memory alone, as it was given to `memfd_create(2)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// How another's memory is written to: `process_vm_writev` or `proc_mem`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+}

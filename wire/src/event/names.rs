@@ -1,8 +1,12 @@
 //! Numbers of the kernel → the names people know them by.
 
 mod bpf;
+mod memory;
 
 pub use bpf::{bpf_attach_type_name, bpf_command_name, bpf_program_type_name};
+pub use memory::{
+    map_flag_names, memfd_flag_names, protection_names, region_name, write_method_name,
+};
 
 /// Names of capabilities by bit (`include/uapi/linux/capability.h`).
 const CAPABILITIES: [&str; 41] = [

@@ -32,6 +32,10 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::NetworkSocket => (&["network"], &["info"]),
         Kind::NetworkAccept => (&["network"], &["connection", "start"]),
         Kind::NetworkSend => (&["network"], &["connection"]),
+        Kind::MemoryMap | Kind::MemoryProtect | Kind::MemoryProcessWrite => {
+            (&["process"], &["change"])
+        }
+        Kind::MemoryMemfd => (&["file"], &["creation"]),
         Kind::KernelModule => (&["driver"], &["start"]),
         Kind::KernelBpf => (&["driver"], &["change"]),
         Kind::KernelKexec => (&["host"], &["change"]),
@@ -49,6 +53,9 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::ProcessSetgid
         | Kind::ProcessSetns
         | Kind::ProcessUnshare
+        | Kind::MemoryMap
+        | Kind::MemoryProtect
+        | Kind::MemoryProcessWrite
         | Kind::KernelBpf
         | Kind::KernelKexec
         | Kind::FileRename
@@ -60,9 +67,11 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::FileUmount
         | Kind::FilePivotRoot => &["change", "denied"],
         Kind::ProcessPtrace | Kind::FileOpen | Kind::KernelPerf => &["access", "denied"],
-        Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
-            &["creation", "denied"]
-        }
+        Kind::FileCreate
+        | Kind::FileLink
+        | Kind::FileSymlink
+        | Kind::FileMkdir
+        | Kind::MemoryMemfd => &["creation", "denied"],
         Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
         Kind::NetworkConnect | Kind::NetworkAccept | Kind::NetworkSend => &["connection", "denied"],
         Kind::NetworkBind | Kind::NetworkSocket => &["info", "denied"],
