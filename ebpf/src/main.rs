@@ -1,7 +1,7 @@
 //! Holdfast's kernel programs: one body per hook, one program per way to attach it.
 //!
 //! The list of programs is the list of `hook!` and tracepoint functions in [`process`], [`file`],
-//! [`network`], [`memory`] and [`kernel`]; everything else here serves them. No policy stands in code: what to report and what
+//! [`network`], [`memory`], [`capability`] and [`kernel`]; everything else here serves them. No policy stands in code: what to report and what
 //! to prevent comes from the maps (`holdfast_policy::table`).
 #![no_std]
 #![no_main]
@@ -10,6 +10,7 @@
 mod attach;
 mod bound;
 mod cap;
+mod capability;
 mod counter;
 mod decide;
 mod emit;

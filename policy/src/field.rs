@@ -245,6 +245,12 @@ named! {
         ExecutableDeleted "holdfast.executable.deleted" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableMemfd "holdfast.executable.memfd" Bool Kinds::of(&[Kind::ProcessExec]);
         ExecutableArgument "holdfast.executable.argument" String Kinds::of(&[Kind::ProcessExec]);
+        Capability "holdfast.capability" String Kinds::of(&[Kind::CapabilityUse]);
+        UserNamespace "holdfast.user_namespace" Int Kinds::of(&[Kind::CapabilityUse]);
+        Suppressed "holdfast.suppressed" Int Kinds::of(&[Kind::CapabilityUse]);
+        CapabilitiesEffective "holdfast.capabilities.effective" Strings Kinds::of(&[Kind::CapabilitySet]);
+        CapabilitiesPermitted "holdfast.capabilities.permitted" Strings Kinds::of(&[Kind::CapabilitySet]);
+        CapabilitiesInheritable "holdfast.capabilities.inheritable" Strings Kinds::of(&[Kind::CapabilitySet]);
         MemoryProtection "holdfast.memory.protection" Strings Kinds::MAPPINGS;
         MemoryPrevious "holdfast.memory.previous" Strings Kinds::of(&[Kind::MemoryProtect]);
         MemoryAnonymous "holdfast.memory.anonymous" Bool Kinds::MAPPINGS;
@@ -390,7 +396,7 @@ impl Field {
                 Plain::SourcePort if waits(kind) => Some(Dimension::Port),
                 // Of what is accepted: who connects, and to which of the own ports.
                 Plain::DestinationIp if kind != Kind::NetworkAccept => Some(Dimension::Address),
-                Plain::DestinationPort => Some(Dimension::Port),
+                Plain::DestinationPort | Plain::Capability => Some(Dimension::Port),
                 Plain::Flags if matches!(kind, Kind::FileOpen) => Some(Dimension::Access),
                 Plain::MemoryAnonymous | Plain::MemoryProtection => Some(Dimension::Access),
                 _ => None,

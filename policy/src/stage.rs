@@ -177,6 +177,7 @@ impl Splitter {
             }
             _ => return None,
         };
+        let key = key.of_field(*field);
         let dimension = field.dimension(self.kind)?;
         key.fits(dimension).then_some((dimension, key))
     }

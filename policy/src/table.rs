@@ -51,7 +51,8 @@ pub enum Dimension {
     /// `destination.ip`; at bind and listen, where it is the own end's, and at accept, where it is the
     /// peer's, `source.ip`.
     Address = 3,
-    /// `destination.port`; at bind and listen `source.port`.
+    /// `destination.port`; at bind and listen `source.port`; of `capability.use` the number of
+    /// `holdfast.capability`.
     Port = 4,
     /// The access mode among `holdfast.flags`: `O_RDONLY`, `O_WRONLY` or `O_RDWR`; of memory that may be
     /// executed [`memory_access`].

@@ -14,6 +14,7 @@ use holdfast_policy::snapshot::{Snapshot, Tables};
 use holdfast_policy::table::{Dimension, KEY_PATH_BYTES, TERMS, memory_access};
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
+use holdfast_wire::event::capability_name;
 use holdfast_wire::record::NO_RULE;
 use holdfast_wire::text;
 use proptest::prelude::*;
@@ -61,13 +62,14 @@ impl lookup::Known for Known {
 }
 
 /// Kinds that together have every dimension.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     Kind::FileOpen,
     Kind::FileRename,
     Kind::ProcessExec,
     Kind::NetworkConnect,
     Kind::NetworkAccept,
     Kind::MemoryMap,
+    Kind::CapabilityUse,
     Kind::ProcessExit,
 ];
 const ADDRESSES: [&str; 7] = [
@@ -174,6 +176,13 @@ fn atom() -> impl Strategy<Value = String> {
     });
     let by_access = select(vec!["O_RDONLY", "O_WRONLY", "O_RDWR", "O_CREAT"])
         .prop_map(|flag| format!("'{flag}' in holdfast.flags"));
+    let by_capability = select(vec![
+        "holdfast.capability == 'CAP_SYS_ADMIN'",
+        "holdfast.capability != 'CAP_SYS_ADMIN'",
+        "holdfast.capability in ['CAP_CHOWN', 'CAP_NONE']",
+        "holdfast.capability.startsWith('CAP_SYS')",
+    ])
+    .prop_map(str::to_owned);
     let by_memory = select(vec![
         "holdfast.memory.anonymous",
         "'PROT_WRITE' in holdfast.memory.protection",
@@ -194,7 +203,7 @@ fn atom() -> impl Strategy<Value = String> {
         "process.ancestors.exists(a, a.executable == '/a')",
     ])
     .prop_map(str::to_owned);
-    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 2 => by_memory, 1 => others]
+    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 2 => by_memory, 2 => by_capability, 1 => others]
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -273,6 +282,11 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                         event["holdfast"]["flags"] = json!([FLAGS[mode], "O_CLOEXEC"]);
                         kernel.access = Some(mode as u32);
                     }
+                }
+                Kind::CapabilityUse => {
+                    let number = [0, 16, 21, 63][mode];
+                    event["holdfast"]["capability"] = capability_name(number).into();
+                    kernel.port = (!gaps[3]).then_some(number as u16);
                 }
                 Kind::MemoryMap => {
                     let (anonymous, writable) = (mode & 1 == 1, mode & 2 == 2);

@@ -120,6 +120,10 @@ pub enum Body<'a> {
     },
     /// `memory.process_write`
     ProcessWrite(record::memory::ProcessWrite),
+    /// `capability.use`
+    CapabilityUse(record::capability::Use),
+    /// `capability.set`
+    CapabilitySet(record::capability::Set),
     /// `kernel.module`, `kernel.kexec`
     Load {
         /// Fixed part.
@@ -164,6 +168,10 @@ unsafe impl Plain for record::process::Namespaces {}
 unsafe impl Plain for record::capability::Load {}
 // SAFETY: as above.
 unsafe impl Plain for record::capability::Bpf {}
+// SAFETY: as above.
+unsafe impl Plain for record::capability::Use {}
+// SAFETY: as above.
+unsafe impl Plain for record::capability::Set {}
 // SAFETY: as above.
 unsafe impl Plain for record::memory::Mapping {}
 // SAFETY: as above.
@@ -282,6 +290,8 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
             }
         }
         Kind::MemoryProcessWrite => Body::ProcessWrite(read_part(&mut bytes)?),
+        Kind::CapabilityUse => Body::CapabilityUse(read_part(&mut bytes)?),
+        Kind::CapabilitySet => Body::CapabilitySet(read_part(&mut bytes)?),
         Kind::KernelModule | Kind::KernelKexec => {
             let fixed: record::capability::Load = read_part(&mut bytes)?;
             Body::Load {

@@ -15,9 +15,10 @@ mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
-pub use detail::{Becomes, Bpf, Identity, Ids, Memory};
+pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Memory};
 pub use names::{
-    bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
+    bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_name,
+    capability_names, capability_number,
     clone_flag_names, load_source_name, map_flag_names, memfd_flag_names, mount_flag_names,
     open_flag_names, protection_names, protocol_name, region_name, signal_name, socket_family_name,
     socket_type_name, umount_flag_names, write_method_name, xattr_flag_names,
@@ -336,6 +337,18 @@ pub struct Holdfast<'a> {
     /// What is done by `bpf(2)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bpf: Option<Bpf<'a>>,
+    /// The capability that is used, as `CAP_SYS_MODULE`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<Cow<'a, str>>,
+    /// Inode number of the user namespace in which it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<u32>,
+    /// Uses of it that were not told of since the last that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<u64>,
+    /// The capabilities that a thread has afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<CapabilitySets>,
     /// The memory that is mapped, protected, made or written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory<'a>>,

@@ -151,6 +151,10 @@ kinds! {
     MemoryMemfd = 42, Memory, "memory.memfd";
     /// A process wrote to the memory of another, or got the means to.
     MemoryProcessWrite = 43, Memory, "memory.process_write";
+    /// A process used a capability that it has.
+    CapabilityUse = 48, Capability, "capability.use";
+    /// A thread changed its capabilities.
+    CapabilitySet = 49, Capability, "capability.set";
     /// A kernel module was loaded.
     KernelModule = 50, Capability, "kernel.module";
     /// A kernel to boot was loaded.

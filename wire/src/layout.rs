@@ -114,6 +114,13 @@ fields {
     cred_sgid: "cred"."sgid";
     cred_fsgid: "cred"."fsgid";
     cred_cap_effective: "cred"."cap_effective";
+    cred_cap_permitted: "cred"."cap_permitted";
+    cred_cap_inheritable: "cred"."cap_inheritable";
+    cred_user_ns: "cred"."user_ns";
+    user_namespace_inum: "user_namespace"."ns.inum";
+    user_namespace_parent: "user_namespace"."parent";
+    user_namespace_level: "user_namespace"."level";
+    user_namespace_owner: "user_namespace"."owner";
     nsproxy_mnt_ns: "nsproxy"."mnt_ns";
     nsproxy_net_ns: "nsproxy"."net_ns";
     mnt_namespace_inum: "mnt_namespace"."ns.inum";

@@ -160,6 +160,8 @@ pub(crate) fn event<'a>(
             memory::written(&mut event, &fixed);
             event.holdfast.target = Some(place.target(fixed.target_tgid, &subject));
         }
+        Body::CapabilityUse(fixed) => capability::used(&mut event, &fixed),
+        Body::CapabilitySet(fixed) => capability::set(&mut event, &fixed),
         Body::Load { fixed, path } => capability::load(&mut event, &fixed, path_text(path)),
         Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),
         Body::Perf => {}

@@ -115,6 +115,9 @@ fn detail(event: &Event<'_>, line: &mut String) -> fmt::Result {
     {
         write!(line, " ← {}", Plain(source))?;
     }
+    if let Some(capability) = &event.holdfast.capability {
+        write!(line, " {capability}")?;
+    }
     if let Some(memory) = &event.holdfast.memory {
         for part in memory.region.iter().chain(&memory.method) {
             write!(line, " {part}")?;

@@ -206,6 +206,8 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::MemoryProtect => memory::PROTECT,
         Kind::MemoryMemfd => memory::MEMFD,
         Kind::MemoryProcessWrite => memory::PROCESS_WRITE,
+        Kind::CapabilityUse => capability::USE,
+        Kind::CapabilitySet => capability::SET,
         Kind::KernelModule => capability::MODULE,
         Kind::KernelKexec => capability::KEXEC,
         Kind::KernelBpf => capability::BPF,

@@ -47,6 +47,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let user = event.user.as_ref().map(|user| &user.changes);
     let effective = event.user.as_ref().map(|user| &user.effective);
     let ids = holdfast.ids.as_ref();
+    let sets = holdfast.capabilities.as_ref();
     let (bpf, memory) = (holdfast.bpf.as_ref(), holdfast.memory.as_ref());
     let namespaces = holdfast.namespaces;
     match plain {
@@ -116,12 +117,14 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ExecutableArgument => {
             Value::string(executable.and_then(|it| it.argument.as_deref()))
         }
-        Plain::MemoryProtection => {
-            Value::Strings(Strings::Names(memory.map_or(&[], |it| &it.protection)))
-        }
-        Plain::MemoryPrevious => {
-            Value::Strings(Strings::Names(memory.map_or(&[], |it| &it.previous)))
-        }
+        Plain::Capability => Value::string(holdfast.capability.as_deref()),
+        Plain::UserNamespace => Value::int(holdfast.user_namespace),
+        Plain::Suppressed => Value::int(holdfast.suppressed),
+        Plain::CapabilitiesEffective => names(sets.map(|sets| &sets.effective)),
+        Plain::CapabilitiesPermitted => names(sets.map(|sets| &sets.permitted)),
+        Plain::CapabilitiesInheritable => names(sets.map(|sets| &sets.inheritable)),
+        Plain::MemoryProtection => names(memory.map(|it| &it.protection)),
+        Plain::MemoryPrevious => names(memory.map(|it| &it.previous)),
         Plain::MemoryAnonymous => memory
             .and_then(|it| it.anonymous)
             .map_or(Value::Absent, Value::Bool),
@@ -135,6 +138,10 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::BpfAttachType => Value::string(bpf.and_then(|bpf| bpf.attach_type.as_deref())),
         Plain::BpfName => Value::string(bpf.and_then(|bpf| bpf.name.as_deref())),
     }
+}
+
+fn names(list: Option<&Vec<&'static str>>) -> Value<'_> {
+    Value::Strings(Strings::Names(list.map_or(&[], |list| list)))
 }
 
 fn group<'a>(identity: Option<&'a Identity<'_>>) -> Value<'a> {
@@ -173,7 +180,7 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Becomes, Bpf, Capabilities, Container, Endpoint, EventFields, Executable, File, Holdfast,
+        Becomes, Bpf, Capabilities, CapabilitySets, Container, Endpoint, EventFields, Executable, File, Holdfast,
         Host, Id, Ids, Memory, Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty,
         User, Xattr,
     };
@@ -306,6 +313,14 @@ mod tests {
                     saved: Some("4".into()),
                     filesystem: Some("5".into()),
                     groups: vec!["6".into()],
+                }),
+                capability: Some("CAP_CHOWN".into()),
+                user_namespace: Some(5),
+                suppressed: Some(6),
+                capabilities: Some(CapabilitySets {
+                    effective: vec!["CAP_CHOWN"],
+                    permitted: vec!["CAP_CHOWN"],
+                    inheritable: vec!["CAP_CHOWN"],
                 }),
                 memory: Some(Memory {
                     protection: vec!["PROT_EXEC"],

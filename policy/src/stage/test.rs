@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_wire::text;
+use holdfast_wire::{event, text};
 
 use crate::expression::{Cidr, MAPPED};
+use crate::field::{Field, Plain};
 use crate::snapshot::PathBytes;
 use crate::table::{Dimension, KEY_PATH_BYTES, memory_access};
 
@@ -118,6 +119,18 @@ impl Key {
     pub(crate) fn access(name: &str) -> Option<Self> {
         let mode = ACCESS_NAMES.iter().position(|access| *access == name)?;
         Some(Self::Access(1 << mode))
+    }
+
+    /// By what the field is looked up: capabilities have numbers.
+    pub(crate) fn of_field(self, field: Field) -> Self {
+        match self {
+            Self::Paths(names) if field == Field::Plain(Plain::Capability) => {
+                let names = names.iter().filter_map(|name| str::from_utf8(name).ok());
+                let numbers = names.filter_map(event::capability_number);
+                Self::Ports(numbers.map(i64::from).collect())
+            }
+            key => key,
+        }
     }
 
     /// A protection of memory that may be executed.

@@ -88,3 +88,18 @@ pub struct Memory<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<&'static str>,
 }
+
+/// `holdfast.capabilities.*`, on `capability.set`: what the thread has afterwards. Names, as
+/// `CAP_SYS_ADMIN`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CapabilitySets {
+    /// Those in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub effective: Vec<&'static str>,
+    /// Those that may be put in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permitted: Vec<&'static str>,
+    /// Those kept by an exec, as far as the file agrees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inheritable: Vec<&'static str>,
+}

@@ -32,9 +32,11 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::NetworkSocket => (&["network"], &["info"]),
         Kind::NetworkAccept => (&["network"], &["connection", "start"]),
         Kind::NetworkSend => (&["network"], &["connection"]),
-        Kind::MemoryMap | Kind::MemoryProtect | Kind::MemoryProcessWrite => {
-            (&["process"], &["change"])
-        }
+        Kind::MemoryMap
+        | Kind::MemoryProtect
+        | Kind::MemoryProcessWrite
+        | Kind::CapabilitySet => (&["process"], &["change"]),
+        Kind::CapabilityUse => (&["process"], &["info"]),
         Kind::MemoryMemfd => (&["file"], &["creation"]),
         Kind::KernelModule => (&["driver"], &["start"]),
         Kind::KernelBpf => (&["driver"], &["change"]),
@@ -56,6 +58,7 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::MemoryMap
         | Kind::MemoryProtect
         | Kind::MemoryProcessWrite
+        | Kind::CapabilitySet
         | Kind::KernelBpf
         | Kind::KernelKexec
         | Kind::FileRename
@@ -74,7 +77,7 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::MemoryMemfd => &["creation", "denied"],
         Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
         Kind::NetworkConnect | Kind::NetworkAccept | Kind::NetworkSend => &["connection", "denied"],
-        Kind::NetworkBind | Kind::NetworkSocket => &["info", "denied"],
+        Kind::NetworkBind | Kind::NetworkSocket | Kind::CapabilityUse => &["info", "denied"],
         Kind::NetworkListen => &["start", "denied"],
     }
 }

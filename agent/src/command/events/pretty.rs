@@ -75,6 +75,7 @@ fn detail(event: &Value) -> Vec<String> {
     );
     parts.extend(file["path"].as_str().map(str::to_owned));
     parts.extend(file["target_path"].as_str().map(|path| format!("→ {path}")));
+    parts.extend(holdfast["capability"].as_str().map(str::to_owned));
     let memory = &holdfast["memory"];
     let words = ["region", "method", "name"].map(|key| memory[key].as_str());
     parts.extend(words.into_iter().flatten().map(str::to_owned));
