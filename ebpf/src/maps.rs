@@ -189,6 +189,24 @@ pub struct Piece {
     pub size: u64,
 }
 
+/// Calls that change how a thread is scheduled and are under way, by thread. As many as [`WRITES`].
+#[map]
+pub static SCHEDULINGS: HashMap<u64, Scheduling> = HashMap::with_max_entries(4_096, 0);
+
+/// What such a call asks for: see `holdfast_wire::record::process::Setscheduler`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Scheduling {
+    /// Which call it is.
+    pub call: u32,
+    /// The policy.
+    pub policy: u32,
+    /// The priority.
+    pub priority: i32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Tries must not be preallocated (`trie_alloc`), and hashes that are mostly empty need not be.
 const BPF_F_NO_PREALLOC: u32 = 1;
 

@@ -23,6 +23,7 @@ use crate::{hook, offset};
 
 mod credentials;
 mod namespace;
+mod resource;
 
 // int security_bprm_check(struct linux_binprm *bprm)
 hook!(@refuse process_exec_lsm process_exec_fmod, "bprm_check_security", "security_bprm_check", check_exec);

@@ -251,6 +251,12 @@ named! {
         CapabilitiesEffective "holdfast.capabilities.effective" Strings Kinds::of(&[Kind::CapabilitySet]);
         CapabilitiesPermitted "holdfast.capabilities.permitted" Strings Kinds::of(&[Kind::CapabilitySet]);
         CapabilitiesInheritable "holdfast.capabilities.inheritable" Strings Kinds::of(&[Kind::CapabilitySet]);
+        RlimitResource "holdfast.rlimit.resource" String Kinds::of(&[Kind::ProcessRlimit]);
+        RlimitSoft "holdfast.rlimit.soft" Int Kinds::of(&[Kind::ProcessRlimit]);
+        RlimitHard "holdfast.rlimit.hard" Int Kinds::of(&[Kind::ProcessRlimit]);
+        SchedulerCall "holdfast.scheduler.call" String Kinds::of(&[Kind::ProcessSetscheduler]);
+        SchedulerPolicy "holdfast.scheduler.policy" String Kinds::of(&[Kind::ProcessSetscheduler]);
+        SchedulerPriority "holdfast.scheduler.priority" Int Kinds::of(&[Kind::ProcessSetscheduler]);
         MemoryProtection "holdfast.memory.protection" Strings Kinds::MAPPINGS;
         MemoryPrevious "holdfast.memory.previous" Strings Kinds::of(&[Kind::MemoryProtect]);
         MemoryAnonymous "holdfast.memory.anonymous" Bool Kinds::MAPPINGS;
@@ -295,6 +301,8 @@ impl Subject {
                 Kind::ProcessSignal,
                 Kind::ProcessFork,
                 Kind::ProcessPtrace,
+                Kind::ProcessRlimit,
+                Kind::ProcessSetscheduler,
                 Kind::MemoryProcessWrite,
             ]),
         }

@@ -2,6 +2,7 @@
 //! is done, 1 is refused by the kernel with the error's name on stderr.
 
 use std::io;
+use std::process::{Child, Command};
 
 use anyhow::{Result, bail};
 use rustix::io::Errno;
@@ -45,6 +46,17 @@ pub fn main(args: &[String]) -> Result<i32> {
 fn parsed<T: std::str::FromStr>(word: &str) -> io::Result<T> {
     word.parse()
         .map_err(|_| io::Error::other(format!("cannot parse {word}")))
+}
+
+/// Does something to a process of its own, which is gone afterwards.
+fn to_child(deed: impl FnOnce(&Child) -> io::Result<()>) -> io::Result<()> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["act", "pause"])
+        .spawn()?;
+    let done = deed(&child);
+    child.kill()?;
+    child.wait()?;
+    done
 }
 
 /// The C name of the errors that scenarios ask for.

@@ -77,6 +77,10 @@ pub enum Body<'a> {
     },
     /// `process.setns`, `process.unshare`
     Namespaces(record::process::Namespaces),
+    /// `process.rlimit`
+    Rlimit(record::process::Rlimit),
+    /// `process.setscheduler`
+    Setscheduler(record::process::Setscheduler),
     /// `file.*`
     File {
         /// Fixed part.
@@ -169,6 +173,10 @@ unsafe impl Plain for record::capability::Load {}
 // SAFETY: as above.
 unsafe impl Plain for record::capability::Bpf {}
 // SAFETY: as above.
+unsafe impl Plain for record::process::Rlimit {}
+// SAFETY: as above.
+unsafe impl Plain for record::process::Setscheduler {}
+// SAFETY: as above.
 unsafe impl Plain for record::capability::Use {}
 // SAFETY: as above.
 unsafe impl Plain for record::capability::Set {}
@@ -234,6 +242,8 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 groups: read_string(&mut bytes, fixed.groups_length)?,
             }
         }
+        Kind::ProcessRlimit => Body::Rlimit(read_part(&mut bytes)?),
+        Kind::ProcessSetscheduler => Body::Setscheduler(read_part(&mut bytes)?),
         Kind::FileOpen
         | Kind::FileCreate
         | Kind::FileDelete

@@ -15,12 +15,13 @@ mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
-pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Memory};
+pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Memory, Rlimit, Scheduler};
 pub use names::{
     bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_name,
     capability_names, capability_number,
     clone_flag_names, load_source_name, map_flag_names, memfd_flag_names, mount_flag_names,
-    open_flag_names, protection_names, protocol_name, region_name, signal_name, socket_family_name,
+    open_flag_names, protection_names, protocol_name, region_name, resource_name,
+    scheduling_call_name, scheduling_policy_name, signal_name, socket_family_name,
     socket_type_name, umount_flag_names, write_method_name, xattr_flag_names,
 };
 pub use rendered::Rendered;
@@ -349,6 +350,12 @@ pub struct Holdfast<'a> {
     /// The capabilities that a thread has afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<CapabilitySets>,
+    /// The limit that is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rlimit: Option<Rlimit<'a>>,
+    /// How a thread is scheduled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler<'a>>,
     /// The memory that is mapped, protected, made or written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory<'a>>,

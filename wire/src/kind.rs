@@ -101,6 +101,10 @@ kinds! {
     ProcessSetns = 7, Process, "process.setns";
     /// A process made itself new namespaces.
     ProcessUnshare = 8, Process, "process.unshare";
+    /// A limit on what a process may have was changed.
+    ProcessRlimit = 9, Process, "process.rlimit";
+    /// How or where a thread is scheduled was changed.
+    ProcessSetscheduler = 10, Process, "process.setscheduler";
     /// A file was opened.
     FileOpen = 16, File, "file.open";
     /// A file came into being by open or mknod.
@@ -196,6 +200,8 @@ impl Kind {
                 | Self::FileUmount
                 | Self::FilePivotRoot
                 | Self::NetworkSend
+                | Self::ProcessRlimit
+                | Self::ProcessSetscheduler
                 | Self::MemoryProcessWrite
                 | Self::KernelModule
                 | Self::KernelKexec

@@ -99,6 +99,7 @@ fields {
     task_signal: "task_struct"."signal";
     task_exit_code: "task_struct"."exit_code";
     signal_live: "signal_struct"."live";
+    signal_limits: "signal_struct"."rlim";
     signal_tty: "signal_struct"."tty";
     signal_group_exit_code: "signal_struct"."group_exit_code";
     tty_name: "tty_struct"."name";

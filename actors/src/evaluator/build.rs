@@ -162,6 +162,14 @@ pub(crate) fn event<'a>(
         }
         Body::CapabilityUse(fixed) => capability::used(&mut event, &fixed),
         Body::CapabilitySet(fixed) => capability::set(&mut event, &fixed),
+        Body::Rlimit(fixed) => {
+            process::limited(&mut event, &fixed);
+            event.holdfast.target = Some(place.target(fixed.target_tgid, &subject));
+        }
+        Body::Setscheduler(fixed) => {
+            process::scheduled(&mut event, &fixed);
+            event.holdfast.target = Some(place.target(fixed.target_tgid, &subject));
+        }
         Body::Load { fixed, path } => capability::load(&mut event, &fixed, path_text(path)),
         Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),
         Body::Perf => {}

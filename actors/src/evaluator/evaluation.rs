@@ -279,6 +279,8 @@ impl Evaluation {
             Body::Fork(it) => Some((it.child_tgid.cast_signed(), it.child_start_boottime)),
             Body::Signal(it) => Some((it.target_tgid, it.target_start_boottime)),
             Body::Ptrace(it) => Some((it.target_tgid, it.target_start_boottime)),
+            Body::Rlimit(it) => Some((it.target_tgid, it.target_start_boottime)),
+            Body::Setscheduler(it) => Some((it.target_tgid, it.target_start_boottime)),
             Body::ProcessWrite(it) => Some((it.target_tgid, it.target_start_boottime)),
             _ => None,
         };

@@ -118,6 +118,17 @@ fn detail(event: &Event<'_>, line: &mut String) -> fmt::Result {
     if let Some(capability) = &event.holdfast.capability {
         write!(line, " {capability}")?;
     }
+    if let Some(limit) = &event.holdfast.rlimit {
+        write!(line, " {} {} {}", limit.resource, limit.soft, limit.hard)?;
+    }
+    if let Some(scheduler) = &event.holdfast.scheduler {
+        if let Some(call) = scheduler.call {
+            write!(line, " {call}")?;
+        }
+        if let Some(policy) = &scheduler.policy {
+            write!(line, " {policy}")?;
+        }
+    }
     if let Some(memory) = &event.holdfast.memory {
         for part in memory.region.iter().chain(&memory.method) {
             write!(line, " {part}")?;

@@ -134,6 +134,7 @@ mod mount;
 mod namespace;
 mod network;
 mod process;
+mod resource;
 mod xattr;
 
 /// A way by system call tracepoints, which needs no offsets, or those named.
@@ -181,6 +182,8 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::ProcessSetgid => credentials::SETGID,
         Kind::ProcessSetns => namespace::SETNS,
         Kind::ProcessUnshare => namespace::UNSHARE,
+        Kind::ProcessRlimit => resource::RLIMIT,
+        Kind::ProcessSetscheduler => resource::SETSCHEDULER,
         Kind::FileOpen => file::OPEN,
         Kind::FileCreate => file::CREATE,
         Kind::FileDelete => file::DELETE,

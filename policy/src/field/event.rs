@@ -47,6 +47,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let user = event.user.as_ref().map(|user| &user.changes);
     let effective = event.user.as_ref().map(|user| &user.effective);
     let ids = holdfast.ids.as_ref();
+    let (rlimit, scheduler) = (holdfast.rlimit.as_ref(), holdfast.scheduler.as_ref());
     let sets = holdfast.capabilities.as_ref();
     let (bpf, memory) = (holdfast.bpf.as_ref(), holdfast.memory.as_ref());
     let namespaces = holdfast.namespaces;
@@ -123,6 +124,12 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::CapabilitiesEffective => names(sets.map(|sets| &sets.effective)),
         Plain::CapabilitiesPermitted => names(sets.map(|sets| &sets.permitted)),
         Plain::CapabilitiesInheritable => names(sets.map(|sets| &sets.inheritable)),
+        Plain::RlimitResource => Value::string(rlimit.map(|it| &*it.resource)),
+        Plain::RlimitSoft => Value::int(rlimit.map(|it| it.soft)),
+        Plain::RlimitHard => Value::int(rlimit.map(|it| it.hard)),
+        Plain::SchedulerCall => Value::string(scheduler.and_then(|it| it.call)),
+        Plain::SchedulerPolicy => Value::string(scheduler.and_then(|it| it.policy.as_deref())),
+        Plain::SchedulerPriority => Value::int(scheduler.and_then(|it| it.priority)),
         Plain::MemoryProtection => names(memory.map(|it| &it.protection)),
         Plain::MemoryPrevious => names(memory.map(|it| &it.previous)),
         Plain::MemoryAnonymous => memory
@@ -181,7 +188,7 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Becomes, Bpf, Capabilities, CapabilitySets, Container, Endpoint, EventFields, Executable, File, Holdfast,
-        Host, Id, Ids, Memory, Mount, Namespaces, Network, Orchestrator, Resource, Socket, Thread, Tty,
+        Host, Id, Ids, Memory, Mount, Namespaces, Network, Orchestrator, Resource, Rlimit, Scheduler, Socket, Thread, Tty,
         User, Xattr,
     };
 
@@ -321,6 +328,16 @@ mod tests {
                     effective: vec!["CAP_CHOWN"],
                     permitted: vec!["CAP_CHOWN"],
                     inheritable: vec!["CAP_CHOWN"],
+                }),
+                rlimit: Some(Rlimit {
+                    resource: "RLIMIT_CORE".into(),
+                    soft: 1,
+                    hard: i64::MAX,
+                }),
+                scheduler: Some(Scheduler {
+                    call: Some("sched_setscheduler"),
+                    policy: Some("SCHED_FIFO".into()),
+                    priority: Some(1),
                 }),
                 memory: Some(Memory {
                     protection: vec!["PROT_EXEC"],

@@ -125,3 +125,12 @@ pub(super) fn protect(address: usize, bytes: usize, protection: libc::c_int) -> 
     // writes, to be written too: see the callers.
     done(unsafe { libc::mprotect(address as *mut libc::c_void, bytes, protection) }.into())
 }
+
+/// `sched_setscheduler(2)` of this process.
+pub(super) fn sched_setscheduler(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: the parameters are read and not kept.
+    done(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) }.into())
+}

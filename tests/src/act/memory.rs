@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::process::{Child, Command};
+use std::process::Child;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{Done, call, parsed};
+use super::{Done, call, parsed, to_child};
 
 const READ_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
 const READ_EXECUTE: i32 = libc::PROT_READ | libc::PROT_EXEC;
@@ -57,17 +57,6 @@ fn part(pid: &str, name: &str) -> io::Result<usize> {
         .find(|line| line.ends_with(name))
         .and_then(|line| usize::from_str_radix(line.split('-').next()?, 16).ok())
         .ok_or_else(|| io::Error::other(format!("no {name} in the address space")))
-}
-
-/// Does something to a process of its own.
-fn to_child(deed: impl FnOnce(&Child) -> io::Result<()>) -> io::Result<()> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["act", "pause"])
-        .spawn()?;
-    let done = deed(&child);
-    child.kill()?;
-    child.wait()?;
-    done
 }
 
 /// Writes one byte.

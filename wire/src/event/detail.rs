@@ -103,3 +103,28 @@ pub struct CapabilitySets {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub inheritable: Vec<&'static str>,
 }
+
+/// `holdfast.rlimit.*`, on `process.rlimit`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rlimit<'a> {
+    /// `RLIMIT_NOFILE`, …
+    pub resource: Cow<'a, str>,
+    /// The limit in force afterwards, in the resource's unit; `i64::MAX` where there is none.
+    pub soft: i64,
+    /// What the process may raise it to, likewise.
+    pub hard: i64,
+}
+
+/// `holdfast.scheduler.*`, on `process.setscheduler`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Scheduler<'a> {
+    /// The system call; absent where the thread was moved into a cgroup that has CPUs of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<&'static str>,
+    /// `SCHED_FIFO`, …; absent where it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Cow<'a, str>>,
+    /// Real-time priority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+}

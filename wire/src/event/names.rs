@@ -2,11 +2,13 @@
 
 mod bpf;
 mod memory;
+mod process;
 
 pub use bpf::{bpf_attach_type_name, bpf_command_name, bpf_program_type_name};
 pub use memory::{
     map_flag_names, memfd_flag_names, protection_names, region_name, write_method_name,
 };
+pub use process::{resource_name, scheduling_call_name, scheduling_policy_name};
 
 /// Names of capabilities by bit (`include/uapi/linux/capability.h`).
 const CAPABILITIES: [&str; 41] = [

@@ -35,6 +35,8 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::MemoryMap
         | Kind::MemoryProtect
         | Kind::MemoryProcessWrite
+        | Kind::ProcessRlimit
+        | Kind::ProcessSetscheduler
         | Kind::CapabilitySet => (&["process"], &["change"]),
         Kind::CapabilityUse => (&["process"], &["info"]),
         Kind::MemoryMemfd => (&["file"], &["creation"]),
@@ -59,6 +61,8 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::MemoryProtect
         | Kind::MemoryProcessWrite
         | Kind::CapabilitySet
+        | Kind::ProcessRlimit
+        | Kind::ProcessSetscheduler
         | Kind::KernelBpf
         | Kind::KernelKexec
         | Kind::FileRename

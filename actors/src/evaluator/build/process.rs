@@ -1,7 +1,7 @@
 //! Events of processes.
 
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::process::{Exec, Ptrace};
+use holdfast_wire::record::process::{Exec, Ptrace, Rlimit, Setscheduler};
 
 use super::path_text;
 
@@ -42,4 +42,24 @@ pub(super) const fn tracing(ptrace: &Ptrace) -> &'static str {
         0 => "PTRACE_TRACEME",
         _ => "PTRACE_MODE_ATTACH",
     }
+}
+
+/// Adds what a `process.rlimit` says, but for its target.
+pub(super) fn limited(event: &mut Event<'_>, fixed: &Rlimit) {
+    // No limit is the greatest number, and more than an `int` holds.
+    let limit = |limit: u64| i64::try_from(limit).unwrap_or(i64::MAX);
+    event.holdfast.rlimit = Some(event::Rlimit {
+        resource: event::resource_name(fixed.resource),
+        soft: limit(fixed.soft),
+        hard: limit(fixed.hard),
+    });
+}
+
+/// Adds what a `process.setscheduler` says, but for its target.
+pub(super) fn scheduled(event: &mut Event<'_>, fixed: &Setscheduler) {
+    event.holdfast.scheduler = Some(event::Scheduler {
+        call: event::scheduling_call_name(fixed.call),
+        policy: (fixed.policy != u32::MAX).then(|| event::scheduling_policy_name(fixed.policy)),
+        priority: (fixed.priority >= 0).then_some(fixed.priority),
+    });
 }
