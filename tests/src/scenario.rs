@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod missed;
 pub mod process;
 pub mod rate;
+pub mod refuse;
 pub mod restart;
 pub mod supervision;
 
@@ -60,6 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         coverage::SCENARIOS,
         container::SCENARIOS,
         deny::SCENARIOS,
+        refuse::SCENARIOS,
         fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,
