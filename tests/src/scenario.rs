@@ -9,6 +9,7 @@ use crate::place::Place;
 
 pub mod buffer;
 pub mod cap;
+pub mod capability;
 pub mod container;
 pub mod coverage;
 pub mod deny;
@@ -70,6 +71,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         rate::SCENARIOS,
         buffer::SCENARIOS,
         cap::SCENARIOS,
+        capability::SCENARIOS,
         missed::SCENARIOS,
     ]
     .into_iter()

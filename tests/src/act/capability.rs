@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use nix::kmod::{ModuleInitFlags, finit_module, init_module};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -22,14 +23,21 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["load-kernel", path] => File::open(path).and_then(|file| call::kexec_file_load(&file)),
         ["load-kernel-data"] => call::kexec_load_nothing(),
         ["chroot"] => nix::unistd::chroot("/").map_err(io::Error::from),
-        ["chroot-often", count] => parsed::<usize>(count).and_then(|count| {
-            (0..count).try_for_each(|_| Ok(nix::unistd::chroot("/")?))
-        }),
+        ["chroot-often", count, seconds] => chroot_often(count, seconds),
         ["drop-capabilities"] => drop_capabilities(),
         ["load-program"] => load_program(),
         ["count"] => call::perf_event_open(),
         _ => return None,
     })
+}
+
+/// So many times at once, and once again after so many seconds.
+fn chroot_often(count: &str, seconds: &str) -> io::Result<()> {
+    for _ in 0..parsed(count)? {
+        nix::unistd::chroot("/")?;
+    }
+    std::thread::sleep(Duration::from_secs(parsed(seconds)?));
+    Ok(nix::unistd::chroot("/")?)
 }
 
 /// Goes on with one capability in force and another that may be.
