@@ -1,5 +1,7 @@
 //! Memory that may be executed, and memory that has a name but no place: maps, protections, memfds.
 
+use core::hint::black_box;
+
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use holdfast_policy::table::{Dimension, memory_access};
@@ -207,7 +209,8 @@ fn judge(kind: Kind, via: Via, part: &Part) -> i32 {
             part.region != region::FILE,
             part.protection & protection::WRITE != 0,
         );
-        decide::by_access(&mut run, access);
+        // The compiler would make an index of what it sees is one, which 5.10 does not bound.
+        decide::by_access(&mut run, black_box(access));
     }
     // Every program maps its libraries; where nobody asks for that, the walk is saved.
     let path = if part.file == 0 || run.is_idle() {

@@ -1,8 +1,8 @@
 //! What offenders do: small deeds in a process of their own, told by exit code and one line. Exit 0
 //! is done, 1 is refused by the kernel with the error's name on stderr.
 
-use std::io;
-use std::process::{Child, Command};
+use std::io::{self, Read as _};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Result, bail};
 use rustix::io::Errno;
@@ -52,7 +52,12 @@ fn parsed<T: std::str::FromStr>(word: &str) -> io::Result<T> {
 fn to_child(deed: impl FnOnce(&Child) -> io::Result<()>) -> io::Result<()> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["act", "pause"])
+        .stdout(Stdio::piped())
         .spawn()?;
+    // It is on its way to another program until it says something.
+    if let Some(said) = &mut child.stdout {
+        said.read_exact(&mut [0])?;
+    }
     let done = deed(&child);
     child.kill()?;
     child.wait()?;

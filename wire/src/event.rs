@@ -18,11 +18,10 @@ pub use container::{Container, Orchestrator, Resource};
 pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Memory, Rlimit, Scheduler};
 pub use names::{
     bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_name,
-    capability_names, capability_number,
-    clone_flag_names, load_source_name, map_flag_names, memfd_flag_names, mount_flag_names,
-    open_flag_names, protection_names, protocol_name, region_name, resource_name,
-    scheduling_call_name, scheduling_policy_name, signal_name, socket_family_name,
-    socket_type_name, umount_flag_names, write_method_name, xattr_flag_names,
+    capability_names, capability_number, clone_flag_names, load_source_name, map_flag_names,
+    memfd_flag_names, mount_flag_names, open_flag_names, protection_names, protocol_name,
+    region_name, resource_name, scheduling_call_name, scheduling_policy_name, signal_name,
+    socket_family_name, socket_type_name, umount_flag_names, write_method_name, xattr_flag_names,
 };
 pub use rendered::Rendered;
 pub use time::rfc3339;

@@ -38,7 +38,7 @@ pub fn memory_write_begin(context: TracePointContext) -> u32 {
 
 /// `sys_exit_process_vm_writev`
 #[tracepoint]
-pub fn memory_write_end(_: TracePointContext) -> u32 {
+pub fn memory_write_end(_context: TracePointContext) -> u32 {
     let _ = WRITES.remove(bpf_get_current_pid_tgid());
     0
 }

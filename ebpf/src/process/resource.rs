@@ -29,7 +29,10 @@ fn set_limit(arguments: &impl Arguments, via: Via) -> i32 {
     let resource = arguments.argument(1) as u32;
     let limit: Limit = read(arguments.argument(2), 0);
     // Services are started with limits that most of them have already.
-    let limits = embedded(pointer(target, offset!(task_signal)), offset!(signal_limits));
+    let limits = embedded(
+        pointer(target, offset!(task_signal)),
+        offset!(signal_limits),
+    );
     let now: Limit = read(limits, resource * size_of::<Limit>() as u32);
     if limit[0] ^ now[0] | limit[1] ^ now[1] == 0 {
         return 0;

@@ -147,7 +147,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     }
 }
 
-fn names(list: Option<&Vec<&'static str>>) -> Value<'_> {
+fn names<'a>(list: Option<&'a Vec<&'static str>>) -> Value<'a> {
     Value::Strings(Strings::Names(list.map_or(&[], |list| list)))
 }
 
@@ -187,9 +187,9 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part) -> Value<'a> {
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Becomes, Bpf, Capabilities, CapabilitySets, Container, Endpoint, EventFields, Executable, File, Holdfast,
-        Host, Id, Ids, Memory, Mount, Namespaces, Network, Orchestrator, Resource, Rlimit, Scheduler, Socket, Thread, Tty,
-        User, Xattr,
+        Becomes, Bpf, Capabilities, CapabilitySets, Container, Endpoint, EventFields, Executable,
+        File, Holdfast, Host, Id, Ids, Memory, Mount, Namespaces, Network, Orchestrator, Resource,
+        Rlimit, Scheduler, Socket, Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {

@@ -31,8 +31,9 @@ pub(super) fn act(words: &[&str]) -> Done {
             call::unmap_second(address)?;
             call::protect(address, 2 * call::PAGE, READ_EXECUTE)
         }),
-        ["protect-part", name] => part("self", name)
-            .and_then(|address| call::protect(address, call::PAGE, ALL)),
+        ["protect-part", name] => {
+            part("self", name).and_then(|address| call::protect(address, call::PAGE, ALL))
+        }
         ["memfd", name, flags] => parsed(flags).and_then(|flags| {
             memfd_create(*name, MemfdFlags::from_bits_retain(flags))?;
             Ok(())

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid};
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, prlimit,
-};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, prlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{Done, call, parsed, to_child};
@@ -26,11 +24,10 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["setgroups", id] => {
             parsed(id).and_then(|id| Ok(nix::unistd::setgroups(&[Gid::from_raw(id)])?))
         }
-        ["limit-files", soft] => {
-            parsed(soft).and_then(|soft| limit(None, Resource::Nofile, soft))
-        }
-        ["limit-child", soft] => parsed(soft)
-            .and_then(|soft| to_child(|child| limit(Some(Pid::from_child(child)), Resource::Nofile, soft))),
+        ["limit-files", soft] => parsed(soft).and_then(|soft| limit(None, Resource::Nofile, soft)),
+        ["limit-child", soft] => parsed(soft).and_then(|soft| {
+            to_child(|child| limit(Some(Pid::from_child(child)), Resource::Nofile, soft))
+        }),
         ["schedule", priority] => {
             parsed(priority).and_then(|priority| call::sched_setscheduler(libc::SCHED_RR, priority))
         }
@@ -44,6 +41,7 @@ pub(super) fn act(words: &[&str]) -> Done {
         }
         ["clone"] => call::clone_new_uts(),
         ["pause"] => {
+            println!("paused");
             std::thread::sleep(Duration::from_secs(60));
             Ok(())
         }

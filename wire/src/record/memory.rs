@@ -8,7 +8,8 @@ use super::file::File;
 pub struct Mapping {
     /// The mapped file; all unknown where there is none.
     pub file: File,
-    /// Where it begins; 0 when unknown, as it is while the kernel has not chosen it.
+    /// Where it begins, at `memory.protect` the mapping of which a part is changed; 0 when unknown, as it
+    /// is while the kernel has not chosen it.
     pub address: u64,
     /// Bytes; 0 when unknown.
     pub size: u64,

@@ -78,9 +78,19 @@ fn detail(event: &Value) -> Vec<String> {
     parts.extend(holdfast["capability"].as_str().map(str::to_owned));
     let (limit, scheduler) = (&holdfast["rlimit"], &holdfast["scheduler"]);
     let words = [&limit["resource"], &scheduler["call"], &scheduler["policy"]];
-    parts.extend(words.into_iter().filter_map(Value::as_str).map(str::to_owned));
+    parts.extend(
+        words
+            .into_iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned),
+    );
     let limits = [&limit["soft"], &limit["hard"]];
-    parts.extend(limits.into_iter().filter_map(Value::as_i64).map(|it| it.to_string()));
+    parts.extend(
+        limits
+            .into_iter()
+            .filter_map(Value::as_i64)
+            .map(|it| it.to_string()),
+    );
     let memory = &holdfast["memory"];
     let words = ["region", "method", "name"].map(|key| memory[key].as_str());
     parts.extend(words.into_iter().flatten().map(str::to_owned));

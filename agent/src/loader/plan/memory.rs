@@ -57,7 +57,10 @@ pub(super) static PROTECT: &[Way] = security!(
 /// No security function is asked, so it is refused in the function of the system call itself.
 pub(super) static MEMFD: &[Way] = &[
     call(
-        &[part("memory_memfd_fmod", Place::FmodRetCall("memfd_create"))],
+        &[part(
+            "memory_memfd_fmod",
+            Place::FmodRetCall("memfd_create"),
+        )],
         &[],
         ARGUMENTS_CHANGE,
     ),

@@ -31,7 +31,11 @@ pub(super) const DEEDS: &[Deed] = &[
     ),
     failing(
         "EACCES",
-        deed("memory.map", &["map-unreadable", FILE], &[("/file/path", FILE)]),
+        deed(
+            "memory.map",
+            &["map-unreadable", FILE],
+            &[("/file/path", FILE)],
+        ),
     ),
     Deed {
         resolved: &[
@@ -43,10 +47,7 @@ pub(super) const DEEDS: &[Deed] = &[
         ..deed(
             "memory.protect",
             &["protect"],
-            &[
-                ("/holdfast/memory/protection/1", "PROT_EXEC"),
-                ("/holdfast/memory/size", "4096"),
-            ],
+            &[("/holdfast/memory/protection/1", "PROT_EXEC")],
         )
     },
     failing(
