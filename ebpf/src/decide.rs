@@ -126,7 +126,7 @@ pub fn by_port(run: &mut Run, port: u16) {
     }
 }
 
-/// Narrows by the access mode of an open.
+/// Narrows by the access mode of an open, the lowest two of its flags, or by what stands for it.
 #[inline(always)]
 pub fn by_access(run: &mut Run, open_flags: u32) {
     if run.asks(Dimension::Access) {

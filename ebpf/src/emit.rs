@@ -103,8 +103,10 @@ impl Emitter {
     /// Hands the record over and counts what became of it.
     #[inline(always)]
     pub fn submit(self, run: &Run, decided: Decided) {
-        const CUT: u32 =
-            flags::PATH_TRUNCATED | flags::ARGUMENTS_TRUNCATED | flags::ENVIRONMENT_TRUNCATED | flags::MESSAGE_TRUNCATED;
+        const CUT: u32 = flags::PATH_TRUNCATED
+            | flags::ARGUMENTS_TRUNCATED
+            | flags::ENVIRONMENT_TRUNCATED
+            | flags::MESSAGE_TRUNCATED;
         // SAFETY: a field of the run's slot.
         let length = mask::<LENGTH_MASK>(unsafe { self.length.read_volatile() });
         // SAFETY: the header is in place.

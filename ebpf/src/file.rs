@@ -258,11 +258,7 @@ fn opened(mut run: Run, file: u64) -> i32 {
     let open_flags = read(file, offset!(file_flags));
     decide::by_access(&mut run, open_flags);
     let path = Path::of_file(run.claimed.path(Use::Path), file);
-    let path_of_file = embedded(file, offset!(file_path));
-    let facts = Facts {
-        dentry: pointer(path_of_file, offset!(path_dentry)),
-        ..Facts::of_inode(pointer(file, offset!(file_inode)))
-    };
+    let facts = Facts::of_file(file);
     judge(
         run,
         path,
@@ -321,8 +317,12 @@ impl Facts {
 
     /// See [`Self::of_inode`].
     #[inline(always)]
-    fn of_file(file: u64) -> Self {
-        Self::of_inode(pointer(file, offset!(file_inode)))
+    pub fn of_file(file: u64) -> Self {
+        let path = embedded(file, offset!(file_path));
+        Self {
+            dentry: pointer(path, offset!(path_dentry)),
+            ..Self::of_inode(pointer(file, offset!(file_inode)))
+        }
     }
 
     /// An inode, whose fields are read when a record is written.

@@ -14,7 +14,7 @@ use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::Use;
 use crate::syscall::{field, file_of_descriptor};
-use crate::task::{current, pointer, read};
+use crate::task::{current, read};
 use crate::{hook, offset};
 
 // int security_kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents), the last since 5.10
@@ -132,7 +132,7 @@ fn from_file(kind: Kind, via: Via, source: u32, file: u64) -> i32 {
     };
     let path = Path::of_file(run.claimed.path(Use::Path), file);
     run.narrow_by_path(Dimension::Path, &path);
-    let facts = Facts::of_inode(pointer(file, offset!(file_inode)));
+    let facts = Facts::of_file(file);
     loaded(run, source, path, &facts)
 }
 

@@ -1,7 +1,7 @@
 //! Holdfast's kernel programs: one body per hook, one program per way to attach it.
 //!
 //! The list of programs is the list of `hook!` and tracepoint functions in [`process`], [`file`],
-//! [`network`], [`kernel`] and [`ipc`]; everything else here serves them. No policy stands in code: what to report and what
+//! [`network`], [`memory`], [`capability`], [`kernel`] and [`ipc`]; everything else here serves them. No policy stands in code: what to report and what
 //! to prevent comes from the maps (`holdfast_policy::table`).
 #![no_std]
 #![no_main]
@@ -10,6 +10,7 @@
 mod attach;
 mod bound;
 mod cap;
+mod capability;
 mod counter;
 mod decide;
 mod emit;
@@ -17,6 +18,7 @@ mod file;
 mod ipc;
 mod kernel;
 mod maps;
+mod memory;
 mod network;
 mod path;
 mod process;

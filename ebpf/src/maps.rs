@@ -146,6 +146,72 @@ pub static CLASS_CACHE: LruHashMap<u32, CachedClass> = LruHashMap::with_max_entr
 #[map]
 pub static NEVER_KILL: HashMap<u32, u32> = HashMap::with_max_entries(4_096, BPF_F_NO_PREALLOC);
 
+/// Calls of `process_vm_writev(2)` that are under way, by thread: where the first piece goes. As many as
+/// threads can be in one at a time on a large machine; one that finds no room is counted as missed.
+#[map]
+pub static WRITES: HashMap<u64, Piece> = HashMap::with_max_entries(4_096, 0);
+
+/// Uses of capabilities that were told of, so that the next need not be. What is evicted is told of
+/// again. 1 MiB: some hundred processes each use some dozen capabilities.
+#[map]
+pub static USES: LruHashMap<UseKey, LastUse> = LruHashMap::with_max_entries(8_192, 0);
+
+/// Key of [`USES`].
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct UseKey {
+    /// The `struct user_namespace` in which it is asked for.
+    pub user_namespace: u64,
+    /// The process.
+    pub tgid: u32,
+    /// The capability's number.
+    pub capability: u32,
+}
+
+/// Value of [`USES`]; valid only for this image of this process under this policy.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct LastUse {
+    /// `task->group_leader->start_boottime`.
+    pub start_boottime: u64,
+    /// When one was told of, `CLOCK_MONOTONIC` in nanoseconds.
+    pub told_at: u64,
+    /// How many were not, since.
+    pub suppressed: u64,
+    /// `task->self_exec_id`.
+    pub exec_id: u32,
+    /// Epoch of the policy tables.
+    pub epoch: u32,
+}
+
+/// A piece of memory.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Piece {
+    /// Where it begins; as in `struct iovec`, which this is.
+    pub address: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Calls that change how a thread is scheduled and are under way, by thread. As many as [`WRITES`].
+#[map]
+pub static SCHEDULINGS: HashMap<u64, Scheduling> = HashMap::with_max_entries(4_096, 0);
+
+/// What such a call asks for: see `holdfast_wire::record::process::Setscheduler`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Scheduling {
+    /// Which call it is.
+    pub call: u32,
+    /// The policy.
+    pub policy: u32,
+    /// The priority.
+    pub priority: i32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Tries must not be preallocated (`trie_alloc`), and hashes that are mostly empty need not be.
 const BPF_F_NO_PREALLOC: u32 = 1;
 

@@ -25,6 +25,7 @@ use crate::{hook, offset};
 
 mod credentials;
 mod namespace;
+mod resource;
 
 // int security_bprm_check(struct linux_binprm *bprm)
 hook!(@refuse process_exec_lsm process_exec_fmod, "bprm_check_security", "security_bprm_check", check_exec);
@@ -366,7 +367,7 @@ pub fn process_tgkill_enter(context: TracePointContext) -> u32 {
 
 /// `PTRACE_MODE_ATTACH` of `include/linux/ptrace.h`. The other accesses only read facts, as every
 /// look into another's `/proc` directory does.
-const PTRACE_MODE_ATTACH: u32 = 2;
+pub const PTRACE_MODE_ATTACH: u32 = 2;
 
 #[inline(always)]
 fn ptrace(arguments: &impl Arguments, via: Via) -> i32 {

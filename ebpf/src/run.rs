@@ -72,6 +72,12 @@ impl Run {
         self.hook.dimensions >> dimension as u32 & 1 == 1
     }
 
+    /// Whether no rule can match any more and nobody asks for the record either.
+    #[inline(always)]
+    pub fn is_idle(&self) -> bool {
+        self.candidates.none() && !self.is_reported()
+    }
+
     /// Whether the record is wanted whatever the rules say.
     #[inline(always)]
     pub fn is_reported(&self) -> bool {
@@ -91,6 +97,14 @@ impl Run {
     pub fn absent(&mut self, dimension: Dimension) {
         if self.asks(dimension) {
             self.candidates.unlisted(self.hook, dimension);
+        }
+    }
+
+    /// The value of `dimension` is not known.
+    #[inline(always)]
+    pub fn unknown(&mut self, dimension: Dimension) {
+        if self.asks(dimension) {
+            self.candidates.unknown(self.hook, dimension);
         }
     }
 
@@ -147,9 +161,18 @@ impl Run {
         }
     }
 
+    /// Ends a run whose like was told of a moment ago: acted upon all the same, and counted as filtered.
+    /// Returns what [`Self::finish`] does.
+    #[inline(always)]
+    pub fn repeat(mut self, decided: Decided) -> i32 {
+        let act = self.act(decided);
+        self.filter();
+        act.carry_out()
+    }
+
     /// Whether user space is to see it.
     #[inline(always)]
-    fn is_wanted(&self, decided: Decided) -> bool {
+    pub fn is_wanted(&self, decided: Decided) -> bool {
         const WHATEVER: u32 = hook_flags::REPORT | hook_flags::TRACK;
         self.hook.flags & WHATEVER != 0 || decided.speaks()
     }
@@ -181,24 +204,7 @@ impl Run {
     #[inline(always)]
     pub fn finish(mut self, decided: Decided, fill: impl FnOnce(&mut Emitter, &Self)) -> i32 {
         count(self.kind, Count::Seen);
-        let mut result = 0;
-        let mut signal = false;
-        if decided.prevents() {
-            let refuses = self.via.tier.refuses(self.kind);
-            if refuses {
-                result = -EPERM;
-                self.flags |= flags::REFUSED;
-            }
-            if !refuses || decided.verdict > Verdict::Deny as u32 {
-                // SAFETY: a lookup by value.
-                if unsafe { NEVER_KILL.get(task::current_tgid()) }.is_some() {
-                    self.flags |= flags::SPARED;
-                } else {
-                    self.flags |= flags::SIGNALLED;
-                    signal = true;
-                }
-            }
-        }
+        let act = self.act(decided);
         if decided.undecided != 0 {
             self.flags |= flags::UNDECIDED;
         }
@@ -209,12 +215,53 @@ impl Run {
         fill(&mut emitter, &self);
         emitter.submit(&self, decided);
         scratch::release(self.claimed);
-        if signal {
+        act.carry_out()
+    }
+
+    /// What follows from the verdict; the flags of the record say it.
+    #[inline(always)]
+    fn act(&mut self, decided: Decided) -> Act {
+        let mut act = Act {
+            result: 0,
+            signal: false,
+        };
+        if decided.prevents() {
+            let refuses = self.via.tier.refuses(self.kind);
+            if refuses {
+                act.result = -EPERM;
+                self.flags |= flags::REFUSED;
+            }
+            if !refuses || decided.verdict > Verdict::Deny as u32 {
+                // SAFETY: a lookup by value.
+                if unsafe { NEVER_KILL.get(task::current_tgid()) }.is_some() {
+                    self.flags |= flags::SPARED;
+                } else {
+                    self.flags |= flags::SIGNALLED;
+                    act.signal = true;
+                }
+            }
+        }
+        act
+    }
+}
+
+/// What follows from a verdict.
+struct Act {
+    /// What an attachment that can refuse returns to the kernel.
+    result: i32,
+    /// Whether the process is killed.
+    signal: bool,
+}
+
+impl Act {
+    #[inline(always)]
+    fn carry_out(self) -> i32 {
+        if self.signal {
             // SAFETY: no preconditions. On failure the record says what was attempted; the agent's
             // killer takes over when the process is still there.
             unsafe { bpf_send_signal(SIGKILL) };
         }
-        result
+        self.result
     }
 }
 

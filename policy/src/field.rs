@@ -35,8 +35,12 @@ impl Kinds {
     const TO: Self = Self::FROM.without(Self::of(&[Kind::NetworkBind, Kind::NetworkListen]));
     /// What is loaded into the kernel.
     const LOADS: Self = Self::of(&[Kind::KernelModule, Kind::KernelKexec]);
+    /// Where memory is mapped, or mapped memory changed.
+    const MAPPINGS: Self = Self::of(&[Kind::MemoryMap, Kind::MemoryProtect]);
+    /// Where a piece of memory is named.
+    const PIECES: Self = Self::MAPPINGS.or(Self::of(&[Kind::MemoryProcessWrite]));
     /// Where a file is acted upon.
-    const OF_FILES: Self = Self::FILE.or(Self::LOADS);
+    const OF_FILES: Self = Self::FILE.or(Self::LOADS).or(Self::MAPPINGS);
     /// Where it is one that is there already.
     const OF_INODES: Self = Self::OF_FILES.without(Self::MOUNT);
     const SETUID: Self = Self::of(&[Kind::ProcessSetuid]);
@@ -49,6 +53,8 @@ impl Kinds {
         Kind::ProcessUnshare,
         Kind::FileOpen,
         Kind::FileSetxattr,
+        Kind::MemoryMap,
+        Kind::MemoryMemfd,
     ])
     .or(Self::IPC)
     .or(Self::MOUNT)
@@ -255,6 +261,26 @@ named! {
         MountNamespace "holdfast.namespaces.mnt" Int Kinds::ALL;
         PidNamespace "holdfast.namespaces.pid" Int Kinds::ALL;
         NetworkNamespace "holdfast.namespaces.net" Int Kinds::ALL;
+        Capability "holdfast.capability" String Kinds::of(&[Kind::CapabilityUse]);
+        UserNamespace "holdfast.user_namespace" Int Kinds::of(&[Kind::CapabilityUse]);
+        Suppressed "holdfast.suppressed" Int Kinds::of(&[Kind::CapabilityUse]);
+        CapabilitiesEffective "holdfast.capabilities.effective" Strings Kinds::of(&[Kind::CapabilitySet]);
+        CapabilitiesPermitted "holdfast.capabilities.permitted" Strings Kinds::of(&[Kind::CapabilitySet]);
+        CapabilitiesInheritable "holdfast.capabilities.inheritable" Strings Kinds::of(&[Kind::CapabilitySet]);
+        RlimitResource "holdfast.rlimit.resource" String Kinds::of(&[Kind::ProcessRlimit]);
+        RlimitSoft "holdfast.rlimit.soft" Int Kinds::of(&[Kind::ProcessRlimit]);
+        RlimitHard "holdfast.rlimit.hard" Int Kinds::of(&[Kind::ProcessRlimit]);
+        SchedulerCall "holdfast.scheduler.call" String Kinds::of(&[Kind::ProcessSetscheduler]);
+        SchedulerPolicy "holdfast.scheduler.policy" String Kinds::of(&[Kind::ProcessSetscheduler]);
+        SchedulerPriority "holdfast.scheduler.priority" Int Kinds::of(&[Kind::ProcessSetscheduler]);
+        MemoryProtection "holdfast.memory.protection" Strings Kinds::MAPPINGS;
+        MemoryPrevious "holdfast.memory.previous" Strings Kinds::of(&[Kind::MemoryProtect]);
+        MemoryAnonymous "holdfast.memory.anonymous" Bool Kinds::MAPPINGS;
+        MemoryRegion "holdfast.memory.region" String Kinds::MAPPINGS;
+        MemoryAddress "holdfast.memory.address" String Kinds::PIECES;
+        MemorySize "holdfast.memory.size" Int Kinds::PIECES;
+        MemoryName "holdfast.memory.name" String Kinds::of(&[Kind::MemoryMemfd]);
+        MemoryMethod "holdfast.memory.method" String Kinds::of(&[Kind::MemoryProcessWrite]);
         BpfCommand "holdfast.bpf.command" String Kinds::BPF;
         BpfProgramType "holdfast.bpf.program_type" String Kinds::BPF;
         BpfAttachType "holdfast.bpf.attach_type" String Kinds::BPF;
@@ -312,9 +338,14 @@ impl Subject {
     const fn kinds(self) -> Kinds {
         match self {
             Self::Actor | Self::Parent => Kinds::ALL,
-            Self::Target => {
-                Kinds::of(&[Kind::ProcessSignal, Kind::ProcessFork, Kind::ProcessPtrace])
-            }
+            Self::Target => Kinds::of(&[
+                Kind::ProcessSignal,
+                Kind::ProcessFork,
+                Kind::ProcessPtrace,
+                Kind::ProcessRlimit,
+                Kind::ProcessSetscheduler,
+                Kind::MemoryProcessWrite,
+            ]),
         }
     }
 }
@@ -414,9 +445,10 @@ impl Field {
                 Plain::SourcePort if waits(kind) => Some(Dimension::Port),
                 // Of what is accepted: who connects, and to which of the own ports.
                 Plain::DestinationIp if kind != Kind::NetworkAccept => Some(Dimension::Address),
-                Plain::DestinationPort => Some(Dimension::Port),
+                Plain::DestinationPort | Plain::Capability => Some(Dimension::Port),
                 Plain::DnsType => Some(Dimension::Access),
                 Plain::Flags if matches!(kind, Kind::FileOpen) => Some(Dimension::Access),
+                Plain::MemoryAnonymous | Plain::MemoryProtection => Some(Dimension::Access),
                 _ => None,
             },
             _ => None,

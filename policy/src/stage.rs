@@ -178,10 +178,20 @@ impl Splitter {
                 (field, Key::Addresses(vec![*network]))
             }
             Condition::In(Operand::Constant(Constant::String(name)), Operand::Field(field)) => {
-                (field, Key::access(name)?)
+                let key = match field {
+                    Field::Plain(Plain::MemoryProtection) => Key::protection(name),
+                    _ => Key::access(name),
+                };
+                (field, key?)
+            }
+            Condition::Value(Operand::Field(field))
+                if *field == Field::Plain(Plain::MemoryAnonymous) =>
+            {
+                (field, Key::anonymous())
             }
             _ => return None,
         };
+        let key = key.of_field(*field);
         let dimension = field.dimension(self.kind)?;
         let key = if *field == Field::Plain(Plain::DnsType) {
             key.as_direction()?

@@ -51,11 +51,20 @@ pub enum Dimension {
     /// `destination.ip`; at bind and listen, where it is the own end's, and at accept, where it is the
     /// peer's, `source.ip`.
     Address = 3,
-    /// `destination.port`; at bind and listen `source.port`.
+    /// `destination.port`; at bind and listen `source.port`; of `capability.use` the number of
+    /// `holdfast.capability`.
     Port = 4,
     /// The access mode among `holdfast.flags`: `O_RDONLY`, `O_WRONLY` or `O_RDWR`; at `network.dns`
-    /// `dns.type`: 0 for a query, 1 for an answer.
+    /// `dns.type`: 0 for a query, 1 for an answer; of memory that may be executed [`memory_access`].
     Access = 5,
+}
+
+/// What [`Dimension::Access`] is of executable memory: whether it is of no file, and whether it may be
+/// written too.
+#[must_use]
+#[inline(always)]
+pub const fn memory_access(anonymous: bool, writable: bool) -> u32 {
+    anonymous as u32 | (writable as u32) << 1
 }
 
 /// Number of [`Dimension`]s.
@@ -188,7 +197,7 @@ pub struct HookTable {
     pub unlisted: [Vector; DIMENSIONS],
     /// Per dimension: the terms with a condition on it, uncertain where the value is not known.
     pub conditioned: [Vector; DIMENSIONS],
-    /// The lookup of [`Dimension::Access`], by `open_flags & O_ACCMODE`.
+    /// The lookup of [`Dimension::Access`], by `open_flags & O_ACCMODE` or [`memory_access`].
     pub access: [Vector; 4],
     /// The first term of each policy; see [`Self::seal`].
     pub starts: Vector,

@@ -11,9 +11,10 @@ use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
 use holdfast_policy::lookup::{self, Lookup};
 use holdfast_policy::snapshot::{Snapshot, Tables};
-use holdfast_policy::table::{Dimension, KEY_PATH_BYTES, TERMS};
+use holdfast_policy::table::{Dimension, KEY_PATH_BYTES, TERMS, memory_access};
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
+use holdfast_wire::event::capability_name;
 use holdfast_wire::record::NO_RULE;
 use holdfast_wire::text;
 use proptest::prelude::*;
@@ -61,13 +62,15 @@ impl lookup::Known for Known {
 }
 
 /// Kinds that together have every dimension.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 9] = [
     Kind::FileOpen,
     Kind::FileRename,
     Kind::ProcessExec,
     Kind::NetworkConnect,
     Kind::NetworkAccept,
     Kind::NetworkDns,
+    Kind::MemoryMap,
+    Kind::CapabilityUse,
     Kind::ProcessExit,
 ];
 const ADDRESSES: [&str; 7] = [
@@ -182,6 +185,20 @@ fn atom() -> impl Strategy<Value = String> {
         "dns.type.startsWith('q')",
     ])
     .prop_map(str::to_owned);
+    let by_capability = select(vec![
+        "holdfast.capability == 'CAP_SYS_ADMIN'",
+        "holdfast.capability != 'CAP_SYS_ADMIN'",
+        "holdfast.capability in ['CAP_CHOWN', 'CAP_NONE']",
+        "holdfast.capability.startsWith('CAP_SYS')",
+    ])
+    .prop_map(str::to_owned);
+    let by_memory = select(vec![
+        "holdfast.memory.anonymous",
+        "'PROT_WRITE' in holdfast.memory.protection",
+        "'PROT_EXEC' in holdfast.memory.protection",
+        "'PROT_READ' in holdfast.memory.protection",
+    ])
+    .prop_map(str::to_owned);
     let others = select(vec![
         "true",
         "false",
@@ -195,7 +212,7 @@ fn atom() -> impl Strategy<Value = String> {
         "process.ancestors.exists(a, a.executable == '/a')",
     ])
     .prop_map(str::to_owned);
-    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 1 => by_direction, 1 => others]
+    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 1 => by_direction, 2 => by_memory, 2 => by_capability, 1 => others]
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -274,6 +291,24 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                         event["holdfast"]["flags"] = json!([FLAGS[mode], "O_CLOEXEC"]);
                         kernel.access = Some(mode as u32);
                     }
+                }
+                Kind::CapabilityUse => {
+                    let number = [0, 16, 21, 63][mode];
+                    event["holdfast"]["capability"] = capability_name(number).into();
+                    kernel.port = (!gaps[3]).then_some(number as u16);
+                }
+                Kind::MemoryMap => {
+                    let (anonymous, writable) = (mode & 1 == 1, mode & 2 == 2);
+                    if anonymous {
+                        kernel.absent = &[Dimension::Path];
+                    } else {
+                        event["file"]["path"] = text::path(&path).into();
+                        kernel.path = known(1, &path);
+                    }
+                    let right = if writable { "PROT_WRITE" } else { "PROT_READ" };
+                    event["holdfast"]["memory"] =
+                        json!({"protection": [right, "PROT_EXEC"], "anonymous": anonymous});
+                    kernel.access = (!gaps[3]).then(|| memory_access(anonymous, writable));
                 }
                 Kind::ProcessExec => {
                     kernel.path = kernel.executable.take();

@@ -1,7 +1,8 @@
 //! What offenders do: small deeds in a process of their own, told by exit code and one line. Exit 0
 //! is done, 1 is refused by the kernel with the error's name on stderr.
 
-use std::io;
+use std::io::{self, Read as _};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Result, bail};
 use rustix::io::Errno;
@@ -11,6 +12,7 @@ mod capability;
 mod dns;
 mod file;
 mod ipc;
+mod memory;
 mod mount;
 mod network;
 mod path;
@@ -31,6 +33,7 @@ pub fn main(args: &[String]) -> Result<i32> {
         mount::act,
         network::act,
         dns::act,
+        memory::act,
         capability::act,
         ipc::act,
         path::act,
@@ -51,6 +54,22 @@ fn parsed<T: std::str::FromStr>(word: &str) -> io::Result<T> {
         .map_err(|_| io::Error::other(format!("cannot parse {word}")))
 }
 
+/// Does something to a process of its own, which is gone afterwards.
+fn to_child(deed: impl FnOnce(&Child) -> io::Result<()>) -> io::Result<()> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["act", "pause"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    // It is on its way to another program until it says something.
+    if let Some(said) = &mut child.stdout {
+        said.read_exact(&mut [0])?;
+    }
+    let done = deed(&child);
+    child.kill()?;
+    child.wait()?;
+    done
+}
+
 /// The C name of the errors that scenarios ask for.
 fn name(error: &io::Error) -> String {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
@@ -60,6 +79,8 @@ fn name(error: &io::Error) -> String {
         Some(Errno::CONNREFUSED) => "ECONNREFUSED".to_owned(),
         Some(Errno::NOEXEC) => "ENOEXEC".to_owned(),
         Some(Errno::INVAL) => "EINVAL".to_owned(),
+        Some(Errno::FAULT) => "EFAULT".to_owned(),
+        Some(Errno::NOMEM) => "ENOMEM".to_owned(),
         Some(Errno::NODATA) => "ENODATA".to_owned(),
         Some(Errno::NODEV) => "ENODEV".to_owned(),
         Some(Errno::PROTONOSUPPORT) => "EPROTONOSUPPORT".to_owned(),

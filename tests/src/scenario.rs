@@ -9,6 +9,7 @@ use crate::place::Place;
 
 pub mod buffer;
 pub mod cap;
+pub mod capability;
 pub mod container;
 pub mod count;
 pub mod coverage;
@@ -23,6 +24,7 @@ pub mod missed;
 pub mod path;
 pub mod process;
 pub mod rate;
+pub mod refuse;
 pub mod restart;
 pub mod storm;
 pub mod supervision;
@@ -68,6 +70,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         container::SCENARIOS,
         deny::SCENARIOS,
         doctor::SCENARIOS,
+        refuse::SCENARIOS,
         fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,
@@ -80,6 +83,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         rate::SCENARIOS,
         buffer::SCENARIOS,
         cap::SCENARIOS,
+        capability::SCENARIOS,
         missed::SCENARIOS,
     ]
     .into_iter()

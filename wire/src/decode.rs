@@ -81,6 +81,10 @@ pub enum Body<'a> {
     },
     /// `process.setns`, `process.unshare`
     Namespaces(record::process::Namespaces),
+    /// `process.rlimit`
+    Rlimit(record::process::Rlimit),
+    /// `process.setscheduler`
+    Setscheduler(record::process::Setscheduler),
     /// `file.*`
     File {
         /// Fixed part.
@@ -108,6 +112,26 @@ pub enum Body<'a> {
         /// Name of a Unix socket, or the message of `network.dns`; else empty.
         path: &'a [u8],
     },
+    /// `memory.map`, `memory.protect`
+    Mapping {
+        /// Fixed part.
+        fixed: record::memory::Mapping,
+        /// Path of the mapped file; empty where there is none.
+        path: &'a [u8],
+    },
+    /// `memory.memfd`
+    Memfd {
+        /// Fixed part.
+        fixed: record::memory::Memfd,
+        /// Its name.
+        name: &'a [u8],
+    },
+    /// `memory.process_write`
+    ProcessWrite(record::memory::ProcessWrite),
+    /// `capability.use`
+    CapabilityUse(record::capability::Use),
+    /// `capability.set`
+    CapabilitySet(record::capability::Set),
     /// `kernel.module`, `kernel.kexec`
     Load {
         /// Fixed part.
@@ -165,6 +189,20 @@ unsafe impl Plain for record::capability::Bpf {}
 unsafe impl Plain for record::ipc::Shm {}
 // SAFETY: as above.
 unsafe impl Plain for record::ipc::Mq {}
+// SAFETY: as above.
+unsafe impl Plain for record::process::Rlimit {}
+// SAFETY: as above.
+unsafe impl Plain for record::process::Setscheduler {}
+// SAFETY: as above.
+unsafe impl Plain for record::capability::Use {}
+// SAFETY: as above.
+unsafe impl Plain for record::capability::Set {}
+// SAFETY: as above.
+unsafe impl Plain for record::memory::Mapping {}
+// SAFETY: as above.
+unsafe impl Plain for record::memory::Memfd {}
+// SAFETY: as above.
+unsafe impl Plain for record::memory::ProcessWrite {}
 
 fn read_part<'a, T: Plain>(bytes: &mut &'a [u8]) -> Result<T, Corrupt> {
     let (part, rest): (&'a [u8], &'a [u8]) = bytes
@@ -223,6 +261,8 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 groups: read_string(&mut bytes, fixed.groups_length)?,
             }
         }
+        Kind::ProcessRlimit => Body::Rlimit(read_part(&mut bytes)?),
+        Kind::ProcessSetscheduler => Body::Setscheduler(read_part(&mut bytes)?),
         Kind::FileOpen
         | Kind::FileCreate
         | Kind::FileDelete
@@ -265,6 +305,23 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
                 path: read_string(&mut bytes, fixed.path_length)?,
             }
         }
+        Kind::MemoryMap | Kind::MemoryProtect => {
+            let fixed: record::memory::Mapping = read_part(&mut bytes)?;
+            Body::Mapping {
+                fixed,
+                path: read_string(&mut bytes, fixed.file.path_length)?,
+            }
+        }
+        Kind::MemoryMemfd => {
+            let fixed: record::memory::Memfd = read_part(&mut bytes)?;
+            Body::Memfd {
+                fixed,
+                name: read_string(&mut bytes, fixed.name_length)?,
+            }
+        }
+        Kind::MemoryProcessWrite => Body::ProcessWrite(read_part(&mut bytes)?),
+        Kind::CapabilityUse => Body::CapabilityUse(read_part(&mut bytes)?),
+        Kind::CapabilitySet => Body::CapabilitySet(read_part(&mut bytes)?),
         Kind::KernelModule | Kind::KernelKexec => {
             let fixed: record::capability::Load = read_part(&mut bytes)?;
             Body::Load {

@@ -19,14 +19,16 @@ mod rendered;
 mod time;
 
 pub use container::{Container, Orchestrator, Resource};
-pub use detail::{Becomes, Bpf, Identity, Ids, Ipc};
+pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Ipc, Memory, Rlimit, Scheduler};
 pub use dns::{Dns, DnsAnswer, DnsQuestion};
 pub use executable::Executable;
 pub use names::{
-    bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_names,
-    clone_flag_names, load_source_name, mount_flag_names, open_flag_names, protocol_name,
-    shmat_flag_names, shmget_flag_names, signal_name, socket_family_name, socket_type_name,
-    umount_flag_names, xattr_flag_names,
+    bpf_attach_type_name, bpf_command_name, bpf_program_type_name, capability_name,
+    capability_names, capability_number, clone_flag_names, load_source_name, map_flag_names,
+    memfd_flag_names, mount_flag_names, open_flag_names, protection_names, protocol_name,
+    region_name, resource_name, scheduling_call_name, scheduling_policy_name, shmat_flag_names,
+    shmget_flag_names, signal_name, socket_family_name, socket_type_name, umount_flag_names,
+    write_method_name, xattr_flag_names,
 };
 pub use path::PathView;
 pub use redactable::Redactable;
@@ -207,13 +209,6 @@ pub struct Capabilities {
     pub effective: Vec<&'static str>,
 }
 
-/// `holdfast.capabilities.*`
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct CapabilityChange {
-    /// Names of those that are effective since this exec and were not before.
-    pub gained: Vec<&'static str>,
-}
-
 /// `process.tty.*`
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tty<'a> {
@@ -366,9 +361,27 @@ pub struct Holdfast<'a> {
     /// How others see `file.target_path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_path: Option<PathView<'a>>,
-    /// What became of the process's capabilities.
+    /// The capability that is used, as `CAP_SYS_MODULE`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub capabilities: Option<CapabilityChange>,
+    pub capability: Option<Cow<'a, str>>,
+    /// Inode number of the user namespace in which it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_namespace: Option<u32>,
+    /// Uses of it that were not told of since the last that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<u64>,
+    /// The capabilities that a thread has afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<CapabilitySets>,
+    /// The limit that is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rlimit: Option<Rlimit<'a>>,
+    /// How a thread is scheduled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler<'a>>,
+    /// The memory that is mapped, protected, made or written to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory<'a>>,
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,

@@ -101,6 +101,10 @@ kinds! {
     ProcessSetns = 7, Process, "process.setns";
     /// A process made itself new namespaces.
     ProcessUnshare = 8, Process, "process.unshare";
+    /// A limit on what a process may have was changed.
+    ProcessRlimit = 9, Process, "process.rlimit";
+    /// How or where a thread is scheduled was changed.
+    ProcessSetscheduler = 10, Process, "process.setscheduler";
     /// A file was opened.
     FileOpen = 16, File, "file.open";
     /// A file came into being by open or mknod.
@@ -145,6 +149,18 @@ kinds! {
     NetworkSend = 37, Network, "network.send";
     /// A name server was asked, or has answered.
     NetworkDns = 38, Network, "network.dns";
+    /// Memory was mapped that may be executed.
+    MemoryMap = 40, Memory, "memory.map";
+    /// Mapped memory may be executed, or executed and written, that could not be before.
+    MemoryProtect = 41, Memory, "memory.protect";
+    /// A file was made that lives in memory alone.
+    MemoryMemfd = 42, Memory, "memory.memfd";
+    /// A process wrote to the memory of another, or got the means to.
+    MemoryProcessWrite = 43, Memory, "memory.process_write";
+    /// A process used a capability that it has.
+    CapabilityUse = 48, Capability, "capability.use";
+    /// A thread changed its capabilities.
+    CapabilitySet = 49, Capability, "capability.set";
     /// A kernel module was loaded.
     KernelModule = 50, Capability, "kernel.module";
     /// A kernel to boot was loaded.
@@ -191,6 +207,9 @@ impl Kind {
                 | Self::FilePivotRoot
                 | Self::NetworkSend
                 | Self::NetworkDns
+                | Self::ProcessRlimit
+                | Self::ProcessSetscheduler
+                | Self::MemoryProcessWrite
                 | Self::KernelModule
                 | Self::KernelKexec
                 | Self::KernelBpf

@@ -1,13 +1,15 @@
 //! What the kernel programs write into the rings.
 //!
-//! A record is a [`Header`], then the fixed part of its kind (see [`process`], [`file`], [`network`]
-//! and [`capability`]), then that part's byte strings, one after the other, as long as their lengths say.
+//! A record is a [`Header`], then the fixed part of its kind (see [`process`], [`file`], [`network`],
+//! [`memory`] and [`capability`]), then that part's byte strings, one after the other, as long as their
+//! lengths say.
 //! All integers are in the byte order of the machine; addresses and ports are in network order where
 //! it says so. There is no implicit padding anywhere: every byte that leaves the kernel was written.
 
 pub mod capability;
 pub mod file;
 pub mod ipc;
+pub mod memory;
 pub mod network;
 pub mod process;
 

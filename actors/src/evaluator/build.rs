@@ -24,6 +24,7 @@ mod credentials;
 mod cut;
 mod file;
 mod ipc;
+mod memory;
 mod network;
 mod process;
 
@@ -162,6 +163,25 @@ pub(crate) fn event<'a>(
         Body::Namespaces(fixed) => {
             event.holdfast.flags = event::clone_flag_names(fixed.flags);
             event.holdfast.joined_namespace = (fixed.joined != 0).then_some(fixed.joined);
+        }
+        Body::Mapping { fixed, path } => memory::mapping(&mut event, &fixed, path_text(path)),
+        Body::Memfd { fixed, name } => {
+            memory::memfd(&mut event, &fixed, path_text(name));
+            event.holdfast.path_source = path_source(header);
+        }
+        Body::ProcessWrite(fixed) => {
+            memory::written(&mut event, &fixed);
+            event.holdfast.target = Some(place.target(fixed.target_tgid, &subject));
+        }
+        Body::CapabilityUse(fixed) => capability::used(&mut event, &fixed),
+        Body::CapabilitySet(fixed) => capability::set(&mut event, &fixed),
+        Body::Rlimit(fixed) => {
+            process::limited(&mut event, &fixed);
+            event.holdfast.target = Some(place.target(fixed.target_tgid, &subject));
+        }
+        Body::Setscheduler(fixed) => {
+            process::scheduled(&mut event, &fixed);
+            event.holdfast.target = Some(place.target(fixed.target_tgid, &subject));
         }
         Body::Load { fixed, path } => capability::load(&mut event, &fixed, path_text(path)),
         Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),

@@ -292,20 +292,18 @@ impl Evaluation {
         let ancestors = ancestors.map(|ancestor| common.ancestor(ancestor, &place));
         let ancestors = ancestors.collect();
         let target = match record.body {
-            Body::Fork(fork) => Some(Key {
-                tgid: fork.child_tgid,
-                start: fork.child_start_boottime,
-            }),
-            Body::Signal(signal) => u32::try_from(signal.target_tgid).ok().map(|tgid| Key {
-                tgid,
-                start: signal.target_start_boottime,
-            }),
-            Body::Ptrace(ptrace) => u32::try_from(ptrace.target_tgid).ok().map(|tgid| Key {
-                tgid,
-                start: ptrace.target_start_boottime,
-            }),
+            Body::Fork(it) => Some((it.child_tgid.cast_signed(), it.child_start_boottime)),
+            Body::Signal(it) => Some((it.target_tgid, it.target_start_boottime)),
+            Body::Ptrace(it) => Some((it.target_tgid, it.target_start_boottime)),
+            Body::Rlimit(it) => Some((it.target_tgid, it.target_start_boottime)),
+            Body::Setscheduler(it) => Some((it.target_tgid, it.target_start_boottime)),
+            Body::ProcessWrite(it) => Some((it.target_tgid, it.target_start_boottime)),
             _ => None,
         };
+        let target = target.and_then(|(tgid, start)| {
+            let tgid = u32::try_from(tgid).ok()?;
+            Some(Key { tgid, start })
+        });
         let subject = Subject {
             process: &process,
             program: &program,

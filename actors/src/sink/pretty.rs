@@ -115,6 +115,31 @@ fn detail(event: &Event<'_>, line: &mut String) -> fmt::Result {
     {
         write!(line, " ← {}", Plain(source))?;
     }
+    if let Some(capability) = &event.holdfast.capability {
+        write!(line, " {capability}")?;
+    }
+    if let Some(limit) = &event.holdfast.rlimit {
+        write!(line, " {} {} {}", limit.resource, limit.soft, limit.hard)?;
+    }
+    if let Some(scheduler) = &event.holdfast.scheduler {
+        if let Some(call) = scheduler.call {
+            write!(line, " {call}")?;
+        }
+        if let Some(policy) = &scheduler.policy {
+            write!(line, " {policy}")?;
+        }
+    }
+    if let Some(memory) = &event.holdfast.memory {
+        for part in memory.region.iter().chain(&memory.method) {
+            write!(line, " {part}")?;
+        }
+        for right in &memory.protection {
+            write!(line, " {right}")?;
+        }
+        if let Some(name) = &memory.name {
+            write!(line, " {}", Plain(name))?;
+        }
+    }
     if let Some(own) = &event.source {
         write!(line, " {}", std::net::SocketAddr::new(own.ip, own.port))?;
     }

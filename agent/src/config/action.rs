@@ -13,6 +13,7 @@ pub(crate) const ACTIONS: &[&str] = &[
     "process.setns",
     "process.unshare",
     "process.rlimit",
+    "process.setscheduler",
     "file.open",
     "file.create",
     "file.delete",

@@ -133,10 +133,12 @@ mod credentials;
 mod dns;
 mod file;
 mod ipc;
+mod memory;
 mod mount;
 mod namespace;
 mod network;
 mod process;
+mod resource;
 mod xattr;
 
 /// A way by system call tracepoints, which needs no offsets, or those named.
@@ -184,6 +186,8 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::ProcessSetgid => credentials::SETGID,
         Kind::ProcessSetns => namespace::SETNS,
         Kind::ProcessUnshare => namespace::UNSHARE,
+        Kind::ProcessRlimit => resource::RLIMIT,
+        Kind::ProcessSetscheduler => resource::SETSCHEDULER,
         Kind::FileOpen => file::OPEN,
         Kind::FileCreate => file::CREATE,
         Kind::FileDelete => file::DELETE,
@@ -206,6 +210,12 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::NetworkAccept => network::ACCEPT,
         Kind::NetworkSend => network::SEND,
         Kind::NetworkDns => dns::DNS,
+        Kind::MemoryMap => memory::MAP,
+        Kind::MemoryProtect => memory::PROTECT,
+        Kind::MemoryMemfd => memory::MEMFD,
+        Kind::MemoryProcessWrite => memory::PROCESS_WRITE,
+        Kind::CapabilityUse => capability::USE,
+        Kind::CapabilitySet => capability::SET,
         Kind::KernelModule => capability::MODULE,
         Kind::KernelKexec => capability::KEXEC,
         Kind::KernelBpf => capability::BPF,

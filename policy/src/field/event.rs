@@ -81,7 +81,10 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let user = event.user.as_ref().map(|user| &user.changes);
     let effective = event.user.as_ref().map(|user| &user.effective);
     let ids = holdfast.ids.as_ref();
-    let (bpf, ipc) = (holdfast.bpf.as_ref(), holdfast.ipc.as_ref());
+    let (rlimit, scheduler) = (holdfast.rlimit.as_ref(), holdfast.scheduler.as_ref());
+    let sets = holdfast.capabilities.as_ref();
+    let (bpf, memory) = (holdfast.bpf.as_ref(), holdfast.memory.as_ref());
+    let ipc = holdfast.ipc.as_ref();
     let namespaces = holdfast.namespaces;
     let path = holdfast.path.as_ref();
     let target = holdfast.target_path.as_ref();
@@ -168,6 +171,28 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::IpcOwner => Value::string(ipc.and_then(|ipc| ipc.owner.as_deref())),
         Plain::IpcMode => Value::string(ipc.and_then(|ipc| ipc.mode.as_deref())),
         Plain::IpcName => Value::string(ipc.and_then(|ipc| ipc.name.as_deref())),
+        Plain::Capability => Value::string(holdfast.capability.as_deref()),
+        Plain::UserNamespace => Value::int(holdfast.user_namespace),
+        Plain::Suppressed => Value::int(holdfast.suppressed),
+        Plain::CapabilitiesEffective => names(sets.map(|sets| &sets.effective)),
+        Plain::CapabilitiesPermitted => names(sets.map(|sets| &sets.permitted)),
+        Plain::CapabilitiesInheritable => names(sets.map(|sets| &sets.inheritable)),
+        Plain::RlimitResource => Value::string(rlimit.map(|it| &*it.resource)),
+        Plain::RlimitSoft => Value::int(rlimit.map(|it| it.soft)),
+        Plain::RlimitHard => Value::int(rlimit.map(|it| it.hard)),
+        Plain::SchedulerCall => Value::string(scheduler.and_then(|it| it.call)),
+        Plain::SchedulerPolicy => Value::string(scheduler.and_then(|it| it.policy.as_deref())),
+        Plain::SchedulerPriority => Value::int(scheduler.and_then(|it| it.priority)),
+        Plain::MemoryProtection => names(memory.map(|it| &it.protection)),
+        Plain::MemoryPrevious => names(memory.map(|it| &it.previous)),
+        Plain::MemoryAnonymous => memory
+            .and_then(|it| it.anonymous)
+            .map_or(Value::Absent, Value::Bool),
+        Plain::MemoryRegion => Value::string(memory.and_then(|it| it.region)),
+        Plain::MemoryAddress => Value::string(memory.and_then(|it| it.address.as_deref())),
+        Plain::MemorySize => Value::int(memory.and_then(|it| it.size)),
+        Plain::MemoryName => Value::string(memory.and_then(|it| it.name.as_deref())),
+        Plain::MemoryMethod => Value::string(memory.and_then(|it| it.method)),
         Plain::BpfCommand => Value::string(bpf.and_then(|bpf| bpf.command.as_deref())),
         Plain::BpfProgramType => Value::string(bpf.and_then(|bpf| bpf.program_type.as_deref())),
         Plain::BpfAttachType => Value::string(bpf.and_then(|bpf| bpf.attach_type.as_deref())),
@@ -181,12 +206,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ExecutableSetuid => Value::bool(executable.and_then(|it| it.setuid)),
         Plain::ExecutableSetgid => Value::bool(executable.and_then(|it| it.setgid)),
         Plain::ExecutableUpperLayer => Value::bool(executable.and_then(|it| it.upper_layer)),
-        Plain::CapabilitiesGained => Value::Strings(
-            holdfast
-                .capabilities
-                .as_ref()
-                .map_or(Strings::EMPTY, |change| Strings::Names(&change.gained)),
-        ),
+        Plain::CapabilitiesGained => names(sets.map(|sets| &sets.gained)),
         Plain::PathProcess => Value::string(path.and_then(|it| it.process.as_deref())),
         Plain::PathHost => Value::string(path.and_then(|it| it.host.as_deref())),
         Plain::PathNamespace => Value::int(path.and_then(|it| it.namespace)),
@@ -198,6 +218,10 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
             Value::bool(target.and_then(|it| it.outside_root.then_some(true)))
         }
     }
+}
+
+fn names<'a>(list: Option<&'a Vec<&'static str>>) -> Value<'a> {
+    Value::Strings(Strings::Names(list.map_or(&[], |list| list)))
 }
 
 fn group<'a>(identity: Option<&'a Identity<'_>>) -> Value<'a> {
@@ -236,9 +260,10 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part, side: Side) -> Valu
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Becomes, Bpf, Capabilities, CapabilityChange, Container, Dns, DnsQuestion, Endpoint,
-        EventFields, Executable, File, Holdfast, Host, Id, Ids, Ipc, Mount, Namespaces, Network,
-        Orchestrator, PathView, Resource, Socket, Thread, Tty, User, Xattr,
+        Becomes, Bpf, Capabilities, CapabilitySets, Container, Dns, DnsQuestion, Endpoint,
+        EventFields, Executable, File, Holdfast, Host, Id, Ids, Ipc, Memory, Mount, Namespaces,
+        Network, Orchestrator, PathView, Resource, Rlimit, Scheduler, Socket, Thread, Tty, User,
+        Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -401,9 +426,6 @@ mod tests {
                 target: Some(Box::new(process("/target"))),
                 path: Some(view()),
                 target_path: Some(view()),
-                capabilities: Some(CapabilityChange {
-                    gained: vec!["CAP_NET_RAW"],
-                }),
                 executable: Some(Executable {
                     argument: Some("./x".into()),
                     script: Some("/x".into()),
@@ -428,6 +450,35 @@ mod tests {
                     owner: Some("9".into()),
                     mode: Some("0600".into()),
                     name: Some("/queue".into()),
+                }),
+                capability: Some("CAP_CHOWN".into()),
+                user_namespace: Some(5),
+                suppressed: Some(6),
+                capabilities: Some(CapabilitySets {
+                    effective: vec!["CAP_CHOWN"],
+                    permitted: vec!["CAP_CHOWN"],
+                    inheritable: vec!["CAP_CHOWN"],
+                    gained: vec!["CAP_NET_RAW"],
+                }),
+                rlimit: Some(Rlimit {
+                    resource: "RLIMIT_CORE".into(),
+                    soft: 1,
+                    hard: i64::MAX,
+                }),
+                scheduler: Some(Scheduler {
+                    call: Some("sched_setscheduler"),
+                    policy: Some("SCHED_FIFO".into()),
+                    priority: Some(1),
+                }),
+                memory: Some(Memory {
+                    protection: vec!["PROT_EXEC"],
+                    previous: vec!["PROT_READ"],
+                    anonymous: Some(true),
+                    region: Some("heap"),
+                    address: Some("0x1000".into()),
+                    size: Some(4096),
+                    name: Some("m".into()),
+                    method: Some("proc_mem"),
                 }),
                 bpf: Some(Bpf {
                     command: Some("BPF_PROG_LOAD".into()),

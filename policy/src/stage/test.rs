@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use holdfast_wire::text;
+use holdfast_wire::{event, text};
 
 use crate::expression::{Cidr, MAPPED};
+use crate::field::{Field, Plain};
 use crate::snapshot::PathBytes;
-use crate::table::{Dimension, KEY_PATH_BYTES};
+use crate::table::{Dimension, KEY_PATH_BYTES, memory_access};
 
 /// The names that the access mode has in `holdfast.flags`, by `open_flags & O_ACCMODE`.
 const ACCESS_NAMES: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
@@ -32,7 +33,7 @@ pub(crate) enum Key {
     Prefix(String),
     Addresses(Vec<Cidr>),
     Ports(Vec<i64>),
-    /// A bit per access mode, or per direction of DNS.
+    /// A bit per access mode, per direction of DNS, or per `memory_access`.
     Access(u8),
 }
 
@@ -132,6 +133,43 @@ impl Key {
         let bits = DIRECTIONS.iter().enumerate();
         let bits = bits.filter(|(_, direction)| is_one(direction));
         Some(Self::Access(bits.fold(0, |bits, (bit, _)| bits | 1 << bit)))
+    }
+
+    /// By what the field is looked up: capabilities have numbers.
+    pub(crate) fn of_field(self, field: Field) -> Self {
+        match self {
+            Self::Paths(names) if field == Field::Plain(Plain::Capability) => {
+                let names = names.iter().filter_map(|name| str::from_utf8(name).ok());
+                let numbers = names.filter_map(event::capability_number);
+                Self::Ports(numbers.map(i64::from).collect())
+            }
+            key => key,
+        }
+    }
+
+    /// A protection of memory that may be executed.
+    pub(crate) fn protection(name: &str) -> Option<Self> {
+        match name {
+            "PROT_WRITE" => Some(Self::memory(|_, writable| writable)),
+            "PROT_EXEC" => Some(Self::memory(|_, _| true)),
+            _ => None,
+        }
+    }
+
+    /// Memory of no file.
+    pub(crate) fn anonymous() -> Self {
+        Self::memory(|anonymous, _| anonymous)
+    }
+
+    /// Executable memory of which this holds.
+    fn memory(holds: fn(bool, bool) -> bool) -> Self {
+        let all = [(false, false), (true, false), (false, true), (true, true)];
+        let held = all
+            .into_iter()
+            .filter(|(anonymous, writable)| holds(*anonymous, *writable));
+        Self::Access(held.fold(0, |modes, (anonymous, writable)| {
+            modes | 1 << memory_access(anonymous, writable)
+        }))
     }
 
     /// Whether it is of the sort that `dimension` is looked up by.

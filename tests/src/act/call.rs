@@ -113,8 +113,6 @@ pub(super) fn share_memory(key: i32, place: &Where) -> io::Result<()> {
     result
 }
 
-const PAGE: usize = 4096;
-
 /// `mq_open(2)` of the queue with this name, as the kernel wants it: without a slash.
 pub(super) fn open_queue(name: &CStr, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: the name is a string, and no attributes are given.
@@ -125,4 +123,53 @@ pub(super) fn open_queue(name: &CStr, flags: libc::c_int) -> io::Result<()> {
 pub(super) fn remove_queue(name: &CStr) -> io::Result<()> {
     // SAFETY: the name is a string.
     done(unsafe { libc::syscall(libc::SYS_mq_unlink, name.as_ptr()) })
+}
+
+/// Bytes of a page, as on x86-64; of a larger one this is a part.
+pub(super) const PAGE: usize = 4096;
+
+/// `mmap(2)`: two pages that are never unmapped, of a file or of none; where they begin.
+pub(super) fn map(file: Option<&File>, protection: libc::c_int) -> io::Result<usize> {
+    let (flags, descriptor) = match file {
+        Some(file) => (libc::MAP_PRIVATE, file.as_raw_fd()),
+        None => (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1),
+    };
+    // SAFETY: new memory, at a place that the kernel chooses, which nothing else refers to.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            2 * PAGE,
+            protection,
+            flags,
+            descriptor,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(address as usize)
+    }
+}
+
+/// `munmap(2)` of the second of the pages that [`map`] gave.
+pub(super) fn unmap_second(address: usize) -> io::Result<()> {
+    // SAFETY: memory that nothing refers to.
+    done(unsafe { libc::munmap((address + PAGE) as *mut libc::c_void, PAGE) }.into())
+}
+
+/// `mprotect(2)`
+pub(super) fn protect(address: usize, bytes: usize, protection: libc::c_int) -> io::Result<()> {
+    // SAFETY: memory of this process keeps the right to be read, and where something refers to it that
+    // writes, to be written too: see the callers.
+    done(unsafe { libc::mprotect(address as *mut libc::c_void, bytes, protection) }.into())
+}
+
+/// `sched_setscheduler(2)` of this process.
+pub(super) fn sched_setscheduler(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    // SAFETY: the parameters are read and not kept.
+    done(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) }.into())
 }

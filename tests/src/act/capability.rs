@@ -1,12 +1,14 @@
-//! What is done to the kernel itself.
+//! What is done with capabilities, and to the kernel itself.
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use nix::kmod::{ModuleInitFlags, finit_module, init_module};
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use super::{Done, call};
+use super::{Done, call, parsed};
 
 /// No module, but as long as the head of one, which the kernel looks at first.
 const GARBAGE: &[u8] = &[0; 4096];
@@ -20,10 +22,32 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["load-module-data"] => init_module(GARBAGE, c"").map_err(io::Error::from),
         ["load-kernel", path] => File::open(path).and_then(|file| call::kexec_file_load(&file)),
         ["load-kernel-data"] => call::kexec_load_nothing(),
+        ["chroot"] => nix::unistd::chroot("/").map_err(io::Error::from),
+        ["chroot-often", count, seconds] => chroot_often(count, seconds),
+        ["drop-capabilities"] => drop_capabilities(),
         ["load-program"] => load_program(),
         ["count"] => call::perf_event_open(),
         _ => return None,
     })
+}
+
+/// So many times at once, and once again after so many seconds.
+fn chroot_often(count: &str, seconds: &str) -> io::Result<()> {
+    for _ in 0..parsed(count)? {
+        nix::unistd::chroot("/")?;
+    }
+    std::thread::sleep(Duration::from_secs(parsed(seconds)?));
+    Ok(nix::unistd::chroot("/")?)
+}
+
+/// Goes on with one capability in force and another that may be.
+fn drop_capabilities() -> io::Result<()> {
+    let sets = CapabilitySets {
+        effective: CapabilitySet::CHOWN,
+        permitted: CapabilitySet::CHOWN | CapabilitySet::KILL,
+        inheritable: CapabilitySet::empty(),
+    };
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// Before 5.11 programs count as locked memory of their user, and the sensor's are many. Where it is

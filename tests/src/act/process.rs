@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, prlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{Done, call, parsed};
+use super::{Done, call, parsed, to_child};
 
 /// See [`super::main`].
 pub(super) fn act(words: &[&str]) -> Done {
@@ -27,6 +28,15 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["setgroups", id] => {
             parsed(id).and_then(|id| Ok(nix::unistd::setgroups(&[Gid::from_raw(id)])?))
         }
+        ["limit-files", soft] => parsed(soft).and_then(|soft| limit(None, Resource::Nofile, soft)),
+        ["limit-child", soft] => parsed(soft).and_then(|soft| {
+            to_child(|child| limit(Some(Pid::from_child(child)), Resource::Nofile, soft))
+        }),
+        ["schedule", priority] => {
+            parsed(priority).and_then(|priority| call::sched_setscheduler(libc::SCHED_RR, priority))
+        }
+        ["bind-child"] => to_child(|child| bind_to(Some(Pid::from_child(child)), 0)),
+        ["bind", cpu] => parsed(cpu).and_then(|cpu| bind_to(None, cpu)),
         ["setns", path] => {
             std::fs::File::open(path).and_then(|file| Ok(setns(file, CloneFlags::empty())?))
         }
@@ -35,6 +45,7 @@ pub(super) fn act(words: &[&str]) -> Done {
         }
         ["clone"] => call::clone_new_uts(),
         ["pause"] => {
+            println!("paused");
             std::thread::sleep(Duration::from_secs(60));
             Ok(())
         }
@@ -58,14 +69,28 @@ fn without_bpf(command: &[&str]) -> io::Result<()> {
     Err(Command::new(name).args(arguments).exec())
 }
 
+/// Sets a limit of a process, or of this one; what it may be raised to stays.
+fn limit(of: Option<Pid>, resource: Resource, soft: u64) -> io::Result<()> {
+    let now = getrlimit(resource);
+    let new = Rlimit {
+        current: Some(soft),
+        ..now
+    };
+    prlimit(of, resource, new)?;
+    Ok(())
+}
+
+/// Lets a process run on this CPU alone.
+fn bind_to(of: Option<Pid>, cpu: usize) -> io::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    Ok(sched_setaffinity(of, &cpus)?)
+}
+
 /// Traces a process of its own.
 fn trace_child() -> io::Result<()> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["act", "pause"])
-        .spawn()?;
-    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
-    let traced = nix::sys::ptrace::attach(pid).map_err(io::Error::from);
-    child.kill()?;
-    child.wait()?;
-    traced
+    to_child(|child| {
+        let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+        Ok(nix::sys::ptrace::attach(pid)?)
+    })
 }

@@ -17,6 +17,7 @@ mod capability;
 mod dns;
 mod file;
 mod ipc;
+mod memory;
 mod mount;
 mod network;
 mod process;
@@ -77,6 +78,8 @@ const UNSEEN_WITHOUT_EBPF: [&str; 14] = [
     "accept",
     "accept-unix",
 ];
+/// What no system call of its own shows.
+const UNSEEN_BY_TRACEPOINTS: [&str; 1] = ["open-memory"];
 /// What is done for it alone.
 const WITHOUT_EBPF_ONLY: [&str; 3] = ["hold", "become-user", "become-group"];
 
@@ -88,7 +91,8 @@ fn is_seen(tier: &str, deed: &Deed) -> bool {
         let has_arguments = deed.action != "process.exec" || WITHOUT_EBPF_ONLY.contains(&verb);
         WITHOUT_EBPF.contains(&deed.action) && !UNSEEN_WITHOUT_EBPF.contains(&verb) && has_arguments
     } else {
-        !WITHOUT_EBPF_ONLY.contains(&verb) && !deed.unseen_by.contains(&tier)
+        let unseen = tier == "tracepoint" && UNSEEN_BY_TRACEPOINTS.contains(&verb);
+        !WITHOUT_EBPF_ONLY.contains(&verb) && !deed.unseen_by.contains(&tier) && !unseen
     }
 }
 
@@ -141,6 +145,7 @@ fn deeds() -> impl Iterator<Item = &'static Deed> {
         mount::DEEDS,
         network::DEEDS,
         dns::DEEDS,
+        memory::DEEDS,
         capability::DEEDS,
         ipc::DEEDS,
     ]
@@ -183,9 +188,10 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
             .replace("{tier}", tier)
             .replace("{parent}", &std::process::id().to_string())
     };
-    // What this machine can do is for the sensor to find out: the least is asked of it.
-    let least = if tier == "auto" { "tracepoint" } else { tier };
-    for deed in deeds().filter(|deed| is_seen(least, deed)) {
+    // What this machine can do is for the sensor to find out.
+    let status = sensor.status()?;
+    let in_force = status["tier"].as_str().unwrap_or(tier);
+    for deed in deeds().filter(|deed| is_seen(in_force, deed)) {
         let words: Vec<String> = deed.words.iter().map(|word| fill(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let ended = bench.act(&words).output_within(EVENT)?;

@@ -82,7 +82,8 @@ pub enum Means {
 }
 
 impl Means {
-    fn outcomes(self) -> &'static [&'static str] {
+    /// What `holdfast.outcome` may say of it.
+    pub fn outcomes(self) -> &'static [&'static str] {
         match self {
             Self::Refuse => &["blocked"],
             // A connect's first packet may be out before the process dies.

@@ -81,3 +81,75 @@ pub struct Ipc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
 }
+
+/// `holdfast.memory.*`, on `memory.*`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Memory<'a> {
+    /// What is allowed afterwards, as `PROT_EXEC`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub protection: Vec<&'static str>,
+    /// What was allowed before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub previous: Vec<&'static str>,
+    /// Whether it is of no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous: Option<bool>,
+    /// `file`, `anonymous`, `heap` or `stack`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<&'static str>,
+    /// Where it begins, in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// Name of a file that lives in memory alone, as it was given to `memfd_create(2)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// How another's memory is written to: `process_vm_writev` or `proc_mem`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+}
+
+/// `holdfast.capabilities.*`, on `capability.set` what the thread has afterwards, on `process.exec` what
+/// the process got by it. Names, as `CAP_SYS_ADMIN`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CapabilitySets {
+    /// Those in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub effective: Vec<&'static str>,
+    /// Those that may be put in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permitted: Vec<&'static str>,
+    /// Those kept by an exec, as far as the file agrees.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inheritable: Vec<&'static str>,
+    /// Those in force that were not before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gained: Vec<&'static str>,
+}
+
+/// `holdfast.rlimit.*`, on `process.rlimit`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Rlimit<'a> {
+    /// `RLIMIT_NOFILE`, …
+    pub resource: Cow<'a, str>,
+    /// The limit in force afterwards, in the resource's unit; `i64::MAX` where there is none.
+    pub soft: i64,
+    /// What the process may raise it to, likewise.
+    pub hard: i64,
+}
+
+/// `holdfast.scheduler.*`, on `process.setscheduler`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Scheduler<'a> {
+    /// The system call; absent where the thread was moved into a cgroup that has CPUs of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<&'static str>,
+    /// `SCHED_FIFO`, …; absent where it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Cow<'a, str>>,
+    /// Real-time priority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+}

@@ -1,8 +1,14 @@
 //! Numbers of the kernel → the names people know them by.
 
 mod bpf;
+mod memory;
+mod process;
 
 pub use bpf::{bpf_attach_type_name, bpf_command_name, bpf_program_type_name};
+pub use memory::{
+    map_flag_names, memfd_flag_names, protection_names, region_name, write_method_name,
+};
+pub use process::{resource_name, scheduling_call_name, scheduling_policy_name};
 
 /// Names of capabilities by bit (`include/uapi/linux/capability.h`).
 const CAPABILITIES: [&str; 41] = [
@@ -59,6 +65,20 @@ pub fn capability_names(set: u64) -> Vec<&'static str> {
         .filter(|(bit, _)| set >> bit & 1 == 1)
         .map(|(_, n)| *n)
         .collect()
+}
+
+/// `CAP_SYS_MODULE` for 16; those without a name as their number.
+#[must_use]
+pub fn capability_name(number: u32) -> std::borrow::Cow<'static, str> {
+    let name = CAPABILITIES.get(number as usize);
+    name.map_or_else(|| number.to_string().into(), |name| (*name).into())
+}
+
+/// The number of the capability with this name, if there is one.
+#[must_use]
+pub fn capability_number(name: &str) -> Option<u16> {
+    let position = CAPABILITIES.iter().position(|known| *known == name);
+    position.and_then(|number| u16::try_from(number).ok())
 }
 
 /// Open flags by bit, as on x86-64 and arm64 (`include/uapi/asm-generic/fcntl.h`; those that arm64
@@ -367,6 +387,9 @@ mod tests {
             capability_names(1 << 21 | 1 << 40),
             ["CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]
         );
+        assert_eq!(capability_name(16), "CAP_SYS_MODULE");
+        assert_eq!(capability_name(63), "63");
+        assert_eq!(capability_number("CAP_SYS_MODULE"), Some(16));
         assert_eq!(open_flag_names(0o1101), ["O_WRONLY", "O_CREAT", "O_TRUNC"]);
         assert_eq!(
             mount_flag_names(0x1021),

@@ -2,6 +2,31 @@
 
 use super::file::File;
 
+/// `capability.use`. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Use {
+    /// Uses of the same capability by the same program, in the same user namespace, that were not
+    /// told of since the last that was.
+    pub suppressed: u64,
+    /// Number of the capability.
+    pub capability: u32,
+    /// Inode number of the user namespace in which it was asked for; 0 when unknown.
+    pub user_namespace: u32,
+}
+
+/// `capability.set`. A bit for each capability that the thread has afterwards. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Set {
+    /// Those in force.
+    pub effective: u64,
+    /// Those that may be put in force.
+    pub permitted: u64,
+    /// Those kept by an exec, as far as the file agrees.
+    pub inheritable: u64,
+}
+
 /// `kernel.module`, `kernel.kexec`. Strings: path.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -50,6 +75,8 @@ pub struct Bpf {
 pub const NOT_GIVEN: u32 = u32::MAX;
 
 const _: () = {
+    assert!(size_of::<Use>() == 16);
+    assert!(size_of::<Set>() == 24);
     assert!(size_of::<Load>() == 72);
     assert!(size_of::<Bpf>() == 32);
 };

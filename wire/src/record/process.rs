@@ -164,6 +164,60 @@ pub struct Setid {
 
 const _: () = assert!(size_of::<Setid>() == 24);
 
+/// `process.rlimit`. The header describes the caller. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Rlimit {
+    /// `start_boottime` of the process whose limit it is; 0 when unknown.
+    pub target_start_boottime: u64,
+    /// The limit in force afterwards, in the resource's unit; `u64::MAX` is none
+    /// (`RLIM64_INFINITY`).
+    pub soft: u64,
+    /// What the process may raise it to.
+    pub hard: u64,
+    /// Process id of that process in the initial pid namespace; as the caller gave it with
+    /// [`super::flags::PATH_IS_ARGUMENT`].
+    pub target_tgid: i32,
+    /// `RLIMIT_*` (`include/uapi/asm-generic/resource.h`).
+    pub resource: u32,
+}
+
+/// `process.setscheduler`. The header describes the caller. No strings.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Setscheduler {
+    /// `start_boottime` of the process whose thread it is; 0 when unknown.
+    pub target_start_boottime: u64,
+    /// Process id of that process in the initial pid namespace; what the caller gave, which may be a
+    /// thread's, with [`super::flags::PATH_IS_ARGUMENT`].
+    pub target_tgid: i32,
+    /// One of [`scheduling`].
+    pub call: u32,
+    /// `SCHED_*` (`include/uapi/linux/sched.h`) without flags; `u32::MAX` where it stays.
+    pub policy: u32,
+    /// Real-time priority; -1 where it is not given.
+    pub priority: i32,
+}
+
+/// Values of [`Setscheduler::call`].
+pub mod scheduling {
+    /// No call of these: the thread was moved into a cgroup that has CPUs of its own.
+    pub const NONE: u32 = 0;
+    /// `sched_setscheduler(2)`
+    pub const SETSCHEDULER: u32 = 1;
+    /// `sched_setparam(2)`
+    pub const SETPARAM: u32 = 2;
+    /// `sched_setattr(2)`
+    pub const SETATTR: u32 = 3;
+    /// `sched_setaffinity(2)`
+    pub const SETAFFINITY: u32 = 4;
+}
+
+const _: () = {
+    assert!(size_of::<Rlimit>() == 32);
+    assert!(size_of::<Setscheduler>() == 24);
+};
+
 const _: () = {
     assert!(size_of::<Ptrace>() == 16);
     assert!(size_of::<Exec>() == 64);

@@ -33,6 +33,14 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::NetworkAccept => (&["network"], &["connection", "start"]),
         Kind::NetworkSend => (&["network"], &["connection"]),
         Kind::NetworkDns => (&["network"], &["protocol"]),
+        Kind::MemoryMap
+        | Kind::MemoryProtect
+        | Kind::MemoryProcessWrite
+        | Kind::ProcessRlimit
+        | Kind::ProcessSetscheduler
+        | Kind::CapabilitySet => (&["process"], &["change"]),
+        Kind::CapabilityUse => (&["process"], &["info"]),
+        Kind::MemoryMemfd => (&["file"], &["creation"]),
         Kind::KernelModule => (&["driver"], &["start"]),
         Kind::KernelBpf => (&["driver"], &["change"]),
         Kind::KernelKexec => (&["host"], &["change"]),
@@ -51,6 +59,12 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::ProcessSetgid
         | Kind::ProcessSetns
         | Kind::ProcessUnshare
+        | Kind::MemoryMap
+        | Kind::MemoryProtect
+        | Kind::MemoryProcessWrite
+        | Kind::CapabilitySet
+        | Kind::ProcessRlimit
+        | Kind::ProcessSetscheduler
         | Kind::KernelBpf
         | Kind::KernelKexec
         | Kind::FileRename
@@ -64,13 +78,15 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         Kind::ProcessPtrace | Kind::FileOpen | Kind::KernelPerf | Kind::IpcShm | Kind::IpcMq => {
             &["access", "denied"]
         }
-        Kind::FileCreate | Kind::FileLink | Kind::FileSymlink | Kind::FileMkdir => {
-            &["creation", "denied"]
-        }
+        Kind::FileCreate
+        | Kind::FileLink
+        | Kind::FileSymlink
+        | Kind::FileMkdir
+        | Kind::MemoryMemfd => &["creation", "denied"],
         Kind::FileDelete | Kind::FileRmdir => &["deletion", "denied"],
         Kind::NetworkConnect | Kind::NetworkAccept | Kind::NetworkSend => &["connection", "denied"],
         Kind::NetworkDns => &["protocol", "denied"],
-        Kind::NetworkBind | Kind::NetworkSocket => &["info", "denied"],
+        Kind::NetworkBind | Kind::NetworkSocket | Kind::CapabilityUse => &["info", "denied"],
         Kind::NetworkListen => &["start", "denied"],
     }
 }

@@ -1,7 +1,7 @@
 //! Events of processes.
 
 use holdfast_wire::event::{self, Event};
-use holdfast_wire::record::process::{Exec, Ptrace, exec_flags};
+use holdfast_wire::record::process::{Exec, Ptrace, Rlimit, Setscheduler, exec_flags};
 
 use super::path_text;
 use crate::evaluator::path;
@@ -47,8 +47,9 @@ pub(super) fn exec<'a>(
         memfd,
     });
     if program.gained != 0 {
-        event.holdfast.capabilities = Some(event::CapabilityChange {
+        event.holdfast.capabilities = Some(event::CapabilitySets {
             gained: event::capability_names(program.gained),
+            ..Default::default()
         });
     }
 }
@@ -72,4 +73,24 @@ pub(super) const fn tracing(ptrace: &Ptrace) -> &'static str {
         0 => "PTRACE_TRACEME",
         _ => "PTRACE_MODE_ATTACH",
     }
+}
+
+/// Adds what a `process.rlimit` says, but for its target.
+pub(super) fn limited(event: &mut Event<'_>, fixed: &Rlimit) {
+    // No limit is the greatest number, and more than an `int` holds.
+    let limit = |limit: u64| i64::try_from(limit).unwrap_or(i64::MAX);
+    event.holdfast.rlimit = Some(event::Rlimit {
+        resource: event::resource_name(fixed.resource),
+        soft: limit(fixed.soft),
+        hard: limit(fixed.hard),
+    });
+}
+
+/// Adds what a `process.setscheduler` says, but for its target.
+pub(super) fn scheduled(event: &mut Event<'_>, fixed: &Setscheduler) {
+    event.holdfast.scheduler = Some(event::Scheduler {
+        call: event::scheduling_call_name(fixed.call),
+        policy: (fixed.policy != u32::MAX).then(|| event::scheduling_policy_name(fixed.policy)),
+        priority: (fixed.priority >= 0).then_some(fixed.priority),
+    });
 }

@@ -75,6 +75,27 @@ fn detail(event: &Value) -> Vec<String> {
     );
     parts.extend(file["path"].as_str().map(str::to_owned));
     parts.extend(file["target_path"].as_str().map(|path| format!("→ {path}")));
+    parts.extend(holdfast["capability"].as_str().map(str::to_owned));
+    let (limit, scheduler) = (&holdfast["rlimit"], &holdfast["scheduler"]);
+    let words = [&limit["resource"], &scheduler["call"], &scheduler["policy"]];
+    parts.extend(
+        words
+            .into_iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned),
+    );
+    let limits = [&limit["soft"], &limit["hard"]];
+    parts.extend(
+        limits
+            .into_iter()
+            .filter_map(Value::as_i64)
+            .map(|it| it.to_string()),
+    );
+    let memory = &holdfast["memory"];
+    let words = ["region", "method", "name"].map(|key| memory[key].as_str());
+    parts.extend(words.into_iter().flatten().map(str::to_owned));
+    let rights = memory["protection"].as_array().into_iter().flatten();
+    parts.extend(rights.filter_map(Value::as_str).map(str::to_owned));
     if let (Some(ip), Some(port)) = (peer["ip"].as_str(), peer["port"].as_u64()) {
         let ip = if ip.contains(':') {
             format!("[{ip}]")

@@ -1,4 +1,4 @@
-//! What changes the kernel itself or looks into it.
+//! Capabilities, and what changes the kernel itself or looks into it.
 
 use holdfast_wire::control::Tier;
 
@@ -15,6 +15,50 @@ const LOADS: &[&str] = &[
     "loading_kexec_image",
 ];
 const FILE_OF_DESCRIPTOR: &str = "paths where the kernel's offsets are not known";
+
+pub(super) static USE: &[Way] = security!(
+    ["capability_use", "capable", "security_capable"],
+    needs USES;
+    calls(
+        &[part(
+            "capability_use_tracepoint",
+            Place::RawTracepoint("cap_capable")
+        )],
+        USES,
+        "whether a capability was used or only looked for"
+    )
+);
+
+const USES: &[&str] = &[
+    "task_cred",
+    "cred_euid",
+    "cred_cap_effective",
+    "cred_user_ns",
+    "user_namespace_inum",
+    "user_namespace_level",
+    "user_namespace_owner",
+    "user_namespace_parent",
+];
+
+pub(super) static SET: &[Way] = security!(
+    ["capability_set", "capset", "security_capset"],
+    needs SETS;
+    calls(
+        &[part(
+            "capability_set_enter",
+            Place::Syscalls(&["sys_enter_capset"])
+        )],
+        &[],
+        ARGUMENTS_CHANGE
+    )
+);
+
+const SETS: &[&str] = &[
+    "task_cred",
+    "cred_cap_effective",
+    "cred_cap_permitted",
+    "cred_cap_inheritable",
+];
 
 pub(super) static MODULE: &[Way] = security!(
     ["kernel_module", "kernel_read_file", "security_kernel_read_file"],

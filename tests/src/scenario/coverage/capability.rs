@@ -1,8 +1,35 @@
-//! What changes the kernel itself.
+//! Capabilities, and what changes the kernel itself.
 
 use super::{Deed, deed, failing};
 
 pub(super) const DEEDS: &[Deed] = &[
+    deed(
+        "capability.use",
+        &["chroot"],
+        &[
+            ("/holdfast/capability", "CAP_SYS_CHROOT"),
+            ("/holdfast/suppressed", "0"),
+            ("/holdfast/user_namespace", "4026531837"),
+        ],
+    ),
+    failing(
+        "ENOEXEC",
+        deed(
+            "capability.use",
+            &["load-module-data"],
+            &[("/holdfast/capability", "CAP_SYS_MODULE")],
+        ),
+    ),
+    deed(
+        "capability.set",
+        &["drop-capabilities"],
+        &[
+            ("/holdfast/capabilities/effective/0", "CAP_CHOWN"),
+            ("/holdfast/capabilities/effective/1", ""),
+            ("/holdfast/capabilities/permitted/1", "CAP_KILL"),
+            ("/holdfast/capabilities/inheritable/0", ""),
+        ],
+    ),
     failing(
         "ENOEXEC",
         deed(

@@ -59,6 +59,55 @@ pub(super) const DEEDS: &[Deed] = &[
         &["trace-child"],
         &[("/holdfast/flags/0", "PTRACE_MODE_ATTACH")],
     ),
+    Deed {
+        pid: "/holdfast/target/pid",
+        ..deed(
+            "process.rlimit",
+            &["limit-files", "512"],
+            &[
+                ("/holdfast/rlimit/resource", "RLIMIT_NOFILE"),
+                ("/holdfast/rlimit/soft", "512"),
+            ],
+        )
+    },
+    deed(
+        "process.rlimit",
+        &["limit-child", "511"],
+        &[
+            ("/holdfast/rlimit/soft", "511"),
+            ("/holdfast/target/args/2", "pause"),
+        ],
+    ),
+    Deed {
+        pid: "/holdfast/target/pid",
+        ..deed(
+            "process.setscheduler",
+            &["schedule", "1"],
+            &[
+                ("/holdfast/scheduler/call", "sched_setscheduler"),
+                ("/holdfast/scheduler/policy", "SCHED_RR"),
+                ("/holdfast/scheduler/priority", "1"),
+            ],
+        )
+    },
+    deed(
+        "process.setscheduler",
+        &["bind-child"],
+        &[
+            ("/holdfast/scheduler/call", "sched_setaffinity"),
+            ("/holdfast/scheduler/policy", ""),
+            ("/holdfast/target/args/2", "pause"),
+        ],
+    ),
+    // There is no such CPU.
+    failing(
+        "EINVAL",
+        deed(
+            "process.setscheduler",
+            &["bind", "1000"],
+            &[("/holdfast/scheduler/call", "sched_setaffinity")],
+        ),
+    ),
     deed(
         "process.setuid",
         &["setuid", "65534"],
