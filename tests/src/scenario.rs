@@ -15,6 +15,7 @@ pub mod count;
 pub mod coverage;
 pub mod deny;
 pub mod doctor;
+pub mod exec;
 pub mod fanotify;
 pub mod harness;
 pub mod hooks;
@@ -77,6 +78,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         restart::SCENARIOS,
         count::SCENARIOS,
         path::SCENARIOS,
+        exec::SCENARIOS,
         ledger::SCENARIOS,
         tiers::SCENARIOS,
         storm::SCENARIOS,

@@ -1,7 +1,9 @@
 //! What processes do to themselves and to others.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ pub(super) fn act(words: &[&str]) -> Done {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).map_err(io::Error::from)
         }
         ["clone"] => call::clone_new_uts(),
+        ["exec-chain", prefix, generation, last] => exec_chain(prefix, generation, last),
         ["pause"] => {
             println!("paused");
             std::thread::sleep(Duration::from_secs(60));
@@ -93,4 +96,19 @@ fn trace_child() -> io::Result<()> {
         let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
         Ok(nix::sys::ptrace::attach(pid)?)
     })
+}
+
+/// Opens a file that has the generation as its name, and executes itself as the next generation.
+fn exec_chain(prefix: &str, generation: &str, generations: &str) -> io::Result<()> {
+    let (this, all): (u32, u32) = (parsed(generation)?, parsed(generations)?);
+    let file = Path::new(prefix).join(generation);
+    std::fs::create_dir_all(prefix)?;
+    File::create(file)?;
+    if this + 1 == all {
+        return Ok(());
+    }
+    let next = (this + 1).to_string();
+    Err(Command::new("/proc/self/exe")
+        .args(["act", "exec-chain", prefix, &next, generations])
+        .exec())
 }

@@ -1,0 +1,225 @@
+//! What an exec tells: the script and its interpreter, the environment, what the file's bits and
+//! capabilities gave, and no secrets; and that what follows an exec is told as that program's.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::fs::{XattrFlags, setxattr};
+use serde_json::Value;
+
+use super::{EVENT, Scenario};
+use crate::bench::{Bench, make_executable};
+use crate::command::Bounded as _;
+use crate::events::{Events, action, number, text};
+use crate::place::{Place, Variant};
+
+/// The scenarios of this theme.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "exec-in-full",
+        about: "an exec tells script and interpreter, inode, environment, set-id bits and capabilities \
+                gained; secrets are redacted",
+        at: |place| !place.is_variant(Variant::NoBtf) && !place.is_variant(Variant::Preempt),
+        seconds: 60,
+        run: in_full,
+    },
+    Scenario {
+        name: "exec-chains",
+        about: "what processes do that execute themselves as fast as they can is told as of the exec before it",
+        at: |place| *place == Place::Native || place.is_variant(Variant::Stock),
+        seconds: 60,
+        run: chains,
+    },
+];
+
+const NOBODY: u32 = 65534;
+/// `security.capability` of one capability, CAP_NET_RAW (13), permitted and effective: `struct
+/// vfs_cap_data` of revision 2 (`include/uapi/linux/capability.h`).
+const NET_RAW: [u32; 5] = [0x0200_0001, 1 << 13, 0, 0, 0];
+
+fn in_full(bench: &Bench) -> Result<()> {
+    let base = bench.path("files");
+    fs::create_dir_all(&base).context("create a directory")?;
+    // Not on what may be mounted with nosuid.
+    let mount = format!("mount -t tmpfs tmpfs {}", base.display());
+    bench
+        .busybox(&["sh", "-c", &mount])
+        .output_within(EVENT)?
+        .with_code(0)?;
+    let result = tell_in_full(bench, &base);
+    let umount = format!("umount {}", base.display());
+    bench
+        .busybox(&["sh", "-c", &umount])
+        .output_within(EVENT)?
+        .with_code(0)?;
+    result
+}
+
+fn tell_in_full(bench: &Bench, base: &Path) -> Result<()> {
+    fs::set_permissions(base, Permissions::from_mode(0o755)).context("let others in")?;
+    let copy = |name: &str| -> Result<PathBuf> {
+        let path = base.join(name);
+        fs::copy("/bin/busybox", &path).context("copy busybox")?;
+        make_executable(&path)?;
+        Ok(path)
+    };
+    let (set_id, capable) = (copy("busybox-set-id")?, copy("busybox-capable")?);
+    fs::set_permissions(&set_id, Permissions::from_mode(0o4755)).context("set the bit")?;
+    let value: Vec<u8> = NET_RAW.into_iter().flat_map(u32::to_le_bytes).collect();
+    setxattr(&capable, "security.capability", &value, XattrFlags::empty())
+        .context("give a file a capability")?;
+    let script = base.join("script");
+    fs::write(&script, "#!/bin/busybox sh\nexit 0\n").context("write a script")?;
+    make_executable(&script)?;
+
+    let sensor = bench
+        .sensor()
+        .option("events", "process.exec")
+        .option("set", "events.environment=HOLDFAST_SHOWN")
+        .start()?;
+    Command::new(&script)
+        .args(["--password=hunter2", "visible"])
+        .env("HOLDFAST_SHOWN", "yes")
+        .env("HOLDFAST_HIDDEN", "no")
+        .output_within(EVENT)?
+        .with_code(0)?;
+    for program in [&set_id, &capable] {
+        Command::new(program)
+            .arg("true")
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output_within(EVENT)?
+            .with_code(0)?;
+    }
+
+    let executed = |path: &Path| {
+        let path = path.display().to_string();
+        sensor
+            .events
+            .wait_for(&format!("the exec of {path}"), EVENT, |event| {
+                action(event) == "process.exec"
+                    && text(event, "/holdfast/executable/argument") == path
+            })
+    };
+    let of_script = executed(&script)?;
+    let busybox = fs::metadata("/bin/busybox").context("look at busybox")?;
+    for (pointer, expected) in [
+        ("/holdfast/executable/script", script.display().to_string()),
+        (
+            "/holdfast/executable/interpreter",
+            "/bin/busybox".to_owned(),
+        ),
+        ("/holdfast/executable/inode", busybox.ino().to_string()),
+        ("/process/env_vars/0", "HOLDFAST_SHOWN=yes".to_owned()),
+        ("/process/env_vars/1", String::new()),
+    ] {
+        let is = text(&of_script, pointer);
+        ensure!(
+            is == expected,
+            "{pointer} is {is:?}, not {expected:?}: {of_script}"
+        );
+    }
+    let arguments = of_script["process"]["args"].to_string();
+    ensure!(
+        !of_script.to_string().contains("hunter2")
+            && arguments.contains("[redacted]")
+            && arguments.contains("visible"),
+        "a secret is told, or what is none is not: {arguments}"
+    );
+
+    let of_set_id = executed(&set_id)?;
+    ensure!(
+        of_set_id.pointer("/holdfast/executable/setuid") == Some(&Value::Bool(true))
+            && text(&of_set_id, "/process/user/id") == NOBODY.to_string()
+            && text(&of_set_id, "/process/user/effective/id") == "0",
+        "the bit took effect: {of_set_id}"
+    );
+    let of_capable = executed(&capable)?;
+    ensure!(
+        text(&of_capable, "/holdfast/capabilities/gained/0") == "CAP_NET_RAW",
+        "a capability was gained: {of_capable}"
+    );
+    sensor.stop().map(drop)
+}
+
+/// Processes at once, and how often each executes itself.
+const CHAINS: u32 = 4;
+const GENERATIONS: u32 = 400;
+/// How long all of them may take in an emulated guest.
+const LIMIT: Duration = Duration::from_secs(150);
+
+fn chains(bench: &Bench) -> Result<()> {
+    let generations = super::ledger::scaled(bench, GENERATIONS);
+    let dir = bench.path("opened");
+    fs::create_dir_all(&dir).context("create a directory")?;
+    let sensor = bench
+        .sensor()
+        .option("events", "process.exec,file.open")
+        .option("set", "kernel.process_ring=16MiB")
+        .option("set", "kernel.file_ring=16MiB")
+        .start()?;
+    let ours = dir.display().to_string();
+    let chains: Vec<_> = (0..CHAINS)
+        .map(|chain| {
+            let words = [&format!("{ours}/{chain}"), "0", &generations.to_string()];
+            bench
+                .act(&["exec-chain", words[0], words[1], words[2]])
+                .spawn()
+        })
+        .collect::<Result<_, _>>()
+        .context("start a chain")?;
+    let mut pids = Vec::new();
+    for child in chains {
+        pids.push(child.id());
+        let status = child.wait_with_output().context("wait for a chain")?.status;
+        ensure!(status.success(), "a chain ended with {status}");
+    }
+    let last = format!("/{}", generations - 1);
+    for chain in 0..CHAINS {
+        let path = format!("{ours}/{chain}{last}");
+        sensor.events.wait_for("the last open", LIMIT, |event| {
+            action(event) == "file.open" && text(event, "/file/path") == path
+        })?;
+    }
+    let events = sensor.stop()?;
+    for (chain, pid) in pids.into_iter().enumerate() {
+        one_chain(&events, pid, &format!("{ours}/{chain}"), generations)
+            .with_context(|| format!("chain {chain}"))?;
+    }
+    bench.note(format!("{CHAINS} processes, {generations} execs each"));
+    Ok(())
+}
+
+/// Each open of a process is told as of the program that did it, and between its exec and the next.
+fn one_chain(events: &Events, pid: u32, prefix: &str, generations: u32) -> Result<()> {
+    let of_process = events.matching(|event| number(event, "/process/pid") == Some(i64::from(pid)));
+    let (mut running, mut exec_id, mut done) = (None, None, BTreeMap::new());
+    for event in &of_process {
+        let generation = text(event, "/process/args/4").to_owned();
+        let id = number(event, "/holdfast/exec_id");
+        if action(event) == "process.exec" {
+            ensure!(id != exec_id, "two execs have the id {id:?}");
+            (running, exec_id) = (Some(generation), id);
+        } else if let Some(name) = text(event, "/file/path").strip_prefix(prefix) {
+            let name = name.trim_start_matches('/');
+            ensure!(
+                running.as_deref() == Some(name) && generation == name && id == exec_id,
+                "the open of {name} is told of program {generation} (exec id {id:?}) after the exec of \
+                 {running:?} ({exec_id:?})"
+            );
+            *done.entry(name.to_owned()).or_insert(0) += 1;
+        }
+    }
+    ensure!(
+        done.len() == generations as usize && done.values().all(|times| *times == 1),
+        "{} of {generations} opens came, or some of them twice",
+        done.len()
+    );
+    Ok(())
+}
