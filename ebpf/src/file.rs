@@ -362,8 +362,8 @@ impl Facts {
             target_above_root: NOT_MET,
             path_in_mount: path.in_mount(),
             target_in_mount: 0,
-            flags: is_unlinked(self.dentry) as u32 * file_flags::UNLINKED
-                | path.truncated() as u32 * file_flags::PATH_CUT,
+            flags: (is_unlinked(self.dentry) as u32 * file_flags::UNLINKED)
+                | (path.truncated() as u32 * file_flags::PATH_CUT),
             reserved: 0,
         }
     }
@@ -408,7 +408,7 @@ fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
                     target_length,
                     target_above_root: target.above_root(),
                     target_in_mount: target.in_mount(),
-                    flags: described.flags | target.truncated() as u32 * file_flags::TARGET_CUT,
+                    flags: described.flags | (target.truncated() as u32 * file_flags::TARGET_CUT),
                     ..described
                 });
             }

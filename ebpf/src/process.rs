@@ -123,12 +123,12 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
             let mode: u16 = read(inode, offset!(inode_mode));
             let dentry = pointer(embedded(file, offset!(file_path)), offset!(path_dentry));
             let (mount_namespace, mount_id) = path.mount();
-            let file_flags = is_unlinked(dentry) as u32 * exec_flags::UNLINKED
+            let file_flags = (is_unlinked(dentry) as u32 * exec_flags::UNLINKED)
                 | overlay_flags(inode, superblock)
-                | path.truncated() as u32 * exec_flags::EXECUTABLE_CUT
-                | working_directory_cut * exec_flags::WORKING_DIRECTORY_CUT
-                | filename_cut * exec_flags::FILENAME_CUT
-                | interpreter_cut * exec_flags::INTERPRETER_CUT;
+                | (path.truncated() as u32 * exec_flags::EXECUTABLE_CUT)
+                | (working_directory_cut * exec_flags::WORKING_DIRECTORY_CUT)
+                | (filename_cut * exec_flags::FILENAME_CUT)
+                | (interpreter_cut * exec_flags::INTERPRETER_CUT);
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
                 fixed.write(Exec {
@@ -216,7 +216,7 @@ fn overlay_flags(inode: u64, superblock: u64) -> u32 {
         return 0;
     }
     let upper = pointer(inode, offset!(inode_end));
-    exec_flags::ON_OVERLAY | u32::from(upper != 0) * exec_flags::IN_UPPER_LAYER
+    exec_flags::ON_OVERLAY | (u32::from(upper != 0) * exec_flags::IN_UPPER_LAYER)
 }
 
 /// The end of `copy_process`, in the parent; for processes only. `sched_process_fork`, right behind it,
