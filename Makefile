@@ -13,7 +13,7 @@ TESTS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test test-long bench setup build guest-test tools-build tools-test kernel-programs \
-	check unit harness native
+	check unit harness native fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,7 +23,7 @@ run: ## build and run in the foreground, observing, with the shipped policies; A
 	@$(MAKE) --no-print-directory tools-build build
 	@tools/foreground dist/holdfast run --mode observe --policy policies --output pretty $(ARGS)
 
-test: tools-test check unit build harness native guest-test ## everything that must hold: format, lints, unit, scenarios here and in guests
+test: tools-test check unit build harness native fuzz guest-test ## everything that must hold: format, lints, unit, scenarios here and in guests, a little fuzzing
 
 test-long: tools-test build harness ## fuzzing, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300)
 	@tools/fuzz $(or $(FUZZ),300)
@@ -68,6 +68,10 @@ harness: kernel-programs
 	@$(STATIC) --profile fast --package holdfast-tests
 	@$(STATIC) --profile fast --package holdfast --features fault-injection
 	@cmp --silent $(FAST)/holdfast target/holdfast-fault || cp $(FAST)/holdfast target/holdfast-fault
+
+# Briefly, beginning from what earlier runs found; test-long does it at length.
+fuzz:
+	@tools/fuzz 10
 
 native:
 	@$(FAST)/scenario run "$(TESTS)"

@@ -17,9 +17,8 @@ use crate::{kernel, privilege};
 mod tiers;
 
 /// Parts of the interface that this version does not have, in words for people.
-const NOT_THERE: [&str; 4] = [
+const NOT_THERE: [&str; 3] = [
     "container engines are not asked: events carry a container's id, but no name, image or labels",
-    "hooks for memory and capabilities",
     "restarts without a gap: nothing is watched while the sensor is not running",
     "the Team Server",
 ];
