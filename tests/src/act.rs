@@ -59,6 +59,8 @@ fn to_child(deed: impl FnOnce(&Child) -> io::Result<()>) -> io::Result<()> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(["act", "pause"])
         .stdout(Stdio::piped())
+        // What it holds open, whoever waits for this program would wait for, too.
+        .stderr(Stdio::null())
         .spawn()?;
     // It is on its way to another program until it says something.
     if let Some(said) = &mut child.stdout {

@@ -48,6 +48,8 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["clone"] => call::clone_new_uts(),
         ["exec-chain", prefix, generation, last] => exec_chain(prefix, generation, last),
         ["pause"] => {
+            // Its tracer may be killed, which leaves it stopped.
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).ok()?;
             println!("paused");
             std::thread::sleep(Duration::from_secs(60));
             Ok(())
