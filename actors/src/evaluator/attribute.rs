@@ -81,7 +81,8 @@ pub(crate) fn attribute(
 }
 
 fn find(table: &mut Table, header: &Header, reading: &Reading<'_>) -> (Process, Program) {
-    if let Some(found) = table.attribute(header) {
+    let is_settled = table.is_settled(header);
+    if !is_settled && let Some(found) = table.attribute(header) {
         return found;
     }
     let key = Key::of(header);
@@ -92,6 +93,13 @@ fn find(table: &mut Table, header: &Header, reading: &Reading<'_>) -> (Process, 
         // An event of a program before those that are remembered.
         let program = table.describe(unknown(header)).program;
         return (process.clone(), program);
+    }
+    if current.is_some_and(|current| header.exec_id > current) {
+        // Its exec was lost. By now it may have gone on to yet another program, and that would be told.
+        table.insert_lost(unknown(header), header.boottime);
+        if let Some(found) = table.attribute(header) {
+            return found;
+        }
     }
     let in_proc = scan::process(reading, header.tgid).filter(|found| {
         let known = header.start_boottime != 0;
@@ -120,7 +128,7 @@ fn find(table: &mut Table, header: &Header, reading: &Reading<'_>) -> (Process, 
             unknown(header)
         }
     };
-    if let Some(found) = table.attribute(header) {
+    if !is_settled && let Some(found) = table.attribute(header) {
         return found;
     }
     table.insert(found.clone());
@@ -221,9 +229,13 @@ mod tests {
     use std::path::Path;
 
     fn attributed(table: &mut Table, record: &[u8]) -> (Process, Program) {
+        attributed_by(Path::new("/nonexistent"), table, record)
+    }
+
+    fn attributed_by(proc: &Path, table: &mut Table, record: &[u8]) -> (Process, Program) {
         let redaction = Redaction::default();
         let reading = Reading {
-            proc: Path::new("/nonexistent"),
+            proc,
             environment: &[],
             redaction: &redaction,
         };
@@ -295,5 +307,34 @@ mod tests {
         assert_eq!(program.image.arguments.known(), ["b"]);
         assert_eq!((process.key.start, process.credentials), (0, None));
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn a_program_whose_exec_was_lost_is_looked_up_once_it_stays() {
+        let proc = Path::new("/proc");
+        let this = std::process::id();
+        let start = scan::stat(proc, this).unwrap().start;
+        let mut table = Table::new("boot".into());
+        let header = |kind, exec_id, later| Header {
+            start_boottime: start,
+            exec_id,
+            boottime: start + later,
+            ..testing::header(kind, this)
+        };
+        let exec = testing::exec(header(Kind::ProcessExec, 1, 0), "/bin/sh", &["sh"]);
+        attributed_by(proc, &mut table, &exec);
+        let mut open = |exec_id, later| {
+            let open = testing::file(header(Kind::FileOpen, exec_id, later), "/x", "");
+            let (_, program) = attributed_by(proc, &mut table, &open);
+            (program.exec_id, program.image.executable.clone())
+        };
+        assert_eq!(open(1, 1), (Some(1), Some("/bin/sh".to_owned())));
+        // It is there, but may have executed something else since.
+        assert_eq!(open(2, 2), (Some(2), None));
+        assert_eq!(open(2, 999_999_999), (Some(2), None));
+        let own = std::env::current_exe().unwrap().display().to_string();
+        assert_eq!(open(2, 1_000_000_002), (Some(2), Some(own.clone())));
+        assert_eq!(open(2, 1_000_000_003), (Some(2), Some(own)));
+        assert_eq!(open(1, 1_000_000_004).0, Some(1));
     }
 }

@@ -34,6 +34,9 @@ pub(crate) struct Key {
     pub(crate) start: u64,
 }
 
+/// A program that was there so long ago is no short step of a chain of execs, nanoseconds.
+const SETTLED: u64 = 1_000_000_000;
+
 /// What is known of a program that a process runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Image {
@@ -99,6 +102,8 @@ pub(crate) struct Process {
     /// Effective capabilities, as last seen.
     pub(crate) capabilities: Option<u64>,
     previous: Option<Program>,
+    /// When the first was seen of a program whose exec was lost, and that was not looked up since.
+    lost_since: Option<u64>,
     exited: bool,
     /// Entries that name this one as their parent.
     children: u32,
@@ -192,6 +197,26 @@ impl Table {
         self.add(found);
     }
 
+    /// `found` is known from a record alone, since its exec was lost: it is not in `/proc`, or not surely.
+    pub(crate) fn insert_lost(&mut self, found: Found, now: u64) {
+        let key = found.key;
+        self.insert(found);
+        if let Some(process) = self.get_mut(key) {
+            process.lost_since = Some(now);
+        }
+    }
+
+    /// Whether the program that `header` is about was lost, and has run for so long since that what
+    /// `/proc` shows is that one. Says so once.
+    pub(crate) fn is_settled(&mut self, header: &Header) -> bool {
+        let Some(process) = self.get_mut(Key::of(header)) else {
+            return false;
+        };
+        let is_running = process.program.exec_id == Some(header.exec_id);
+        let is_due = |since: &mut u64| header.boottime >= since.saturating_add(SETTLED);
+        is_running && process.lost_since.take_if(is_due).is_some()
+    }
+
     /// A process as it would stand in the table.
     pub(crate) fn describe(&self, found: Found) -> Process {
         let Found {
@@ -280,6 +305,7 @@ impl Table {
         };
         let after = program.image.weight();
         process.previous = Some(std::mem::replace(&mut process.program, program));
+        process.lost_since = None;
         process.terminal = terminal;
         process.capabilities = capabilities;
         self.weight = self.weight - before + after;
@@ -428,6 +454,7 @@ impl Process {
             terminal,
             capabilities: None,
             previous: None,
+            lost_since: None,
             exited: false,
             children: 0,
             expired: false,

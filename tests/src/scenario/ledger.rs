@@ -189,7 +189,7 @@ fn ensure_all(before: &Value, after: &Value, kind: &str, count: u32) -> Result<(
 }
 
 /// What of a kind is known not to have come out.
-fn lost(kind: &Value) -> u64 {
+pub fn lost(kind: &Value) -> u64 {
     ["missed", "ring_full", "suppressed", "dropped"]
         .iter()
         .map(|term| number(kind, term))

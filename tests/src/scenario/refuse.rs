@@ -73,7 +73,7 @@ const ALL: &[Forbidden] = &[
     forbidden("process.setscheduler", &["schedule", "1"]),
     forbidden("file.mount", &["mount", "tmpfs", "{dir}"]),
     forbidden("kernel.module", &["load-module-data"]),
-    forbidden("kernel.bpf", &["load-program"]),
+    forbidden("kernel.bpf", &["try-to-load-program"]),
 ];
 
 fn try_all(bench: &Bench, tier: &str, means: Means) -> Result<()> {
