@@ -78,8 +78,6 @@ const UNSEEN_WITHOUT_EBPF: [&str; 14] = [
     "accept",
     "accept-unix",
 ];
-/// What no system call of its own shows.
-const UNSEEN_BY_TRACEPOINTS: [&str; 1] = ["open-memory"];
 /// What is done for it alone.
 const WITHOUT_EBPF_ONLY: [&str; 3] = ["hold", "become-user", "become-group"];
 
@@ -91,8 +89,7 @@ fn is_seen(tier: &str, deed: &Deed) -> bool {
         let has_arguments = deed.action != "process.exec" || WITHOUT_EBPF_ONLY.contains(&verb);
         WITHOUT_EBPF.contains(&deed.action) && !UNSEEN_WITHOUT_EBPF.contains(&verb) && has_arguments
     } else {
-        let unseen = tier == "tracepoint" && UNSEEN_BY_TRACEPOINTS.contains(&verb);
-        !WITHOUT_EBPF_ONLY.contains(&verb) && !deed.unseen_by.contains(&tier) && !unseen
+        !WITHOUT_EBPF_ONLY.contains(&verb) && !deed.unseen_by.contains(&tier)
     }
 }
 

@@ -15,12 +15,12 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     name: "doctor-tiers",
     about: "doctor --tiers tries every hook in every tier, and says the same as doctor of those in force",
     at: |place| *place == Place::Native || place.is_stock("7"),
-    seconds: 60,
+    seconds: 150,
     run: tiers,
 }];
 
 /// How long trying everything may take; the verifier is slow in an emulated guest.
-const LIMIT: Duration = Duration::from_secs(200);
+const LIMIT: Duration = Duration::from_secs(400);
 
 fn tiers(bench: &Bench) -> Result<()> {
     let ask = |args: &[&str]| -> Result<Value> {

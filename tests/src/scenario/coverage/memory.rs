@@ -112,12 +112,16 @@ pub(super) const DEEDS: &[Deed] = &[
             ],
         ),
     ),
-    deed(
-        "memory.process_write",
-        &["open-memory"],
-        &[
-            ("/holdfast/memory/method", "proc_mem"),
-            ("/holdfast/target/args/2", "pause"),
-        ],
-    ),
+    Deed {
+        // No system call of its own shows it.
+        unseen_by: &["tracepoint"],
+        ..deed(
+            "memory.process_write",
+            &["open-memory"],
+            &[
+                ("/holdfast/memory/method", "proc_mem"),
+                ("/holdfast/target/args/2", "pause"),
+            ],
+        )
+    },
 ];
