@@ -63,6 +63,7 @@ pub(crate) fn attribute(
             });
         }
         let capabilities = capabilities_of(header);
+        table.drop_root(header);
         table.exec(key, header.exec_id, image, terminal, capabilities);
     }
     let (process, program) = find(table, header, reading);

@@ -276,6 +276,20 @@ impl Table {
         });
     }
 
+    /// Where root has become somebody else since it was last seen, without an event that says so, the
+    /// kernel has taken its capabilities (`cap_emulate_setxuid` of security/commoncap.c). One that asked to
+    /// keep them by prctl(2) has to put them in force again by capset(2).
+    pub(crate) fn drop_root(&mut self, header: &Header) {
+        let now = Credentials::of(header).filter(|now| now.uid != 0 && now.euid != 0);
+        let Some(process) = self.get_mut(Key::of(header)) else {
+            return;
+        };
+        let was_root = process.credentials.is_some_and(|was| was.euid == 0);
+        if now.is_some() && was_root {
+            process.capabilities = process.capabilities.map(|_| 0);
+        }
+    }
+
     /// `key` runs `image` from now on, with these effective capabilities.
     pub(crate) fn exec(
         &mut self,

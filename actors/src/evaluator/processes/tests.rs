@@ -127,6 +127,17 @@ fn what_an_exec_gains_is_known_where_it_is_known_what_was_before() {
     }
     table.exec(key(10, SECOND), 3, image("c"), None, Some(0b1));
     assert_eq!(gained(&table), 0, "what is lost is not gained");
+    // What root had is gone with it.
+    let root = Header {
+        uid: 0,
+        euid: 0,
+        effective_capabilities: 0b1,
+        ..header(10, SECOND, 3)
+    };
+    assert!(table.attribute(&root).is_some());
+    table.drop_root(&header(10, SECOND, 4));
+    table.exec(key(10, SECOND), 4, image("d"), None, Some(0b1));
+    assert_eq!(gained(&table), 0b1);
 }
 
 #[test]
