@@ -385,8 +385,9 @@ pub struct Holdfast<'a> {
     /// Which fields are cut, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
-    /// `argument` where `file.path` is the caller's argument, not what the kernel resolved; `filesystem`
-    /// where it is one that the file has, but not surely the one by which the caller came to it.
+    /// `argument` where `file.path` is the caller's argument, not what the kernel resolved, and where
+    /// `holdfast.memory.name` is the caller's, which it could change after it was read; `filesystem` where
+    /// `file.path` is one that the file has, but not surely the one by which the caller came to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_source: Option<&'a str>,
 }
