@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::place::Place;
+
 /// How a scenario ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -13,18 +15,21 @@ pub enum Verdict {
     Passed,
     /// Something it asserts does not hold, or it did not end.
     Failed,
+    /// It failed, and passed when it was run again: told apart from both, since it hides a race.
+    Flaky,
     /// It can't run here; the reason says why.
     Skipped,
 }
 
 impl Verdict {
-    const ALL: [Self; 3] = [Self::Passed, Self::Failed, Self::Skipped];
+    const ALL: [Self; 4] = [Self::Passed, Self::Failed, Self::Flaky, Self::Skipped];
 
     /// One word, for tables and for the wire.
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "ok",
             Self::Failed => "FAILED",
+            Self::Flaky => "FLAKY",
             Self::Skipped => "skipped",
         }
     }
@@ -55,6 +60,48 @@ impl Outcome {
             reason: reason.into(),
             log,
         }
+    }
+
+    /// This outcome as that of a scenario that failed before.
+    pub fn again(mut self) -> Self {
+        if self.verdict == Verdict::Passed {
+            self.verdict = Verdict::Flaky;
+        }
+        self
+    }
+}
+
+/// Failures that are run again: more of them are no chance, and would only take long.
+const AGAIN: usize = 6;
+
+/// The scenarios that failed at first, to be run again, and told of once more at the end, where
+/// whoever reads only the last lines finds them.
+#[derive(Debug, Default)]
+pub struct Failures(Vec<(Place, Outcome)>);
+
+impl Failures {
+    /// Notes this outcome if it is a failure.
+    pub fn note(&mut self, place: &Place, outcome: &Outcome) {
+        if outcome.verdict == Verdict::Failed {
+            self.0.push((place.clone(), outcome.clone()));
+        }
+    }
+
+    /// The names of what failed at this place and is to be run again.
+    pub fn again(&self, place: &Place) -> Vec<&str> {
+        let few = self.0.len() <= AGAIN;
+        let here = self.0.iter().filter(|(at, _)| few && at == place);
+        here.map(|(_, outcome)| outcome.scenario.as_str()).collect()
+    }
+}
+
+impl fmt::Display for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, outcome) in &self.0 {
+            let reason = outcome.reason.replace('\n', "\n    ");
+            writeln!(f, "{} failed on {place}: {reason}", outcome.scenario)?;
+        }
+        Ok(())
     }
 }
 
@@ -127,6 +174,7 @@ impl Line {
 pub struct Totals {
     passed: usize,
     failed: usize,
+    flaky: usize,
     skipped: usize,
 }
 
@@ -136,6 +184,10 @@ impl Totals {
         match verdict {
             Verdict::Passed => self.passed += 1,
             Verdict::Failed => self.failed += 1,
+            Verdict::Flaky => {
+                self.passed += 1;
+                self.flaky += 1;
+            }
             Verdict::Skipped => self.skipped += 1,
         }
     }
@@ -148,6 +200,9 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.flaky > 0 {
+            writeln!(f, "{} of them only when run again", self.flaky)?;
+        }
         write!(f, "{} passed, {} failed", self.passed, self.failed)?;
         if self.skipped > 0 {
             write!(f, ", {} skipped", self.skipped)?;
@@ -191,6 +246,24 @@ mod tests {
         }
         assert_eq!(Line::decode("[    1.0] kernel noise"), None);
         assert_eq!(Line::decode("{\"ended\":\"half"), None);
+    }
+
+    #[test]
+    fn a_few_failures_are_run_again_and_many_are_not() {
+        let mut failures = Failures::default();
+        for number in 0..AGAIN {
+            let outcome = Outcome::failed(&format!("s{number}"), "a\nb", Vec::new());
+            failures.note(&Place::Native, &outcome);
+        }
+        assert_eq!(failures.again(&Place::Native).len(), AGAIN);
+        assert!(failures.again(&"6.1".parse().unwrap()).is_empty());
+        assert!(
+            failures
+                .to_string()
+                .starts_with("s0 failed on native: a\n    b\ns1 ")
+        );
+        failures.note(&Place::Native, &Outcome::failed("s", "", Vec::new()));
+        assert!(failures.again(&Place::Native).is_empty());
     }
 
     #[test]

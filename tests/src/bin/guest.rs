@@ -24,6 +24,7 @@ fn main() -> ExitCode {
             for error in tables.iter().filter_map(|compared| compared.as_ref().err()) {
                 println!("{error:#}");
             }
+            print!("{}", results.failures);
             println!("{totals}");
             if totals.good() && tables.iter().all(Result::is_ok) {
                 ExitCode::SUCCESS

@@ -1,12 +1,13 @@
 //! The scenarios, as a program: run natively, as `/init` of a guest, and as the offender in them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use holdfast_tests::bench::Bench;
-use holdfast_tests::report::{Totals, Verdict};
+use holdfast_tests::report::{Failures, Outcome, Totals};
 use holdfast_tests::runner::{self, Setting};
 use holdfast_tests::scenario::{self, Scenario, rate};
 use holdfast_tests::{act, init};
@@ -78,17 +79,30 @@ fn run(setting: &Setting, pattern: &str) -> Result<i32> {
     if chosen.is_empty() {
         bail!("no scenario for {} matches '{pattern}'", setting.place);
     }
-    let mut totals = Totals::default();
-    for scenario in chosen {
+    let mut failures = Failures::default();
+    let mut verdicts = BTreeMap::new();
+    for scenario in &chosen {
         let outcome = runner::run(setting, scenario);
-        totals.add(outcome.verdict);
-        let seconds = outcome.took.as_secs_f64();
-        let (name, word) = (scenario.name, outcome.verdict.word());
-        println!("{name:<28} {word:<8} {seconds:>6.1} s  {}", outcome.reason);
-        if outcome.verdict == Verdict::Failed {
-            outcome.log.iter().for_each(|line| println!("    | {line}"));
-        }
+        tell(&outcome);
+        failures.note(&setting.place, &outcome);
+        verdicts.insert(scenario.name, outcome.verdict);
     }
+    let again = failures.again(&setting.place);
+    for scenario in chosen.iter().filter(|it| again.contains(&it.name)) {
+        let outcome = runner::run(setting, scenario).again();
+        tell(&outcome);
+        verdicts.insert(scenario.name, outcome.verdict);
+    }
+    let mut totals = Totals::default();
+    verdicts.into_values().for_each(|it| totals.add(it));
+    print!("\n{failures}");
     println!("{totals}");
     Ok(i32::from(!totals.good()))
+}
+
+fn tell(outcome: &Outcome) {
+    let seconds = outcome.took.as_secs_f64();
+    let (name, word) = (&outcome.scenario, outcome.verdict.word());
+    println!("{name:<28} {word:<8} {seconds:>6.1} s  {}", outcome.reason);
+    outcome.log.iter().for_each(|line| println!("    | {line}"));
 }

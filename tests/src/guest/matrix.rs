@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::initramfs::Content;
 use super::machine::Machine;
 use crate::place::Place;
-use crate::report::{Outcome, Totals, Verdict};
+use crate::report::{Failures, Outcome, Totals, Verdict};
 use crate::scenario::{self, Scenario};
 
 /// The guests of a full run: each kernel as shipped, and the variants that change what a tier can do.
@@ -42,9 +42,17 @@ pub struct Request {
     pub dir: PathBuf,
 }
 
-/// What came of it.
+/// What came of it: the last outcome of each scenario in each place, and what failed at first.
 #[derive(Debug)]
-pub struct Results(BTreeMap<(usize, &'static str), Outcome>, Vec<Place>);
+pub struct Results {
+    places: Vec<Place>,
+    outcomes: Outcomes,
+    /// What failed when it was run for the first time.
+    pub failures: Failures,
+}
+
+/// By the place's number and the scenario's name.
+type Outcomes = BTreeMap<(usize, &'static str), Outcome>;
 
 /// The guests that these words name.
 fn places(words: &[String]) -> Result<Vec<Place>> {
@@ -77,7 +85,7 @@ fn places(words: &[String]) -> Result<Vec<Place>> {
 /// Fetches what is missing, boots the guests and tells of each outcome as it comes.
 pub fn run(request: &Request) -> Result<Results> {
     let places = places(&request.kernels)?;
-    let mut queue = VecDeque::new();
+    let mut jobs = Vec::new();
     for (index, place) in places.iter().enumerate() {
         let scenarios = scenario::matching(&request.tests, place);
         if !scenarios.is_empty() {
@@ -86,41 +94,60 @@ pub fn run(request: &Request) -> Result<Results> {
                 dir: request.dir.join(place.to_string()),
                 place: place.clone(),
             };
-            queue.push_back((index, machine, scenarios));
+            jobs.push((index, machine, scenarios));
         }
     }
-    if queue.is_empty() {
+    if jobs.is_empty() {
         bail!("no scenario for these guests matches '{}'", request.tests);
     }
     let archive = request
         .content
         .archive()
         .context("pack the guests' file system")?;
-    let queue = Mutex::new(queue);
+    let mut outcomes = all(jobs.clone(), AT_ONCE, &archive)?;
+    let mut failures = Failures::default();
+    for ((index, _), outcome) in &outcomes {
+        failures.note(&places[*index], outcome);
+    }
+    let again: Vec<Job> = jobs
+        .into_iter()
+        .filter_map(|(index, mut machine, mut scenarios)| {
+            let names = failures.again(&machine.place);
+            scenarios.retain(|scenario| names.contains(&scenario.name));
+            machine.dir.push("again");
+            (!scenarios.is_empty()).then_some((index, machine, scenarios))
+        })
+        .collect();
+    // One at a time: what failed because the machine was full is told from what fails always.
+    let second = all(again, 1, &archive)?;
+    outcomes.extend(second.into_iter().map(|(key, it)| (key, it.again())));
+    Ok(Results {
+        places,
+        outcomes,
+        failures,
+    })
+}
+
+type Job = (usize, Machine, Vec<&'static Scenario>);
+
+/// Runs all these, some at once.
+fn all(jobs: Vec<Job>, at_once: usize, archive: &[u8]) -> Result<Outcomes> {
+    let queue = Mutex::new(VecDeque::from(jobs));
     let outcomes = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE)
-            .map(|_| scope.spawn(|| work(&queue, &archive, &outcomes)))
+        let workers: Vec<_> = (0..at_once)
+            .map(|_| scope.spawn(|| work(&queue, archive, &outcomes)))
             .collect();
         workers
             .into_iter()
             .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker panicked")))
     })?;
-    Ok(Results(
-        outcomes
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner),
-        places,
-    ))
+    Ok(outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner))
 }
 
-type Job = (usize, Machine, Vec<&'static Scenario>);
-
-fn work(
-    queue: &Mutex<VecDeque<Job>>,
-    archive: &[u8],
-    outcomes: &Mutex<BTreeMap<(usize, &'static str), Outcome>>,
-) -> Result<()> {
+fn work(queue: &Mutex<VecDeque<Job>>, archive: &[u8], outcomes: &Mutex<Outcomes>) -> Result<()> {
     loop {
         let next = queue
             .lock()
@@ -179,7 +206,9 @@ impl Results {
     /// What a scenario noted in each guest of the full matrix that is to run it; `None` when one did
     /// not: a table says something about all, or nothing.
     pub fn columns(&self, scenario: &str) -> Option<Vec<(String, Value)>> {
-        let Self(outcomes, places) = self;
+        let Self {
+            places, outcomes, ..
+        } = self;
         let scenario = scenario::find(scenario).ok()?;
         let all = GUESTS.iter().filter_map(|name| name.parse::<Place>().ok());
         all.filter(|place| (scenario.at)(place))
@@ -195,7 +224,7 @@ impl Results {
     /// How many ended how.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        self.0
+        self.outcomes
             .values()
             .for_each(|outcome| totals.add(outcome.verdict));
         totals
@@ -205,7 +234,9 @@ impl Results {
 /// The table: a row for each scenario, a column for each guest.
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(outcomes, places) = self;
+        let Self {
+            places, outcomes, ..
+        } = self;
         write!(f, "{:<28}", "")?;
         for place in places {
             write!(f, " {:>11}", place.to_string())?;
