@@ -227,16 +227,5 @@ fn judge_set(via: Via, old: u64, set: Set) -> i32 {
     if changes == 0 {
         return 0;
     }
-    let Some(mut run) = Run::begin(Kind::CapabilitySet, via) else {
-        return 0;
-    };
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe { record.fixed::<Set>().write(set) };
-        },
-    )
+    Run::tell(Kind::CapabilitySet, via, 0, set)
 }

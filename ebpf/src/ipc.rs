@@ -34,14 +34,16 @@ fn make(arguments: &impl Arguments, via: Via) -> i32 {
         owner: u32::MAX,
         ..of_segment(operation::SHMGET, IPC_CREAT, segment)
     };
-    judge(via, known)
+    Run::tell(Kind::IpcShm, via, 0, known)
 }
 
 #[inline(always)]
 fn get(arguments: &impl Arguments, via: Via) -> i32 {
     let flags = arguments.argument(1) as u32;
-    judge(
+    Run::tell(
+        Kind::IpcShm,
         via,
+        0,
         of_segment(operation::SHMGET, flags, arguments.argument(0)),
     )
 }
@@ -49,8 +51,10 @@ fn get(arguments: &impl Arguments, via: Via) -> i32 {
 #[inline(always)]
 fn attach(arguments: &impl Arguments, via: Via) -> i32 {
     let flags = arguments.argument(2) as u32;
-    judge(
+    Run::tell(
+        Kind::IpcShm,
         via,
+        0,
         of_segment(operation::SHMAT, flags, arguments.argument(0)),
     )
 }
@@ -81,7 +85,7 @@ pub fn ipc_shmget_enter(context: TracePointContext) -> u32 {
         owner: u32::MAX,
         mode: u32::MAX,
     };
-    judge(Via::tracepoint(&context), called);
+    Run::tell(Kind::IpcShm, Via::tracepoint(&context), 0, called);
     0
 }
 
@@ -96,24 +100,8 @@ pub fn ipc_shmat_enter(context: TracePointContext) -> u32 {
         owner: u32::MAX,
         mode: u32::MAX,
     };
-    judge(Via::tracepoint(&context), called);
+    Run::tell(Kind::IpcShm, Via::tracepoint(&context), 0, called);
     0
-}
-
-#[inline(always)]
-fn judge(via: Via, segment: Shm) -> i32 {
-    let Some(mut run) = Run::begin(Kind::IpcShm, via) else {
-        return 0;
-    };
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe { record.fixed::<Shm>().write(segment) };
-        },
-    )
 }
 
 /// The name is read before the kernel reads it; nothing but that name is looked up.

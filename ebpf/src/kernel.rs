@@ -295,7 +295,7 @@ fn perf(arguments: &impl Arguments, via: Via) -> i32 {
         first
     };
     if kind as u32 == PERF_SECURITY_OPEN {
-        judge_perf(via)
+        Run::tell(Kind::KernelPerf, via, 0, ())
     } else {
         0
     }
@@ -304,15 +304,6 @@ fn perf(arguments: &impl Arguments, via: Via) -> i32 {
 /// `sys_enter_perf_event_open(attr_uptr, pid, cpu, group_fd, flags)`
 #[tracepoint]
 pub fn kernel_perf_enter(context: TracePointContext) -> u32 {
-    judge_perf(Via::tracepoint(&context));
+    Run::tell(Kind::KernelPerf, Via::tracepoint(&context), 0, ());
     0
-}
-
-#[inline(always)]
-fn judge_perf(via: Via) -> i32 {
-    let Some(mut run) = Run::begin(Kind::KernelPerf, via) else {
-        return 0;
-    };
-    let decided = run.decide();
-    run.settle(decided, |_, _| {})
 }

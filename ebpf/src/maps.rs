@@ -151,6 +151,12 @@ pub static NEVER_KILL: HashMap<u32, u32> = HashMap::with_max_entries(4_096, BPF_
 #[map]
 pub static WRITES: HashMap<u64, Piece> = HashMap::with_max_entries(4_096, 0);
 
+/// Effective capabilities that processes have while they exec, before they have those of the new
+/// program, by tgid. What is evicted is not told; only an exec that fails behind the point of no return
+/// leaves its entry, since the process dies.
+#[map]
+pub static EXECS: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4_096, 0);
+
 /// Uses of capabilities that were told of, so that the next need not be. What is evicted is told of
 /// again. 1 MiB: some hundred processes each use some dozen capabilities.
 #[map]

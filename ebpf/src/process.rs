@@ -15,12 +15,12 @@ use holdfast_wire::record::{ARGUMENT_BYTES, ENVIRONMENT_BYTES, flags};
 use crate::attach::{Arguments, Via};
 use crate::bound::mask;
 use crate::emit::Emitter;
-use crate::maps::{ENVIRONMENT, constant};
+use crate::maps::{ENVIRONMENT, EXECS, constant};
 use crate::path::{Path, is_unlinked};
 use crate::run::Run;
 use crate::scratch::Use;
 use crate::syscall::field;
-use crate::task::{embedded, pointer, process_start, read};
+use crate::task::{current_tgid, embedded, pointer, process_start, read};
 use crate::{hook, offset};
 
 mod credentials;
@@ -29,6 +29,9 @@ mod resource;
 
 // int security_bprm_check(struct linux_binprm *bprm)
 hook!(@refuse process_exec_lsm process_exec_fmod, "bprm_check_security", "security_bprm_check", check_exec);
+// void security_bprm_committing_creds(struct linux_binprm *bprm), still in 6.1
+// void security_bprm_committing_creds(const struct linux_binprm *bprm)
+hook!(@watch process_creds_fentry process_creds_kprobe, "security_bprm_committing_creds", note_capabilities);
 // int security_task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct cred *cred)
 hook!(process_signal_lsm process_signal_fmod process_signal_fentry process_signal_kprobe, "task_kill", "security_task_kill", signal);
 // int security_ptrace_access_check(struct task_struct *child, unsigned int mode)
@@ -55,6 +58,15 @@ fn check_exec(arguments: &impl Arguments, via: Via) -> i32 {
     }
     let bprm = arguments.argument(0);
     exec(run, bprm, true)
+}
+
+/// What an exec gains can be told only by what there was before, and at `sched_process_exec` that is gone.
+/// Here the other threads are dead and the new credentials are not in force.
+#[inline(always)]
+fn note_capabilities(_: &impl Arguments, _: Via) {
+    let cred = pointer(crate::task::current(), offset!(task_cred));
+    let effective: u64 = read(cred, offset!(cred_cap_effective));
+    let _ = EXECS.insert(current_tgid(), effective, 0);
 }
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: the new
@@ -123,16 +135,28 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
             let mode: u16 = read(inode, offset!(inode_mode));
             let dentry = pointer(embedded(file, offset!(file_path)), offset!(path_dentry));
             let (mount_namespace, mount_id) = path.mount();
+            let mut capabilities_before = 0;
+            let mut capabilities_flag = 0;
+            if !only_if_refused {
+                // SAFETY: a lookup by value; only this process writes what stands there.
+                if let Some(before) = unsafe { EXECS.get(current_tgid()) } {
+                    capabilities_before = *before;
+                    capabilities_flag = exec_flags::CAPABILITIES_BEFORE;
+                }
+                let _ = EXECS.remove(current_tgid());
+            }
             let file_flags = (is_unlinked(dentry) as u32 * exec_flags::UNLINKED)
                 | overlay_flags(inode, superblock)
                 | (path.truncated() as u32 * exec_flags::EXECUTABLE_CUT)
                 | (working_directory_cut * exec_flags::WORKING_DIRECTORY_CUT)
                 | (filename_cut * exec_flags::FILENAME_CUT)
-                | (interpreter_cut * exec_flags::INTERPRETER_CUT);
+                | (interpreter_cut * exec_flags::INTERPRETER_CUT)
+                | capabilities_flag;
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
                 fixed.write(Exec {
                     inode: read(inode, offset!(inode_number)),
+                    capabilities_before,
                     device: read(superblock, offset!(super_dev)),
                     links: read(inode, offset!(inode_links)),
                     mode: u32::from(mode),
@@ -309,30 +333,13 @@ fn signal(arguments: &impl Arguments, via: Via) -> i32 {
     if number == 0 {
         return 0;
     }
-    let Some(run) = Run::begin(Kind::ProcessSignal, via) else {
-        return 0;
-    };
     let target = arguments.argument(0);
     let fixed = Signal {
         target_start_boottime: process_start(target),
         target_tgid: read(target, offset!(task_tgid)),
         signal: number,
     };
-    judge_signal(run, fixed, 0)
-}
-
-#[inline(always)]
-fn judge_signal(mut run: Run, signal: Signal, record_flags: u32) -> i32 {
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            record.set_flags(record_flags);
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe { record.fixed::<Signal>().write(signal) };
-        },
-    )
+    Run::tell(Kind::ProcessSignal, via, 0, fixed)
 }
 
 /// The tracepoint tier: the target is the caller's argument, in the caller's pid namespace.
@@ -342,14 +349,13 @@ fn signal_argument(context: &TracePointContext, target: usize, number: usize) ->
     if number == 0 {
         return 0;
     }
-    if let Some(run) = Run::begin(Kind::ProcessSignal, Via::tracepoint(context)) {
-        let fixed = Signal {
-            target_start_boottime: 0,
-            target_tgid: field(context, target) as i32,
-            signal: number,
-        };
-        judge_signal(run, fixed, flags::PATH_IS_ARGUMENT);
-    }
+    let fixed = Signal {
+        target_start_boottime: 0,
+        target_tgid: field(context, target) as i32,
+        signal: number,
+    };
+    let via = Via::tracepoint(context);
+    Run::tell(Kind::ProcessSignal, via, flags::PATH_IS_ARGUMENT, fixed);
     0
 }
 
@@ -385,29 +391,12 @@ fn traceme(arguments: &impl Arguments, via: Via) -> i32 {
 
 #[inline(always)]
 fn trace(target: u64, mode: u32, via: Via) -> i32 {
-    let Some(run) = Run::begin(Kind::ProcessPtrace, via) else {
-        return 0;
-    };
     let fixed = Ptrace {
         target_start_boottime: process_start(target),
         target_tgid: read(target, offset!(task_tgid)),
         mode,
     };
-    judge_trace(run, fixed, 0)
-}
-
-#[inline(always)]
-fn judge_trace(mut run: Run, ptrace: Ptrace, record_flags: u32) -> i32 {
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            record.set_flags(record_flags);
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe { record.fixed::<Ptrace>().write(ptrace) };
-        },
-    )
+    Run::tell(Kind::ProcessPtrace, via, 0, fixed)
 }
 
 /// `sys_enter_ptrace(request, pid, addr, data)`: the target is the caller's argument, in the caller's
@@ -427,13 +416,12 @@ pub fn process_ptrace_enter(context: TracePointContext) -> u32 {
         PTRACE_ATTACH | PTRACE_SEIZE => field(&context, 1) as i32,
         _ => return 0,
     };
-    if let Some(run) = Run::begin(Kind::ProcessPtrace, Via::tracepoint(&context)) {
-        let fixed = Ptrace {
-            target_start_boottime: 0,
-            target_tgid: target,
-            mode: PTRACE_MODE_ATTACH,
-        };
-        judge_trace(run, fixed, flags::PATH_IS_ARGUMENT);
-    }
+    let fixed = Ptrace {
+        target_start_boottime: 0,
+        target_tgid: target,
+        mode: PTRACE_MODE_ATTACH,
+    };
+    let via = Via::tracepoint(&context);
+    Run::tell(Kind::ProcessPtrace, via, flags::PATH_IS_ARGUMENT, fixed);
     0
 }

@@ -144,6 +144,25 @@ impl Run {
         }
     }
 
+    /// A whole run of an operation that is judged by who does it alone, and whose record has the fixed
+    /// part alone. Returns what [`Self::finish`] does.
+    #[inline(always)]
+    pub fn tell<T: Copy>(kind: Kind, via: Via, record_flags: u32, fixed: T) -> i32 {
+        let Some(mut run) = Self::begin(kind, via) else {
+            return 0;
+        };
+        let decided = run.decide();
+        run.settle(
+            decided,
+            #[inline(always)]
+            |record, _| {
+                record.set_flags(record_flags);
+                // SAFETY: the fixed part of this record's buffer.
+                unsafe { record.fixed::<T>().write(fixed) };
+            },
+        )
+    }
+
     /// Ends the run as was decided: filtered when nobody wants it, else acted upon and recorded.
     /// Returns what [`Self::finish`] does.
     #[inline(always)]

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Result, bail};
+use nix::unistd::Uid;
 use rustix::io::Errno;
 
 mod call;
@@ -27,6 +28,14 @@ type Done = Option<io::Result<()>>;
 /// Does the deed and returns the exit code.
 pub fn main(args: &[String]) -> Result<i32> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    // As somebody else, for whom most things are not permitted.
+    let words = match words.as_slice() {
+        ["as", user, words @ ..] => {
+            nix::unistd::setuid(Uid::from_raw(parsed(user)?))?;
+            words
+        }
+        words => words,
+    };
     let domains = [
         process::act,
         file::act,
@@ -38,7 +47,7 @@ pub fn main(args: &[String]) -> Result<i32> {
         ipc::act,
         path::act,
     ];
-    match domains.into_iter().find_map(|act| act(&words)) {
+    match domains.into_iter().find_map(|act| act(words)) {
         Some(Ok(())) => Ok(0),
         Some(Err(error)) => {
             eprintln!("{}", name(&error));
@@ -86,6 +95,13 @@ fn name(error: &io::Error) -> String {
         Some(Errno::NODATA) => "ENODATA".to_owned(),
         Some(Errno::NODEV) => "ENODEV".to_owned(),
         Some(Errno::PROTONOSUPPORT) => "EPROTONOSUPPORT".to_owned(),
+        Some(Errno::ISDIR) => "EISDIR".to_owned(),
+        Some(Errno::EXIST) => "EEXIST".to_owned(),
+        Some(Errno::NOTEMPTY) => "ENOTEMPTY".to_owned(),
+        Some(Errno::BUSY) => "EBUSY".to_owned(),
+        Some(Errno::AGAIN) => "EAGAIN".to_owned(),
+        Some(Errno::NXIO) => "ENXIO".to_owned(),
+        Some(Errno::OPNOTSUPP) => "EOPNOTSUPP".to_owned(),
         Some(Errno::NOSYS) => NO_CALL.to_owned(),
         _ => error.to_string(),
     }

@@ -74,6 +74,9 @@ impl Outcome {
 /// Failures that are run again: more of them are no chance, and would only take long.
 const AGAIN: usize = 6;
 
+/// Of a reason that is told once more; whole events may stand in it.
+const REASON_BYTES: usize = 600;
+
 /// The scenarios that failed at first, to be run again, and told of once more at the end, where
 /// whoever reads only the last lines finds them.
 #[derive(Debug, Default)]
@@ -98,7 +101,8 @@ impl Failures {
 impl fmt::Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, outcome) in &self.0 {
-            let reason = outcome.reason.replace('\n', "\n    ");
+            let end = outcome.reason.floor_char_boundary(REASON_BYTES);
+            let reason = outcome.reason[..end].replace('\n', "\n    ");
             writeln!(f, "{} failed on {place}: {reason}", outcome.scenario)?;
         }
         Ok(())

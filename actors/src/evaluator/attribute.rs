@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use holdfast_wire::decode::{Body, Record};
+use holdfast_wire::record::process::exec_flags;
 use holdfast_wire::record::{Header, flags};
 use holdfast_wire::text;
 
@@ -63,7 +64,11 @@ pub(crate) fn attribute(
             });
         }
         let capabilities = capabilities_of(header);
-        table.drop_root(header);
+        if fixed.flags & exec_flags::CAPABILITIES_BEFORE != 0 {
+            table.had(key, fixed.capabilities_before);
+        } else {
+            table.drop_root(header);
+        }
         table.exec(key, header.exec_id, image, terminal, capabilities);
     }
     let (process, program) = find(table, header, reading);

@@ -290,6 +290,13 @@ impl Table {
         }
     }
 
+    /// `key` has these effective capabilities, while it goes on to the next program.
+    pub(crate) fn had(&mut self, key: Key, capabilities: u64) {
+        if let Some(process) = self.get_mut(key) {
+            process.capabilities = Some(capabilities);
+        }
+    }
+
     /// `key` runs `image` from now on, with these effective capabilities.
     pub(crate) fn exec(
         &mut self,

@@ -541,6 +541,7 @@ pub(crate) fn executable(
     let terminal = holdfast_wire::uapi::process::terminal_name(terminal);
     Exec {
         inode: file.map_or(0, |file| file.stx_ino),
+        capabilities_before: 0,
         device: file.map_or(0, device),
         links: file.map_or(0, |file| file.stx_nlink),
         mode: file.map_or(0, |file| u32::from(file.stx_mode)),

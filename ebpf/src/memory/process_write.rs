@@ -55,7 +55,12 @@ pub fn memory_write_enter(context: TracePointContext) -> u32 {
         target_tgid: field(&context, 0) as i32,
         method: method::PROCESS_VM_WRITEV,
     };
-    judge(Via::tracepoint(&context), written, flags::PATH_IS_ARGUMENT);
+    Run::tell(
+        Kind::MemoryProcessWrite,
+        Via::tracepoint(&context),
+        flags::PATH_IS_ARGUMENT,
+        written,
+    );
     0
 }
 
@@ -94,7 +99,7 @@ fn access(arguments: &impl Arguments, via: Via) -> i32 {
         target_tgid: read(target, offset!(task_tgid)),
         method: method::PROCESS_VM_WRITEV,
     };
-    judge(via, written, 0)
+    Run::tell(Kind::MemoryProcessWrite, via, 0, written)
 }
 
 #[inline(always)]
@@ -135,22 +140,5 @@ fn open(arguments: &impl Arguments, via: Via) -> i32 {
         target_tgid: read(target, offset!(task_tgid)),
         method: method::PROC_MEM,
     };
-    judge(via, written, 0)
-}
-
-#[inline(always)]
-fn judge(via: Via, written: ProcessWrite, record_flags: u32) -> i32 {
-    let Some(mut run) = Run::begin(Kind::MemoryProcessWrite, via) else {
-        return 0;
-    };
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            record.set_flags(record_flags);
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe { record.fixed::<ProcessWrite>().write(written) };
-        },
-    )
+    Run::tell(Kind::MemoryProcessWrite, via, 0, written)
 }

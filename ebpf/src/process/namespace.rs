@@ -27,18 +27,19 @@ fn setns(arguments: &impl Arguments, via: Via) -> i32 {
     let inode = pointer(file, offset!(file_inode));
     let superblock = pointer(inode, offset!(inode_super));
     // Else it is a process, whose namespaces are joined as far as they are asked for.
-    let joined = read::<u64>(superblock, offset!(super_magic)) == NSFS_MAGIC;
-    let number: u64 = if joined {
+    let is_one = read::<u64>(superblock, offset!(super_magic)) == NSFS_MAGIC;
+    let number: u64 = if is_one {
         read(inode, offset!(inode_number))
     } else {
         0
     };
-    let flags = if asked == 0 && joined {
+    let flags = if asked == 0 && is_one {
         type_of(pointer(inode, offset!(inode_private)))
     } else {
         asked
     };
-    judge(Kind::ProcessSetns, via, flags, number as u32)
+    let joined = number as u32;
+    Run::tell(Kind::ProcessSetns, via, 0, Namespaces { flags, joined })
 }
 
 /// The `CLONE_NEW*` bit of a `struct ns_common`, which has it itself since 6.18.
@@ -61,25 +62,10 @@ fn unshare(arguments: &impl Arguments, via: Via) -> i32 {
     if flags & NAMESPACES == 0 {
         return 0;
     }
-    judge(Kind::ProcessUnshare, via, flags, 0)
-}
-
-#[inline(always)]
-fn judge(kind: Kind, via: Via, flags: u32, joined: u32) -> i32 {
-    let Some(mut run) = Run::begin(kind, via) else {
-        return 0;
-    };
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe {
-                record
-                    .fixed::<Namespaces>()
-                    .write(Namespaces { flags, joined })
-            };
-        },
+    Run::tell(
+        Kind::ProcessUnshare,
+        via,
+        0,
+        Namespaces { flags, joined: 0 },
     )
 }

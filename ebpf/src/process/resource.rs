@@ -37,8 +37,10 @@ fn set_limit(arguments: &impl Arguments, via: Via) -> i32 {
     if limit[0] ^ now[0] | limit[1] ^ now[1] == 0 {
         return 0;
     }
-    judge_limit(
+    Run::tell(
+        Kind::ProcessRlimit,
         via,
+        0,
         Rlimit {
             target_start_boottime: process_start(target),
             soft: limit[0],
@@ -46,7 +48,6 @@ fn set_limit(arguments: &impl Arguments, via: Via) -> i32 {
             target_tgid: read(target, offset!(task_tgid)),
             resource,
         },
-        0,
     )
 }
 
@@ -91,7 +92,8 @@ fn asked_limit(context: &TracePointContext, target: i32, resource: u64, user: u6
         target_tgid,
         resource: resource as u32,
     };
-    judge_limit(Via::tracepoint(context), rlimit, record_flags);
+    let via = Via::tracepoint(context);
+    Run::tell(Kind::ProcessRlimit, via, record_flags, rlimit);
 }
 
 /// A target that is an argument, its start where it is the caller, and what the record says of it.
@@ -102,23 +104,6 @@ fn argument(target: i32) -> (i32, u64, u32) {
     } else {
         (target, 0, flags::PATH_IS_ARGUMENT)
     }
-}
-
-#[inline(always)]
-fn judge_limit(via: Via, rlimit: Rlimit, record_flags: u32) -> i32 {
-    let Some(mut run) = Run::begin(Kind::ProcessRlimit, via) else {
-        return 0;
-    };
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            record.set_flags(record_flags);
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe { record.fixed::<Rlimit>().write(rlimit) };
-        },
-    )
 }
 
 /// What is not said.
@@ -149,27 +134,14 @@ fn judge_schedule(
     target_start_boottime: u64,
     record_flags: u32,
 ) -> i32 {
-    let Some(mut run) = Run::begin(Kind::ProcessSetscheduler, via) else {
-        return 0;
+    let told = Setscheduler {
+        target_start_boottime,
+        target_tgid,
+        call: asked.call,
+        policy: asked.policy,
+        priority: asked.priority,
     };
-    let decided = run.decide();
-    run.settle(
-        decided,
-        #[inline(always)]
-        |record, _| {
-            record.set_flags(record_flags);
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe {
-                record.fixed::<Setscheduler>().write(Setscheduler {
-                    target_start_boottime,
-                    target_tgid,
-                    call: asked.call,
-                    policy: asked.policy,
-                    priority: asked.priority,
-                });
-            }
-        },
-    )
+    Run::tell(Kind::ProcessSetscheduler, via, record_flags, told)
 }
 
 /// `SCHED_RESET_ON_FORK` of `include/uapi/linux/sched.h`, which stands beside the policy.

@@ -15,9 +15,9 @@ fn done(result: libc::c_long) -> io::Result<()> {
     }
 }
 
-/// `clone(2)` of a process in a UTS namespace of its own, which ends at once.
-pub(super) fn clone_new_uts() -> io::Result<()> {
-    let flags = libc::CLONE_NEWUTS | libc::SIGCHLD;
+/// `clone(2)` of a process with these flags beside its signal, which ends at once.
+pub(super) fn clone_process(flags: libc::c_int) -> io::Result<()> {
+    let flags = flags | libc::SIGCHLD;
     // SAFETY: as fork(2): without memory of its own to run on, the child has a copy of this one's. This
     // program has one thread, and the child does nothing but end.
     let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
@@ -52,17 +52,20 @@ pub(super) fn kexec_file_load(kernel: &File) -> io::Result<()> {
     })
 }
 
-/// `bpf(2)`: loads a socket filter, called `deed`, that lets nothing through.
-pub(super) fn load_program() -> io::Result<()> {
+/// The type of socket filters, of `enum bpf_prog_type`.
+pub(super) const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
+
+/// `bpf(2)`: loads a program of this type, called `deed`, that returns 0: as a filter it lets nothing
+/// through.
+pub(super) fn load_program(program_type: u32) -> io::Result<()> {
     const BPF_PROG_LOAD: libc::c_int = 5;
-    const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
     // r0 = 0; exit
     let instructions: [u64; 2] = [0xb7, 0x95];
     let license = c"GPL";
     // `union bpf_attr`: program type, number of instructions, both pointers, the log (none), the kernel
     // version, flags, the name, an interface and the attach type.
     let mut attributes = [0u64; 9];
-    attributes[0] = u64::from(BPF_PROG_TYPE_SOCKET_FILTER) | 2 << 32;
+    attributes[0] = u64::from(program_type) | 2 << 32;
     attributes[1] = instructions.as_ptr() as u64;
     attributes[2] = license.as_ptr() as u64;
     attributes[6] = u64::from_ne_bytes(*b"deed\0\0\0\0");
@@ -77,12 +80,14 @@ pub(super) fn load_program() -> io::Result<()> {
     })
 }
 
-/// `perf_event_open(2)`: a clock of this process.
-pub(super) fn perf_event_open() -> io::Result<()> {
-    const PERF_TYPE_SOFTWARE: u64 = 1;
-    // `struct perf_event_attr` in its first version: type and size, the clock, and nothing else.
+/// `PERF_TYPE_SOFTWARE` of `include/uapi/linux/perf_event.h`.
+pub(super) const PERF_TYPE_SOFTWARE: u64 = 1;
+
+/// `perf_event_open(2)`: the first counter of this type, of this process; among software's a clock.
+pub(super) fn perf_event_open(counter_type: u64) -> io::Result<()> {
+    // `struct perf_event_attr` in its first version: type and size, the counter, and nothing else.
     let mut attributes = [0u64; 8];
-    attributes[0] = PERF_TYPE_SOFTWARE | (size_of_val(&attributes) as u64) << 32;
+    attributes[0] = counter_type | (size_of_val(&attributes) as u64) << 32;
     // SAFETY: the attributes have the size that they say.
     done(unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, -1, -1, 0) })
 }

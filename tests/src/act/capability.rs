@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::kmod::{ModuleInitFlags, finit_module, init_module};
@@ -12,6 +14,9 @@ use super::{Done, call, parsed};
 
 /// No module, but as long as the head of one, which the kernel looks at first.
 const GARBAGE: &[u8] = &[0; 4096];
+
+/// More than there are.
+const NO_TYPE: u32 = 9999;
 
 /// See [`super::main`].
 pub(super) fn act(words: &[&str]) -> Done {
@@ -25,10 +30,16 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["chroot"] => nix::unistd::chroot("/").map_err(io::Error::from),
         ["chroot-often", count, seconds] => chroot_often(count, seconds),
         ["drop-capabilities"] => drop_capabilities(),
-        ["load-program"] => load_program(),
+        ["drop-and-exec", path] => {
+            drop_capabilities().and_then(|()| Err(Command::new(path).arg("true").exec()))
+        }
+        ["load-program"] => load_program(call::BPF_PROG_TYPE_SOCKET_FILTER),
         // Where it comes to nothing: no limit is in the way of that.
-        ["try-to-load-program"] => call::load_program(),
-        ["count"] => call::perf_event_open(),
+        ["try-to-load-program"] => call::load_program(call::BPF_PROG_TYPE_SOCKET_FILTER),
+        // There is no such type, neither of programs nor of counters.
+        ["load-wrong-program"] => load_program(NO_TYPE),
+        ["count"] => call::perf_event_open(call::PERF_TYPE_SOFTWARE),
+        ["count-wrong"] => call::perf_event_open(NO_TYPE.into()),
         _ => return None,
     })
 }
@@ -54,11 +65,11 @@ fn drop_capabilities() -> io::Result<()> {
 
 /// Before 5.11 programs count as locked memory of their user, and the sensor's are many. Where it is
 /// not permitted to lift that limit, nothing else is lost than on those kernels.
-fn load_program() -> io::Result<()> {
+fn load_program(program_type: u32) -> io::Result<()> {
     let unlimited = Rlimit {
         current: None,
         maximum: None,
     };
     let _ = setrlimit(Resource::Memlock, unlimited);
-    call::load_program()
+    call::load_program(program_type)
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
 
 use rustix::fs::{XattrFlags, fsetxattr, removexattr, setxattr};
 
@@ -20,6 +20,7 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["open-often", count, paths @ ..] => {
             parsed(count).and_then(|count| open_often(count, paths))
         }
+        ["open-fifo", path] => open_fifo(path),
         ["delete", path] => fs::remove_file(path),
         ["rename", from, to] => fs::rename(from, to),
         ["link", from, to] => fs::hard_link(from, to),
@@ -51,6 +52,16 @@ fn open_often(count: usize, paths: &[&str]) -> io::Result<()> {
         File::open(path)?;
     }
     Ok(())
+}
+
+/// Opens a pipe for writing that nobody reads.
+fn open_fifo(path: &str) -> io::Result<()> {
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o600))?;
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map(drop)
 }
 
 /// Sets the access control list that is the same as mode 0640.

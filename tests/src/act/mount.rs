@@ -29,6 +29,13 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["umount", path] => alone(&[path])
             .and_then(|()| mount_on("tmpfs", path))
             .and_then(|()| unmount(*path, UnmountFlags::DETACH)),
+        ["umount-used", path] => alone(&[path])
+            .and_then(|()| mount_on("tmpfs", path))
+            .and_then(|()| umount_used(path)),
+        // On the same file system as the root that is.
+        ["pivot-root-wrong", new, old] => {
+            alone(&[new, old]).and_then(|()| rustix::process::pivot_root(*new, *old))
+        }
         ["pivot-root", new, old] => alone(&[new])
             .and_then(|()| mount_bind(*new, *new))
             .and_then(|()| fs::create_dir_all(old).map_err(errno))
@@ -58,6 +65,12 @@ fn alone(directories: &[&str]) -> Result<(), Errno> {
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
+}
+
+/// Unmounts what a descriptor stands in.
+fn umount_used(path: &str) -> rustix::io::Result<()> {
+    let _used = fs::File::open(path).map_err(errno)?;
+    unmount(path, UnmountFlags::empty())
 }
 
 fn errno(error: io::Error) -> Errno {

@@ -30,6 +30,8 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["accept", address] => parsed(address).and_then(accept),
         ["send", address] => parsed(address).and_then(send),
         ["send-message", address] => parsed(address).and_then(send_message),
+        ["listen-datagram", address] => parsed(address).and_then(listen_datagram),
+        ["accept-nobody", address] => parsed(address).and_then(accept_nobody),
         ["listen-unix", name] => listen_unix(name).map(drop),
         ["connect-unix", name, given] => connect_unix(name, given),
         ["connect-datagram", name] => {
@@ -76,6 +78,18 @@ fn accept(address: SocketAddr) -> io::Result<()> {
     // Connected as soon as it is queued.
     let _client = TcpStream::connect(listener.local_addr()?)?;
     listener.accept().map(drop)
+}
+
+/// Where nobody has come.
+fn accept_nobody(address: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    listener.accept().map(drop)
+}
+
+/// Datagrams have nobody to wait for.
+fn listen_datagram(address: SocketAddr) -> io::Result<()> {
+    Ok(rustix::net::listen(&UdpSocket::bind(address)?, 1)?)
 }
 
 fn send(address: SocketAddr) -> io::Result<()> {

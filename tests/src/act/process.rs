@@ -1,7 +1,9 @@
 //! What processes do to themselves and to others.
 
-use std::fs::File;
+use std::ffi::CString;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -19,11 +21,20 @@ pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
         ["signal-self"] => kill_process(getpid(), Signal::URG).map_err(io::Error::from),
         ["without-bpf", command @ ..] => without_bpf(command),
+        ["execute-garbage", path] => execute_garbage(path),
+        ["signal-parent"] => rustix::process::getppid()
+            .map_or(Ok(()), |parent| kill_process(parent, Signal::URG))
+            .map_err(io::Error::from),
         ["traceme"] => nix::sys::ptrace::traceme().map_err(io::Error::from),
         ["trace-child"] => trace_child(),
+        ["trace-self"] => nix::sys::ptrace::attach(nix::unistd::getpid()).map_err(io::Error::from),
         ["setuid" | "become-user", id] => {
             parsed(id).and_then(|id| Ok(nix::unistd::setuid(Uid::from_raw(id))?))
         }
+        ["setuid-back", id] => parsed(id).and_then(|id| {
+            nix::unistd::setuid(Uid::from_raw(id))?;
+            Ok(nix::unistd::setuid(Uid::from_raw(0))?)
+        }),
         ["setgid" | "become-group", id] => {
             parsed(id).and_then(|id| Ok(nix::unistd::setgid(Gid::from_raw(id))?))
         }
@@ -31,6 +42,15 @@ pub(super) fn act(words: &[&str]) -> Done {
             parsed(id).and_then(|id| Ok(nix::unistd::setgroups(&[Gid::from_raw(id)])?))
         }
         ["limit-files", soft] => parsed(soft).and_then(|soft| limit(None, Resource::Nofile, soft)),
+        ["limit-above", soft] => parsed(soft)
+            .and_then(|soft| {
+                let new = Rlimit {
+                    current: Some(soft),
+                    maximum: Some(soft - 1),
+                };
+                Ok(prlimit(None, Resource::Nofile, new)?)
+            })
+            .map(drop),
         ["limit-child", soft] => parsed(soft).and_then(|soft| {
             to_child(|child| limit(Some(Pid::from_child(child)), Resource::Nofile, soft))
         }),
@@ -45,7 +65,13 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["unshare"] => {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).map_err(io::Error::from)
         }
-        ["clone"] => call::clone_new_uts(),
+        // Whether it is traced is nothing to unshare.
+        ["unshare-wrong"] => {
+            unshare(CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_PTRACE).map_err(io::Error::from)
+        }
+        ["clone"] => call::clone_process(libc::CLONE_NEWUTS),
+        // A user namespace of its own with a root directory that is others' too.
+        ["clone-wrong"] => call::clone_process(libc::CLONE_NEWUSER | libc::CLONE_FS),
         ["exec-chain", prefix, generation, last] => exec_chain(prefix, generation, last),
         ["pause"] => {
             // Its tracer may be killed, which leaves it stopped.
@@ -56,6 +82,18 @@ pub(super) fn act(words: &[&str]) -> Done {
         }
         _ => return None,
     })
+}
+
+/// Executes what is no program.
+fn execute_garbage(path: &str) -> io::Result<()> {
+    std::fs::write(path, "garbage")?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))?;
+    let path = CString::new(path).map_err(io::Error::other)?;
+    // Not by the libraries' ways, which would give it to a shell.
+    match nix::unistd::execv(&path, &[&path]) {
+        Ok(never) => match never {},
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Becomes this command, for which bpf(2) fails with EPERM: as container engines have it by default.

@@ -70,6 +70,7 @@ fn tell_in_full(bench: &Bench, base: &Path) -> Result<()> {
         Ok(path)
     };
     let (set_id, capable) = (copy("busybox-set-id")?, copy("busybox-capable")?);
+    let regained = copy("busybox-of-root")?;
     fs::set_permissions(&set_id, Permissions::from_mode(0o4755)).context("set the bit")?;
     let value: Vec<u8> = NET_RAW.into_iter().flat_map(u32::to_le_bytes).collect();
     setxattr(&capable, "security.capability", &value, XattrFlags::empty())
@@ -97,6 +98,8 @@ fn tell_in_full(bench: &Bench, base: &Path) -> Result<()> {
             .output_within(EVENT)?
             .with_code(0)?;
     }
+    let words = ["drop-and-exec", &regained.display().to_string()];
+    bench.act(&words).output_within(EVENT)?.with_code(0)?;
 
     let executed = |path: &Path| {
         let path = path.display().to_string();
@@ -144,6 +147,14 @@ fn tell_in_full(bench: &Bench, base: &Path) -> Result<()> {
     ensure!(
         text(&of_capable, "/holdfast/capabilities/gained/0") == "CAP_NET_RAW",
         "a capability was gained: {of_capable}"
+    );
+    let of_root = executed(&regained)?;
+    let gained = of_root["holdfast"]["capabilities"]["gained"].to_string();
+    // What the thread gave up just before is known where its credentials can be looked at.
+    let told = gained.contains("CAP_NET_RAW") && !gained.contains("CAP_CHOWN");
+    ensure!(
+        told || sensor.status()?["tier"] == "tracepoint",
+        "root gained what it had given up: {of_root}"
     );
     sensor.stop().map(drop)
 }

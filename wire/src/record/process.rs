@@ -14,6 +14,9 @@ pub const TERMINAL_BYTES: usize = 16;
 pub struct Exec {
     /// Inode of the executable; 0 when unknown.
     pub inode: u64,
+    /// `cap_effective` of the thread that called execve, before it had the new program's; told when
+    /// [`exec_flags::CAPABILITIES_BEFORE`] is set.
+    pub capabilities_before: u64,
     /// Device of the executable's file system, kernel encoding (`MKDEV`: major << 20 | minor).
     pub device: u32,
     /// Number of hard links of the executable; 0 for a deleted one or a memfd.
@@ -63,6 +66,8 @@ pub mod exec_flags {
     pub const FILENAME_CUT: u32 = 1 << 5;
     /// The end of the interpreter's path is cut off.
     pub const INTERPRETER_CUT: u32 = 1 << 6;
+    /// The capabilities before are known.
+    pub const CAPABILITIES_BEFORE: u32 = 1 << 7;
 }
 
 /// `process.fork`. Written in the context of the parent; the header describes the parent. No strings.
@@ -220,7 +225,7 @@ const _: () = {
 
 const _: () = {
     assert!(size_of::<Ptrace>() == 16);
-    assert!(size_of::<Exec>() == 64);
+    assert!(size_of::<Exec>() == 72);
     assert!(size_of::<Fork>() == 24);
     assert!(size_of::<Namespaces>() == 8);
     assert!(size_of::<Exit>() == 8);

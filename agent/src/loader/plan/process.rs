@@ -6,11 +6,17 @@ use super::{Part, Place, Way, calls, part, way};
 
 const EXECUTED: Part = part("process_exec", Place::RawTracepoint("sched_process_exec"));
 
+/// What the capabilities were before.
+const CREDENTIALS: &str = "security_bprm_committing_creds";
+const BY_TRAMPOLINE: Part = part("process_creds_fentry", Place::Fentry(CREDENTIALS));
+const BY_BREAKPOINT: Part = part("process_creds_kprobe", Place::Kprobe(CREDENTIALS));
+
 pub(super) static EXEC: &[Way] = &[
     way(
         Tier::Lsm,
         &[
             EXECUTED,
+            BY_TRAMPOLINE,
             part("process_exec_lsm", Place::Lsm("bprm_check_security")),
         ],
     ),
@@ -18,10 +24,14 @@ pub(super) static EXEC: &[Way] = &[
         Tier::FmodRet,
         &[
             EXECUTED,
+            BY_TRAMPOLINE,
             part("process_exec_fmod", Place::FmodRet("security_bprm_check")),
         ],
     ),
-    way(Tier::Tracepoint, &[EXECUTED]),
+    way(Tier::Fentry, &[EXECUTED, BY_TRAMPOLINE]),
+    way(Tier::Kprobe, &[EXECUTED, BY_BREAKPOINT]),
+    way(Tier::Tracepoint, &[EXECUTED])
+        .blind_to("capabilities that are gained, where others were given up since the last event"),
     // Without offsets the record has no more than helpers give; the agent completes it from /proc.
     Way {
         tier: Tier::Tracepoint,

@@ -1,6 +1,6 @@
 //! Capabilities, and what changes the kernel itself.
 
-use super::{Deed, deed, failing};
+use super::{Deed, deed, failing, untold};
 
 pub(super) const DEEDS: &[Deed] = &[
     deed(
@@ -20,6 +20,27 @@ pub(super) const DEEDS: &[Deed] = &[
             &[("/holdfast/capability", "CAP_SYS_MODULE")],
         ),
     ),
+    // What one does not have one does not use.
+    untold(
+        "EPERM",
+        deed(
+            "capability.use",
+            &["as", "65534", "chroot"],
+            &[("/holdfast/capability", "CAP_SYS_CHROOT")],
+        ),
+    ),
+    // Refused by the capabilities' own security module, which is asked before BPF.
+    Deed {
+        unseen_by: &["lsm"],
+        ..failing(
+            "EPERM",
+            deed(
+                "capability.set",
+                &["as", "65534", "drop-capabilities"],
+                &[("/holdfast/capabilities/effective/0", "CAP_CHOWN")],
+            ),
+        )
+    },
     deed(
         "capability.set",
         &["drop-capabilities"],
@@ -74,5 +95,17 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/bpf/name", "deed"),
         ],
     ),
+    failing(
+        "EINVAL",
+        deed(
+            "kernel.bpf",
+            &["load-wrong-program"],
+            &[
+                ("/holdfast/bpf/command", "BPF_PROG_LOAD"),
+                ("/holdfast/bpf/name", "deed"),
+            ],
+        ),
+    ),
+    failing("ENOENT", deed("kernel.perf", &["count-wrong"], &[])),
     deed("kernel.perf", &["count"], &[("/process/args/2", "count")]),
 ];

@@ -1,6 +1,6 @@
 //! Questions to a name server, and its answers.
 
-use super::{Deed, deed};
+use super::{Deed, deed, failing};
 
 /// What asking for the name gives, whichever way.
 const ANSWERED: &[(&str, &str)] = &[
@@ -77,6 +77,18 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/dns/question/name", "holdfast.example.org"),
             ("/destination/ip", "127.0.0.78"),
         ],
+    ),
+    // To everybody, which the socket has not asked for.
+    failing(
+        "EACCES",
+        deed(
+            "network.dns",
+            &["ask-nobody", "127.255.255.255:53"],
+            &[
+                ("/dns/type", "query"),
+                ("/destination/ip", "127.255.255.255"),
+            ],
+        ),
     ),
     answer(&["ask", "127.0.0.77:53"], &["tracepoint"]),
     answer(&["ask", "[::1]:53"], &["tracepoint"]),

@@ -1,6 +1,6 @@
 //! Operations on files and names, in this order, since some need what others made.
 
-use super::{Deed, deed, failing};
+use super::{Deed, deed, failing, failing_early};
 
 pub(super) const DEEDS: &[Deed] = &[
     deed(
@@ -16,6 +16,32 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/flags/0", "O_WRONLY"),
         ],
     ),
+    // No file can be made there, but it is asked for. By tracepoints those are told of that were made.
+    Deed {
+        unseen_by: &["tracepoint"],
+        ..failing(
+            "EACCES",
+            deed(
+                "file.create",
+                &["write", "/sys/holdfast-{tier}"],
+                &[("/file/path", "/sys/holdfast-{tier}")],
+            ),
+        )
+    },
+    Deed {
+        unseen_by: &["tracepoint"],
+        ..failing(
+            "ENXIO",
+            deed(
+                "file.open",
+                &["open-fifo", "{dir}/fifo"],
+                &[
+                    ("/file/path", "{dir}/fifo"),
+                    ("/holdfast/flags/0", "O_WRONLY"),
+                ],
+            ),
+        )
+    },
     deed(
         "file.link",
         &["link", "{dir}/made", "{dir}/linked"],
@@ -32,15 +58,47 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/file/target_path", "../elsewhere"),
         ],
     ),
+    failing_early(
+        "EEXIST",
+        deed(
+            "file.symlink",
+            &["symlink", "../elsewhere", "{dir}/made"],
+            &[("/file/path", "{dir}/made")],
+        ),
+    ),
     deed(
         "file.chmod",
         &["chmod", "0000", "{dir}/made"],
         &[("/file/path", "{dir}/made"), ("/file/mode", "0000")],
     ),
+    failing(
+        "EPERM",
+        deed(
+            "file.chmod",
+            &["as", "65534", "chmod", "0666", "{dir}/made"],
+            &[("/file/path", "{dir}/made"), ("/file/mode", "0666")],
+        ),
+    ),
     deed(
         "file.chown",
         &["chown", "1234", "{dir}/made"],
         &[("/file/path", "{dir}/made"), ("/file/uid", "1234")],
+    ),
+    failing(
+        "EPERM",
+        deed(
+            "file.chown",
+            &["as", "65534", "chown", "65534", "{dir}/made"],
+            &[("/file/path", "{dir}/made"), ("/file/uid", "65534")],
+        ),
+    ),
+    failing_early(
+        "EISDIR",
+        deed(
+            "file.truncate",
+            &["truncate", "{dir}"],
+            &[("/file/path", "{dir}")],
+        ),
     ),
     deed(
         "file.truncate",
@@ -114,10 +172,56 @@ pub(super) const DEEDS: &[Deed] = &[
         &["delete", "{dir}/renamed"],
         &[("/file/path", "{dir}/renamed")],
     ),
+    failing(
+        "EISDIR",
+        deed(
+            "file.delete",
+            &["delete", "{dir}"],
+            &[("/file/path", "{dir}")],
+        ),
+    ),
     deed(
         "file.mkdir",
         &["mkdir", "{dir}/directory"],
         &[("/file/path", "{dir}/directory"), ("/file/mode", "0777")],
+    ),
+    failing(
+        "EPERM",
+        deed(
+            "file.mkdir",
+            &["mkdir", "/sys/holdfast-{tier}"],
+            &[("/file/path", "/sys/holdfast-{tier}")],
+        ),
+    ),
+    failing(
+        "EPERM",
+        deed(
+            "file.link",
+            &["link", "{dir}/directory", "{dir}/again"],
+            &[
+                ("/file/path", "{dir}/directory"),
+                ("/file/target_path", "{dir}/again"),
+            ],
+        ),
+    ),
+    failing(
+        "EISDIR",
+        deed(
+            "file.rename",
+            &["rename", "{dir}/made", "{dir}/directory"],
+            &[
+                ("/file/path", "{dir}/made"),
+                ("/file/target_path", "{dir}/directory"),
+            ],
+        ),
+    ),
+    failing(
+        "ENOTEMPTY",
+        deed(
+            "file.rmdir",
+            &["rmdir", "{dir}"],
+            &[("/file/path", "{dir}")],
+        ),
     ),
     deed(
         "file.rmdir",

@@ -87,6 +87,25 @@ pub(super) const DEEDS: &[Deed] = &[
             ],
         )
     },
+    failing(
+        "EBUSY",
+        deed(
+            "file.umount",
+            &["umount-used", "{dir}/mounted"],
+            &[("/file/path", "{dir}/mounted"), ("/holdfast/flags/0", "")],
+        ),
+    ),
+    failing(
+        "EBUSY",
+        deed(
+            "file.pivot_root",
+            &["pivot-root-wrong", "{dir}/root", "{dir}/root/wrong"],
+            &[
+                ("/file/path", "{dir}/root"),
+                ("/file/target_path", "{dir}/root/wrong"),
+            ],
+        ),
+    ),
     deed(
         "file.pivot_root",
         &["pivot-root", "{dir}/root", "{dir}/root/old"],

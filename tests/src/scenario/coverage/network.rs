@@ -1,6 +1,6 @@
 //! Sockets.
 
-use super::{Deed, deed, failing};
+use super::{Deed, deed, failing, untold};
 
 pub(super) const DEEDS: &[Deed] = &[
     failing(
@@ -99,6 +99,21 @@ pub(super) const DEEDS: &[Deed] = &[
         "network.listen",
         &["listen-unix", "{dir}/socket"],
         &[("/holdfast/socket/path", "{dir}/socket")],
+    ),
+    failing(
+        "EOPNOTSUPP",
+        deed(
+            "network.listen",
+            &["listen-datagram", "127.0.0.5:0"],
+            &[
+                ("/source/ip", "127.0.0.5"),
+                ("/holdfast/socket/type", "SOCK_DGRAM"),
+            ],
+        ),
+    ),
+    untold(
+        "EAGAIN",
+        deed("network.accept", &["accept-nobody", "127.0.0.5:0"], &[]),
     ),
     deed(
         "network.accept",

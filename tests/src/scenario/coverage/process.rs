@@ -1,6 +1,6 @@
 //! Life and death of processes, and what they do to each other.
 
-use super::{Deed, deed, failing};
+use super::{Deed, deed, failing, failing_early, untold};
 
 /// The number of the first UTS namespace (`PROC_UTS_INIT_INO` of `include/linux/proc_ns.h`), which
 /// everything here is in.
@@ -23,6 +23,15 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/process/parent/pid", "{parent}"),
         ],
     ),
+    // What is no program passes the check, and is given up behind it.
+    untold(
+        "ENOEXEC",
+        deed(
+            "process.exec",
+            &["execute-garbage", "{dir}/garbage"],
+            &[("/process/executable", "{dir}/garbage")],
+        ),
+    ),
     Deed {
         pid: "/holdfast/target/pid",
         ..deed(
@@ -36,6 +45,7 @@ pub(super) const DEEDS: &[Deed] = &[
         &["clone"],
         &[("/holdfast/flags/0", "CLONE_NEWUTS")],
     ),
+    untold("EINVAL", deed("process.fork", &["clone-wrong"], &[])),
     deed(
         "process.exit",
         &["signal-self"],
@@ -45,6 +55,14 @@ pub(super) const DEEDS: &[Deed] = &[
         "process.signal",
         &["signal-self"],
         &[("/holdfast/signal", "SIGURG")],
+    ),
+    failing_early(
+        "EPERM",
+        deed(
+            "process.signal",
+            &["as", "65534", "signal-parent"],
+            &[("/holdfast/signal", "SIGURG")],
+        ),
     ),
     deed(
         "process.ptrace",
@@ -59,6 +77,14 @@ pub(super) const DEEDS: &[Deed] = &[
         &["trace-child"],
         &[("/holdfast/flags/0", "PTRACE_MODE_ATTACH")],
     ),
+    failing_early(
+        "EPERM",
+        deed(
+            "process.ptrace",
+            &["trace-self"],
+            &[("/holdfast/flags/0", "PTRACE_MODE_ATTACH")],
+        ),
+    ),
     Deed {
         pid: "/holdfast/target/pid",
         ..deed(
@@ -70,6 +96,15 @@ pub(super) const DEEDS: &[Deed] = &[
             ],
         )
     },
+    // More than it may be raised to.
+    failing_early(
+        "EINVAL",
+        deed(
+            "process.rlimit",
+            &["limit-above", "510"],
+            &[("/holdfast/rlimit/soft", "510")],
+        ),
+    ),
     deed(
         "process.rlimit",
         &["limit-child", "511"],
@@ -120,6 +155,14 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/ids/filesystem", "65534"),
         ],
     ),
+    failing_early(
+        "EPERM",
+        deed(
+            "process.setuid",
+            &["setuid-back", "65534"],
+            &[("/user/effective/id", "0")],
+        ),
+    ),
     deed(
         "process.setgid",
         &["setgid", "65534"],
@@ -137,6 +180,14 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/user/changes/group/id", "0"),
             ("/holdfast/ids/groups/0", "1234"),
         ],
+    ),
+    failing_early(
+        "EPERM",
+        deed(
+            "process.setgid",
+            &["as", "65534", "setgid", "1234"],
+            &[("/user/effective/group/id", "1234")],
+        ),
     ),
     deed(
         "process.setns",
@@ -158,6 +209,14 @@ pub(super) const DEEDS: &[Deed] = &[
             ("/holdfast/flags/0", "CLONE_FS"),
             ("/holdfast/flags/1", "CLONE_NEWNS"),
         ],
+    ),
+    failing(
+        "EINVAL",
+        deed(
+            "process.unshare",
+            &["unshare-wrong"],
+            &[("/holdfast/flags/0", "CLONE_NEWUTS")],
+        ),
     ),
     deed(
         "process.setuid",
