@@ -26,7 +26,8 @@ pub struct Options {
     pub reported: Kinds,
 }
 
-/// Compiles the policies that are to be in force together, in the order in which they are given.
+/// Compiles the policies that are to be in force together: by their priorities, and among equals in the
+/// order in which they are given.
 ///
 /// A dimension with more keys than its map has room for is left to user space as a whole, which
 /// [`crate::explain`] shows.
@@ -67,7 +68,10 @@ fn rules(policies: &[Policy], mode: Mode) -> Result<Vec<Rule>, Problems> {
     let mut problems = Vec::new();
     let mut names: BTreeMap<&str, &Policy> = BTreeMap::new();
     let mut rules = Vec::new();
-    for (number, policy) in policies.iter().enumerate() {
+    let mut by_priority: Vec<&Policy> = policies.iter().collect();
+    // Among equals the order in which they were given stays.
+    by_priority.sort_by_key(|policy| std::cmp::Reverse(policy.priority));
+    for (number, policy) in by_priority.into_iter().enumerate() {
         if let Some(first) = names.insert(&policy.name, policy) {
             let reason = format!("the policy `{}` is in {} already", policy.name, first.file);
             problems.push(policy.problem_at_name(reason));
@@ -79,9 +83,9 @@ fn rules(policies: &[Policy], mode: Mode) -> Result<Vec<Rule>, Problems> {
             ruleset: policy.name.clone(),
             // More policies than there are numbers are refused below.
             policy: number as u16,
-            mode,
+            mode: mode.min(rule.mode),
             action: rule.action,
-            verdict: mode.cap(rule.action),
+            verdict: mode.min(rule.mode).cap(rule.action),
             severity: rule.severity,
             on: rule.on,
             references: rule.techniques.iter().map(|id| reference(id)).collect(),

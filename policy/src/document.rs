@@ -1,5 +1,6 @@
 //! Policy documents: JSON with expressions in it, read into checked policies.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use holdfast_wire::control::Verdict;
@@ -17,6 +18,9 @@ mod read;
 pub const MAX_BYTES: usize = 1 << 20;
 /// Longest name of a policy and id of a rule, in bytes: they stand in every event.
 pub const MAX_NAME_BYTES: usize = 128;
+
+/// What a policy's priority may be; 0 where it names none.
+pub const PRIORITIES: RangeInclusive<i32> = -1000..=1000;
 
 /// Whether a policy acts or only says what it would have done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +72,9 @@ pub struct Policy {
     pub description: Option<String>,
     /// Its own mode; the sensor's caps it.
     pub mode: Mode,
+    /// Where several policies say the same, an event names the rule of the one with the highest, and
+    /// with more rules than the kernel has room for, it decides those first. Within [`PRIORITIES`].
+    pub priority: i32,
     /// Its rules in the order in which they are tried; `defaults` are the last ones.
     pub rules: Vec<Rule>,
     /// Where its name stands: for the error that says that there are two of it.
@@ -87,6 +94,8 @@ pub struct Rule {
     pub on: Kinds,
     /// What it does when it matches.
     pub action: Verdict,
+    /// Its own mode; the policy's caps it.
+    pub mode: Mode,
     /// 1 low, 2 medium, 3 high, 4 critical.
     pub severity: u8,
     /// What the event says.
@@ -97,7 +106,7 @@ pub struct Rule {
     pub throttle: Option<Throttle>,
     /// What else looks like this.
     pub false_positives: Option<String>,
-    /// The policy's scope and the rule's own condition.
+    /// The policy's scope, the rule's own condition and its exceptions.
     pub(crate) when: Arc<Expression>,
 }
 

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -267,6 +268,17 @@ impl<'t> Source<'t> {
         match serde_json::from_str::<u32>(part.raw) {
             Ok(number) if number > 0 => Some(number),
             _ => self.wrong_type(part, "a whole number from 1"),
+        }
+    }
+
+    /// A number in a range.
+    pub(crate) fn within(&mut self, part: Part<'t>, range: &RangeInclusive<i32>) -> Option<i32> {
+        match serde_json::from_str::<i32>(part.raw) {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                self.wrong_type(part, &format!("a whole number from {least} to {most}"))
+            }
         }
     }
 

@@ -37,7 +37,7 @@ pub struct Rule {
     pub ruleset: String,
     /// Index of its policy.
     pub policy: u16,
-    /// The mode in force: the policy's, capped by the sensor's.
+    /// The mode in force: the rule's, capped by the policy's and the sensor's.
     pub mode: Mode,
     /// What the rule asks for.
     pub action: Verdict,

@@ -73,6 +73,17 @@ fn each_defect_is_one_line_with_its_place() {
             "p:2:1: a rule needs the key `when`",
         ),
         (
+            policy(
+                r#"{"id":"r","on":["file.open"],"action":"deny","when":"true","except":["true","fle.path == 'x'"]}"#,
+            ),
+            "p:2:78: unknown field `fle.path` (did you mean `file.path`?)",
+        ),
+        (
+            r#"{"apiVersion":"holdfast/v1","kind":"Policy","name":"p","priority":5000,"rules":[]}"#
+                .into(),
+            "p:1:67: expected a whole number from -1000 to 1000, found 5000",
+        ),
+        (
             policy(r#"{"id":"r","on":[],"action":"deny","when":"true"}"#),
             "p:2:16: a rule is on at least one kind of event",
         ),
@@ -232,23 +243,25 @@ fn named(name: &str, mode: &str, action: &str) -> Policy {
     )
 }
 
-#[test]
-fn the_first_rule_of_a_policy_and_the_strongest_of_all_decide() {
+/// What becomes of an open of `/a`: the verdict, whether only the mode is in its way, and whose it is.
+fn judge(policies: &[Policy], mode: Mode) -> (Verdict, bool, String) {
     let event = json!({"event": {"action": "file.open"}, "file": {"path": "/a"}});
     let event = Recorded::new(&event).unwrap();
-    let judge = |policies: &[Policy], mode| {
-        let options = Options {
-            epoch: 3,
-            mode,
-            reported: Kinds::NONE,
-        };
-        let snapshot = compile(policies, &options).unwrap();
-        let judgement = snapshot.judge(Kind::FileOpen, &event);
-        let rule = judgement
-            .rule
-            .map(|(_, rule)| format!("{}/{}", rule.ruleset, rule.id));
-        (judgement.verdict, judgement.would(), rule.unwrap())
+    let options = Options {
+        epoch: 3,
+        mode,
+        reported: Kinds::NONE,
     };
+    let snapshot = compile(policies, &options).unwrap();
+    let judgement = snapshot.judge(Kind::FileOpen, &event);
+    let rule = judgement
+        .rule
+        .map(|(_, rule)| format!("{}/{}", rule.ruleset, rule.id));
+    (judgement.verdict, judgement.would(), rule.unwrap())
+}
+
+#[test]
+fn the_first_rule_of_a_policy_and_the_strongest_of_all_decide() {
     let policies = [
         named("a", "enforce", "allow"),
         named("b", "enforce", "deny"),
@@ -270,6 +283,53 @@ fn the_first_rule_of_a_policy_and_the_strongest_of_all_decide() {
         judge(&observing, Mode::Enforce),
         (Verdict::Alert, true, "a/first".into())
     );
+}
+
+#[test]
+fn among_equal_verdicts_the_policy_of_the_highest_priority_is_named() {
+    let with = |name: &str, priority: i32| {
+        parse(&json!({
+            "apiVersion": "holdfast/v1", "kind": "Policy", "name": name, "mode": "enforce",
+            "priority": priority,
+            "rules": [{"id": "r", "on": ["file.open"], "when": "true", "action": "deny"}]}))
+    };
+    let policies = [with("low", -1), with("high", 7), with("also-high", 7)];
+    assert_eq!(
+        judge(&policies, Mode::Enforce),
+        (Verdict::Deny, false, "high/r".into())
+    );
+    // A weaker verdict of a policy with a higher priority changes nothing.
+    let stronger = [named("a", "enforce", "kill"), with("high", 7)];
+    assert_eq!(judge(&stronger, Mode::Enforce).2, "a/first");
+}
+
+#[test]
+fn a_rule_may_only_observe_and_has_exceptions() {
+    let rules = |mode: &str, exceptions: &[&str]| {
+        [parse(&json!({
+            "apiVersion": "holdfast/v1", "kind": "Policy", "name": "p", "mode": "enforce",
+            "rules": [
+                {"id": "one", "on": ["file.open"], "when": "file.path.startsWith('/')",
+                 "except": exceptions, "action": "kill", "mode": mode},
+                {"id": "two", "on": ["file.open"], "when": "true", "action": "audit"}]}))]
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(
+        judge(&rules("observe", &none), Mode::Enforce),
+        (Verdict::Alert, true, "p/one".into())
+    );
+    assert_eq!(
+        judge(&rules("enforce", &none), Mode::Enforce).0,
+        Verdict::Kill
+    );
+    assert_eq!(
+        judge(&rules("enforce", &none), Mode::Observe).0,
+        Verdict::Alert
+    );
+    let others = ["file.path == '/b'", "process.executable == '/c'"];
+    assert_eq!(judge(&rules("enforce", &others), Mode::Enforce).2, "p/one");
+    let this = ["file.path == '/b'", "file.path == '/a'"];
+    assert_eq!(judge(&rules("enforce", &this), Mode::Enforce).2, "p/two");
 }
 
 #[test]

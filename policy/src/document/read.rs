@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 
-use super::{MAX_BYTES, MAX_NAME_BYTES, Mode, Policy, Rule};
+use super::{MAX_BYTES, MAX_NAME_BYTES, Mode, PRIORITIES, Policy, Rule};
 use crate::error::{Mistake, Problems};
 use crate::expression::{Condition, Expression, Lists};
 use crate::field::{Field, Kinds};
@@ -17,24 +17,27 @@ use crate::throttle::{self, Throttle};
 
 const API_VERSION: &str = "holdfast/v1";
 const DOCUMENT_KIND: &str = "Policy";
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "apiVersion",
     "kind",
     "name",
     "description",
     "mode",
+    "priority",
     "scope",
     "lists",
     "defaults",
     "rules",
 ];
-const RULE_KEYS: [&str; 11] = [
+const RULE_KEYS: [&str; 13] = [
     "id",
     "name",
     "description",
     "on",
     "when",
+    "except",
     "action",
+    "mode",
     "severity",
     "message",
     "mitre",
@@ -79,10 +82,10 @@ impl<'t> Reader<'t> {
             .required(&known, "name")
             .and_then(|part| self.identifier(part));
         let description = self.source.optional_string(&known, "description");
-        let mode = known.get("mode").and_then(|part| {
-            self.one_of(part, "mode", &Mode::ALL.map(Mode::name))
-                .map(|i| Mode::ALL[i])
-        });
+        let mode = self.mode(&known).unwrap_or_default();
+        let priority = known
+            .get("priority")
+            .and_then(|part| self.source.within(part, &PRIORITIES));
         if let Some(part) = known.get("lists") {
             self.read_lists(part);
         }
@@ -108,9 +111,16 @@ impl<'t> Reader<'t> {
             name_at: self.source.place(name.at()),
             name: name.value.into_owned(),
             description,
-            mode: mode.unwrap_or_default(),
+            mode,
+            priority: priority.unwrap_or_default(),
             rules,
         })
+    }
+
+    fn mode(&mut self, known: &Known<'t>) -> Option<Mode> {
+        let names = Mode::ALL.map(Mode::name);
+        let index = self.one_of(known.get("mode")?, "mode", &names)?;
+        Some(Mode::ALL[index])
     }
 
     /// A key that has just one valid value.
@@ -225,6 +235,11 @@ impl<'t> Reader<'t> {
             // With unknown kinds every field will do: one problem is enough.
             self.expression(&text, on.unwrap_or(Kinds::ALL))
         });
+        let exceptions = known
+            .get("except")
+            .map(|part| self.exceptions(part, on.unwrap_or(Kinds::ALL)));
+        // A rule does not act beyond its policy.
+        let mode = self.mode(&known).unwrap_or(Mode::Enforce);
         let severity = known.get("severity").and_then(|part| {
             // There are four.
             self.one_of(part, "severity", &SEVERITIES)
@@ -240,7 +255,14 @@ impl<'t> Reader<'t> {
         let throttle = known.get("throttle").and_then(|part| self.throttle(part));
         let false_positives = self.source.optional_string(&known, "falsePositives");
         let (id, on, action) = (id?, on?, action?);
-        let when = scoped(scope, when?);
+        let when = match exceptions {
+            Some(exceptions) => Condition::All(vec![
+                when?,
+                Condition::Not(Box::new(Condition::Any(exceptions?))),
+            ]),
+            None => when?,
+        };
+        let when = scoped(scope, when);
         let at = known.get("action").map_or(known.at, |part| part.at);
         self.refuse_answers(at, action, on, &when)?;
         Some(Rule {
@@ -249,6 +271,7 @@ impl<'t> Reader<'t> {
             description,
             on,
             action,
+            mode,
             severity: severity.unwrap_or(DEFAULT_SEVERITY),
             message,
             techniques: techniques.unwrap_or_default(),
@@ -256,6 +279,13 @@ impl<'t> Reader<'t> {
             false_positives,
             when,
         })
+    }
+
+    /// Conditions of which each says that the rule does not match; `None` when one of them is wrong.
+    fn exceptions(&mut self, part: Part<'t>, on: Kinds) -> Option<Vec<Condition>> {
+        let texts = self.source.strings(part)?;
+        let read: Vec<_> = texts.iter().map(|text| self.expression(text, on)).collect();
+        read.into_iter().collect()
     }
 
     fn unique(&mut self, id: String, at: usize, ids: &mut BTreeSet<String>) -> Option<String> {
@@ -407,6 +437,7 @@ impl<'t> Reader<'t> {
                 description: None,
                 on,
                 action,
+                mode: Mode::Enforce,
                 severity: DEFAULT_SEVERITY,
                 message: None,
                 techniques: Vec::new(),
