@@ -135,28 +135,17 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
             let mode: u16 = read(inode, offset!(inode_mode));
             let dentry = pointer(embedded(file, offset!(file_path)), offset!(path_dentry));
             let (mount_namespace, mount_id) = path.mount();
-            let mut capabilities_before = 0;
-            let mut capabilities_flag = 0;
-            if !only_if_refused {
-                // SAFETY: a lookup by value; only this process writes what stands there.
-                if let Some(before) = unsafe { EXECS.get(current_tgid()) } {
-                    capabilities_before = *before;
-                    capabilities_flag = exec_flags::CAPABILITIES_BEFORE;
-                }
-                let _ = EXECS.remove(current_tgid());
-            }
             let file_flags = (is_unlinked(dentry) as u32 * exec_flags::UNLINKED)
                 | overlay_flags(inode, superblock)
                 | (path.truncated() as u32 * exec_flags::EXECUTABLE_CUT)
                 | (working_directory_cut * exec_flags::WORKING_DIRECTORY_CUT)
                 | (filename_cut * exec_flags::FILENAME_CUT)
-                | (interpreter_cut * exec_flags::INTERPRETER_CUT)
-                | capabilities_flag;
+                | (interpreter_cut * exec_flags::INTERPRETER_CUT);
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
                 fixed.write(Exec {
                     inode: read(inode, offset!(inode_number)),
-                    capabilities_before,
+                    capabilities_before: 0,
                     device: read(superblock, offset!(super_dev)),
                     links: read(inode, offset!(inode_links)),
                     mode: u32::from(mode),
@@ -173,6 +162,18 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
                     flags: file_flags,
                     terminal: read::<[u8; TERMINAL_BYTES]>(tty, offset!(tty_name)),
                 });
+            }
+            if !only_if_refused {
+                // Straight into the record: as a value that is found or not, it would be a path of its
+                // own through the rest for the verifier.
+                // SAFETY: a lookup by value, which only this process writes; and the fixed part again.
+                unsafe {
+                    if let Some(before) = EXECS.get(current_tgid()) {
+                        (*fixed).capabilities_before = *before;
+                        (*fixed).flags = file_flags | exec_flags::CAPABILITIES_BEFORE;
+                    }
+                }
+                let _ = EXECS.remove(current_tgid());
             }
         },
     )

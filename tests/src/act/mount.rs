@@ -32,7 +32,7 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["umount-used", path] => alone(&[path])
             .and_then(|()| mount_on("tmpfs", path))
             .and_then(|()| umount_used(path)),
-        // On the same file system as the root that is.
+        // On the same file system as the root that is, which other roots than that of a guest refuse with EBUSY.
         ["pivot-root-wrong", new, old] => {
             alone(&[new, old]).and_then(|()| rustix::process::pivot_root(*new, *old))
         }

@@ -54,6 +54,8 @@ fn verifier(bench: &Bench) -> Result<()> {
     let text = bench
         .sensor()
         .command(&["doctor", "--programs", "--json"])
+        // With all that settings can add to the programs.
+        .args(["--set", "events.environment=PATH"])
         .output_within(LIMIT)?
         .with_code(0)?
         .stdout;

@@ -96,7 +96,7 @@ pub(super) const DEEDS: &[Deed] = &[
         ),
     ),
     failing(
-        "EBUSY",
+        "EINVAL",
         deed(
             "file.pivot_root",
             &["pivot-root-wrong", "{dir}/root", "{dir}/root/wrong"],
