@@ -56,6 +56,14 @@ Examples:
   holdfast events --since 10m --json
   holdfast events --since 2026-11-22T19:00 --follow")]
     Events(Events),
+    /// Judge recorded events by policies, and tell which verdicts are others than those recorded
+    #[command(after_help = "\
+Examples:
+  holdfast events --since 1d --json > day.json; holdfast replay day.json --policy new/
+  holdfast events --json | holdfast replay - --policy new/
+  holdfast replay day.json --check       (exit code 1 when a verdict changed)
+  holdfast replay day.json --json | jq 'select(.changed)'")]
+    Replay(Replay),
     /// Check, explain, test, list and reload policies
     #[command(subcommand)]
     Policy(Policy),
@@ -162,6 +170,22 @@ pub(crate) struct Events {
     /// Read the event log from then on: 30s, 10m, 2h, 7d, or an RFC 3339 time in UTC
     #[arg(long, value_name = "DURATION|TIME", value_parser = crate::since::parse)]
     pub(crate) since: Option<String>,
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Events as `holdfast events --json` prints them, one a line; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Policy file, or directory of them; may be repeated [default: what policy.paths names]
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) policy: Vec<PathBuf>,
+    /// Exit with 1 when a verdict is another than the recorded one
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) show: Show,
 }
 
 /// `policy …`

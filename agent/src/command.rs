@@ -9,6 +9,7 @@ mod config;
 mod doctor;
 mod events;
 mod policy;
+mod replay;
 mod run;
 mod status;
 mod stop;
@@ -24,6 +25,7 @@ pub(crate) fn execute(command: &Command) -> Result<(), Failure> {
         Command::Doctor(arguments) => doctor::doctor(arguments),
         Command::Status(arguments) => status::status(arguments),
         Command::Events(arguments) => events::events(arguments),
+        Command::Replay(arguments) => replay::replay(arguments),
         Command::Policy(arguments) => policy::policy(arguments),
         Command::Actors(arguments) => actors::actors(arguments),
         Command::Config(arguments) => config::config(arguments),

@@ -60,6 +60,15 @@ pub(crate) struct Checked {
     pub(crate) policy: Result<Policy, Vec<PolicyError>>,
 }
 
+/// The paths that were given, or else the configured ones.
+pub(crate) fn given_or_configured(paths: &[PathBuf], config: &Config) -> Vec<PathBuf> {
+    if paths.is_empty() {
+        config.policy_paths()
+    } else {
+        paths.to_vec()
+    }
+}
+
 /// Reads every policy that `paths` name; a bad one does not stop the others.
 ///
 /// # Errors
@@ -179,14 +188,18 @@ pub(crate) struct Summary {
     pub(crate) file: String,
 }
 
-/// Reads and compiles the policies that `config` names, as number `epoch`.
+/// Reads and compiles the policies that `paths` name, as number `epoch`.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub(crate) fn load(config: &Config, epoch: u32) -> Result<Set, Vec<PolicyError>> {
+pub(crate) fn load(
+    paths: &[PathBuf],
+    config: &Config,
+    epoch: u32,
+) -> Result<Set, Vec<PolicyError>> {
     let mut policies = Vec::new();
     let mut errors = Vec::new();
-    for checked in read(&config.policy_paths()).map_err(|error| vec![error])? {
+    for checked in read(paths).map_err(|error| vec![error])? {
         match checked.policy {
             Ok(policy) => policies.push(policy),
             Err(wrong) => errors.extend(wrong),

@@ -42,7 +42,7 @@ pub(crate) async fn reload(
     };
     // Reading and compiling take long enough to be kept off the runtime's threads.
     let (config, set) = tokio::task::spawn_blocking(move || {
-        let set = policies::load(&config, epoch);
+        let set = policies::load(&config.policy_paths(), &config, epoch);
         (config, set)
     })
     .await

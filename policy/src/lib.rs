@@ -37,6 +37,8 @@ mod plan;
 #[cfg(feature = "std")]
 pub mod redact;
 #[cfg(feature = "std")]
+pub mod replay;
+#[cfg(feature = "std")]
 pub mod snapshot;
 #[cfg(feature = "std")]
 mod stage;

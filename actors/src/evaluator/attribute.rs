@@ -13,7 +13,9 @@ use holdfast_wire::text;
 use super::build;
 use super::path;
 use super::processes::scan::{self, Reading};
-use super::processes::{Credentials, Found, Image, Key, Process, Program, Table, capabilities_of};
+use super::processes::{
+    Credentials, Effective, Found, Image, Key, Process, Program, Table, capabilities_of,
+};
 
 /// The process, and the program that it ran at the time of the record. Handling a record twice does
 /// no harm.
@@ -63,13 +65,13 @@ pub(crate) fn attribute(
                 ..unknown(header)
             });
         }
-        let capabilities = capabilities_of(header);
-        if fixed.flags & exec_flags::CAPABILITIES_BEFORE != 0 {
-            table.had(key, fixed.capabilities_before);
-        } else {
-            table.drop_root(header);
-        }
-        table.exec(key, header.exec_id, image, terminal, capabilities);
+        table.drop_root(header);
+        let is_told = fixed.flags & exec_flags::CAPABILITIES_BEFORE != 0;
+        let effective = Effective {
+            before: is_told.then_some(fixed.capabilities_before),
+            now: capabilities_of(header),
+        };
+        table.exec(key, header.exec_id, image, terminal, effective);
     }
     let (process, program) = find(table, header, reading);
     match record.body {

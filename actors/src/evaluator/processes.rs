@@ -60,6 +60,15 @@ impl Image {
     }
 }
 
+/// Effective capabilities around an exec, as far as they are known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Effective {
+    /// Just before; `None`: the table may know.
+    pub(crate) before: Option<u64>,
+    /// With the new program.
+    pub(crate) now: Option<u64>,
+}
+
 /// An image as one process runs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -290,45 +299,43 @@ impl Table {
         }
     }
 
-    /// `key` has these effective capabilities, while it goes on to the next program.
-    pub(crate) fn had(&mut self, key: Key, capabilities: u64) {
-        if let Some(process) = self.get_mut(key) {
-            process.capabilities = Some(capabilities);
-        }
-    }
-
-    /// `key` runs `image` from now on, with these effective capabilities.
+    /// `key` runs `image` from now on.
     pub(crate) fn exec(
         &mut self,
         key: Key,
         exec_id: u32,
         image: Image,
         terminal: Option<Arc<str>>,
-        capabilities: Option<u64>,
+        Effective { before, now }: Effective,
     ) {
         let entity_id = entity_id(&self.boot_id, key, exec_id);
         let Some(process) = self.get_mut(key) else {
             return;
         };
-        if key.start != 0 && process.program.exec_id == Some(exec_id) {
-            // The same record again, after a failure: the program before it stays the one before.
-            process.program.image = Arc::new(image);
-            return;
-        }
-        let before = process.program.image.weight();
-        let exec_id = (key.start != 0).then_some(exec_id);
-        let had = process.capabilities;
+        // By something that the kernel did for it on the way, as mapping it; or this is the same record
+        // again, after a failure. What the process ran before is then known to be that already.
+        let is_known = key.start != 0 && process.program.exec_id == Some(exec_id);
+        let had = before.or(process.capabilities.filter(|_| !is_known));
+        let gained = match had.zip(now) {
+            Some((had, has)) => has & !had,
+            None if is_known => process.program.gained,
+            None => 0,
+        };
         let program = Program {
             entity_id,
-            exec_id,
+            exec_id: (key.start != 0).then_some(exec_id),
             image: Arc::new(image),
-            gained: had.zip(capabilities).map_or(0, |(had, has)| has & !had),
+            gained,
         };
         let after = program.image.weight();
-        process.previous = Some(std::mem::replace(&mut process.program, program));
+        let replaced = std::mem::replace(&mut process.program, program);
+        let before = replaced.image.weight();
+        if !is_known {
+            process.previous = Some(replaced);
+        }
         process.lost_since = None;
         process.terminal = terminal;
-        process.capabilities = capabilities;
+        process.capabilities = now;
         self.weight = self.weight - before + after;
     }
 

@@ -14,6 +14,8 @@ mod log;
 mod pretty;
 mod reader;
 
+pub(super) use pretty::plain;
+
 pub(super) fn events(arguments: &Events) -> Result<(), Failure> {
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|problem| Failure::Usage(format!("--filter: {problem}")))?;

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::cli::{Policy, Show};
-use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::{self, Table};
-use crate::policies::{self, refused};
+use crate::policies::{self, given_or_configured, refused};
 
 mod explain;
 mod test;
@@ -20,15 +19,6 @@ pub(super) fn policy(arguments: &Policy) -> Result<(), Failure> {
         Policy::Test { paths, show } => test::test(paths, show),
         Policy::List(show) => list(show),
         Policy::Reload(show) => reload(show),
-    }
-}
-
-/// The paths that were given, or else the configured ones.
-fn given_or_configured(paths: &[PathBuf], config: &Config) -> Vec<PathBuf> {
-    if paths.is_empty() {
-        config.policy_paths()
-    } else {
-        paths.to_vec()
     }
 }
 

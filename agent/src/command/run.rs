@@ -17,7 +17,8 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     let config = Config::from_layers(&layers)?;
     logging::start(&config.log.level);
     privilege::require()?;
-    let policies = policies::load(&config, 1).map_err(|errors| policies::refused(&errors))?;
+    let policies = policies::load(&config.policy_paths(), &config, 1)
+        .map_err(|errors| policies::refused(&errors))?;
     let _lock = Instance::acquire(&config.control.socket).map_err(cannot_start)?;
     let socket = &config.control.socket;
     let opened = kernel::open(&config)?;

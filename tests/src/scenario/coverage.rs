@@ -320,7 +320,12 @@ fn find(events: &Events, deed: &Deed, fill: impl Fn(&str) -> String, pid: u32) -
     found.or_else(|error| {
         let near = events.matching(is_ours);
         match near.first() {
-            Some(event) => bail!("fields {expected:?} and {resolved:?} are not in {event}"),
+            Some(event) => {
+                let of_process =
+                    events.matching(|event| number(event, deed.pid) == Some(pid.into()));
+                let others: Vec<_> = of_process.iter().map(action).collect();
+                bail!("fields {expected:?} and {resolved:?} are not in {event}; of it: {others:?}")
+            }
             None => Err(error),
         }
     })

@@ -56,6 +56,7 @@ fn verifier(bench: &Bench) -> Result<()> {
         .command(&["doctor", "--programs", "--json"])
         // With all that settings can add to the programs.
         .args(["--set", "events.environment=PATH"])
+        .args(["--set", "limits.cgroup_events_per_second=1000"])
         .output_within(LIMIT)?
         .with_code(0)?
         .stdout;

@@ -99,7 +99,7 @@ fn fork_copies_and_exec_replaces_and_late_events_find_the_program_before() {
             2,
             image("cat"),
             Some("pts0".into()),
-            None,
+            Effective::default(),
         );
     }
     let program = |table: &mut Table, exec| table.attribute(&header(11, 2 * SECOND, exec));
@@ -111,21 +111,64 @@ fn fork_copies_and_exec_replaces_and_late_events_find_the_program_before() {
     );
 }
 
+/// An exec after which these capabilities are effective.
+fn exec(table: &mut Table, key: Key, exec_id: u32, name: &str, now: u64) {
+    let effective = Effective {
+        before: None,
+        now: Some(now),
+    };
+    table.exec(key, exec_id, image(name), None, effective);
+}
+
+#[test]
+fn an_event_between_an_exec_and_its_record_changes_nothing() {
+    let mut table = Table::new("boot".into());
+    table.insert(found(10, SECOND, 0, "before"));
+    exec(&mut table, key(10, SECOND), 2, "before", 0b1);
+    // The kernel maps the new program for it.
+    let mapped = Header {
+        effective_capabilities: 0b111,
+        ..header(10, SECOND, 3)
+    };
+    table.insert_lost(
+        Found {
+            exec_id: Some(3),
+            ..found(10, SECOND, 0, "?")
+        },
+        SECOND,
+    );
+    assert!(table.attribute(&mapped).is_some());
+    let effective = Effective {
+        before: Some(0b1),
+        now: Some(0b111),
+    };
+    let terminal = Some("pts0".into());
+    table.exec(key(10, SECOND), 3, image("after"), terminal, effective);
+    let process = table.get(key(10, SECOND)).unwrap().clone();
+    assert_eq!(executable(&process.program), "/bin/after");
+    assert_eq!(process.program.gained, 0b110);
+    assert_eq!(process.terminal.as_deref(), Some("pts0"));
+    assert_eq!(process.lost_since, None);
+    let before = table.attribute(&header(10, SECOND, 2)).unwrap().1;
+    assert_eq!(executable(&before), "/bin/before");
+    assert_eq!(table.weight, image("after").weight());
+}
+
 #[test]
 fn what_an_exec_gains_is_known_where_it_is_known_what_was_before() {
     let mut table = Table::new("boot".into());
     table.insert(found(10, SECOND, 0, "sh"));
     let gained = |table: &Table| table.get(key(10, SECOND)).unwrap().program.gained;
-    table.exec(key(10, SECOND), 2, image("a"), None, Some(0b11));
+    exec(&mut table, key(10, SECOND), 2, "a", 0b11);
     assert_eq!(gained(&table), 0, "nothing was known before");
     let parent = table.get(key(10, SECOND)).unwrap().clone();
     table.fork(&parent, key(11, 2 * SECOND), 2);
     for _ in 0..2 {
-        table.exec(key(11, 2 * SECOND), 3, image("b"), None, Some(0b110));
+        exec(&mut table, key(11, 2 * SECOND), 3, "b", 0b110);
         let child = table.get(key(11, 2 * SECOND)).unwrap();
         assert_eq!(child.program.gained, 0b100, "also when it is handled again");
     }
-    table.exec(key(10, SECOND), 3, image("c"), None, Some(0b1));
+    exec(&mut table, key(10, SECOND), 3, "c", 0b1);
     assert_eq!(gained(&table), 0, "what is lost is not gained");
     // What root had is gone with it.
     let root = Header {
@@ -136,7 +179,7 @@ fn what_an_exec_gains_is_known_where_it_is_known_what_was_before() {
     };
     assert!(table.attribute(&root).is_some());
     table.drop_root(&header(10, SECOND, 4));
-    table.exec(key(10, SECOND), 4, image("d"), None, Some(0b1));
+    exec(&mut table, key(10, SECOND), 4, "d", 0b1);
     assert_eq!(gained(&table), 0b1);
 }
 
@@ -198,7 +241,7 @@ proptest! {
     /// Counts stay what they count, whatever happens.
     #[test]
     fn the_books_balance(
-        steps in proptest::collection::vec((0u8..4, 1u32..12, 1u32..12), 1..100),
+        steps in proptest::collection::vec((0u8..5, 1u32..12, 1u32..12), 1..100),
     ) {
         let mut table = Table::new("boot".into());
         for (now, (what, one, other)) in (1u64..).zip(steps) {
@@ -208,7 +251,13 @@ proptest! {
                 1 => if let Some(parent) = table.get(key(one, 0)).cloned() {
                     table.fork(&parent, key(other, now), 1);
                 },
-                2 => table.exec(key(one, 0), now as u32, image("longer"), None, None),
+                2 => exec(&mut table, key(one, 0), now as u32, "longer", 0),
+                // Something is told of the new program before its exec is.
+                3 => if let Some(process) = table.get(key(one, 0)).cloned() {
+                    let lost = Found { exec_id: Some(other), ..found(one, process.key.start, 0, "?") };
+                    table.insert_lost(lost, now);
+                    exec(&mut table, process.key, other, "longer", 0);
+                },
                 _ => table.exit(key(one, 0), now),
             }
             table.expire(now);

@@ -109,7 +109,7 @@ fn detail(event: &Value) -> Vec<String> {
 
 /// Text in which what a process chose (its arguments, a path) cannot move the cursor, turn the
 /// direction of writing, or end the line.
-fn plain(text: &str) -> String {
+pub(in crate::command) fn plain(text: &str) -> String {
     let hostile = |character: char| {
         character.is_control()
             || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::given_or_configured;
 use crate::cli::Show;
 use crate::failure::Failure;
 use crate::output::{self, Table};
-use crate::policies::{self, refused};
+use crate::policies::{self, given_or_configured, refused};
 
 pub(super) fn explain(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
-    let mut config = show.settings.inputs().load()?;
-    config.policy.paths = given_or_configured(paths, &config);
-    let set = policies::load(&config, 0).map_err(|errors| refused(&errors))?;
+    let config = show.settings.inputs().load()?;
+    let paths = given_or_configured(paths, &config);
+    let set = policies::load(&paths, &config, 0).map_err(|errors| refused(&errors))?;
     let explanation = set.snapshot.explain();
     if show.json {
         return output::json(&explanation);

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use holdfast_policy::test::Suite;
 use serde_json::{Value, json};
 
-use super::given_or_configured;
 use crate::cli::Show;
 use crate::failure::Failure;
 use crate::output;
-use crate::policies::{self, PolicyError, refused};
+use crate::policies::{self, PolicyError, given_or_configured, refused};
 
 pub(super) fn test(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
     let config = show.settings.inputs().load()?;

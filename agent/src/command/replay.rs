@@ -1,0 +1,170 @@
+//! `holdfast replay`: recorded events through today's policies.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+use holdfast_policy::replay::{Matched, Replayed};
+use holdfast_policy::snapshot::Snapshot;
+use serde_json::{Value, json};
+
+use super::events::plain;
+use crate::cli::Replay;
+use crate::failure::Failure;
+use crate::policies::{self, given_or_configured, refused};
+
+/// Longest line: some times the largest event, which has all that a record and a policy can say.
+const MAX_LINE: u64 = 1 << 20;
+
+/// What came of all of them.
+#[derive(Debug, Default)]
+struct Totals {
+    events: u64,
+    matched: u64,
+    changed: u64,
+    /// Lines that are no events.
+    unreadable: u64,
+}
+
+pub(super) fn replay(arguments: &Replay) -> Result<(), Failure> {
+    let config = arguments.show.settings.inputs().load()?;
+    let paths = given_or_configured(&arguments.policy, &config);
+    let set = policies::load(&paths, &config, 0).map_err(|errors| refused(&errors))?;
+    let mut totals = Totals::default();
+    for_each_line(&arguments.file, |number, line| {
+        let event: Value = match serde_json::from_slice(line) {
+            Ok(event) => event,
+            Err(error) => {
+                totals.unreadable += 1;
+                eprintln!("holdfast: line {number} is no event: {error}");
+                return Ok(());
+            }
+        };
+        judge(&set.snapshot, &event, arguments.show.json, &mut totals)
+    })?;
+    finish(arguments, &totals)
+}
+
+/// Judges one event, and shows it where a rule matches or did.
+fn judge(
+    snapshot: &Snapshot,
+    event: &Value,
+    json: bool,
+    totals: &mut Totals,
+) -> Result<(), Failure> {
+    // The sensor's events about itself are judged by nobody.
+    let Ok(replayed) = snapshot.replay(event) else {
+        return Ok(());
+    };
+    totals.events += 1;
+    totals.matched += u64::from(replayed.now.is_some());
+    totals.changed += u64::from(replayed.changed());
+    if replayed.now.is_none() && replayed.recorded.is_none() {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    if json {
+        let rule = |rule: &Option<Matched>| rule.as_ref().map(Matched::json);
+        let shown = json!({
+            "@timestamp": event["@timestamp"],
+            "event": {"id": event["event"]["id"], "action": event["event"]["action"]},
+            "recorded": rule(&replayed.recorded),
+            "now": rule(&replayed.now),
+            "changed": replayed.changed(),
+            "message": replayed.message,
+        });
+        writeln!(out, "{shown}")?;
+    } else {
+        writeln!(out, "{}", line(event, &replayed))?;
+    }
+    Ok(())
+}
+
+/// When, what, the rule, what it was before where that is another, and the message.
+fn line(event: &Value, replayed: &Replayed) -> String {
+    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
+    let named = |rule: &Option<Matched>| {
+        rule.as_ref().map_or_else(
+            || "none".to_owned(),
+            |rule| format!("{} ({}/{})", rule.action, rule.ruleset, rule.id),
+        )
+    };
+    let mut parts = vec![
+        text("/@timestamp").unwrap_or("?").to_owned(),
+        format!("{:<16}", text("/event/action").unwrap_or("?")),
+        named(&replayed.now),
+    ];
+    if replayed.changed() {
+        parts.push(format!("was {}", named(&replayed.recorded)));
+    }
+    parts.extend(replayed.message.clone());
+    plain(&parts.join(" "))
+}
+
+fn finish(arguments: &Replay, totals: &Totals) -> Result<(), Failure> {
+    let Totals {
+        events,
+        matched,
+        changed,
+        unreadable,
+    } = totals;
+    let file = arguments.file.display();
+    if *events == 0 {
+        return Err(Failure::No(format!(
+            "{file} has no events that policies are about ({unreadable} lines are no events at all)"
+        )));
+    }
+    let mut out = io::stdout().lock();
+    if arguments.show.json {
+        let summary = json!({"summary": {"events": events, "matched": matched,
+                                         "changed": changed, "unreadable": unreadable}});
+        writeln!(out, "{summary}")?;
+    } else {
+        writeln!(
+            out,
+            "{events} events, {matched} match a rule, {changed} have another verdict than was recorded"
+        )?;
+    }
+    if arguments.check && *changed > 0 {
+        return Err(Failure::No(format!(
+            "{changed} of {events} events have another verdict than was recorded"
+        )));
+    }
+    Ok(())
+}
+
+/// Calls `each` with the number and the bytes of each line that is not empty.
+fn for_each_line(
+    path: &Path,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(path);
+        let file =
+            file.map_err(|error| Failure::No(format!("cannot read {}: {error}", path.display())))?;
+        Box::new(BufReader::new(file))
+    };
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            break;
+        }
+        if line.len() as u64 == MAX_LINE && line.last() != Some(&b'\n') {
+            return Err(Failure::No(format!(
+                "line {number} of {} is longer than any event",
+                path.display()
+            )));
+        }
+        if !line.trim_ascii().is_empty() {
+            each(number, line.trim_ascii())?;
+        }
+    }
+    Ok(())
+}
