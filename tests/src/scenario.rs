@@ -26,7 +26,8 @@ pub mod path;
 pub mod process;
 pub mod rate;
 pub mod refuse;
-pub mod restart;
+pub mod replay;
+mod restart;
 pub mod storm;
 pub mod supervision;
 pub mod tiers;
@@ -75,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,
+        replay::SCENARIOS,
         restart::SCENARIOS,
         count::SCENARIOS,
         path::SCENARIOS,
