@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_policy::compile::{self, Options, compile};
-use holdfast_policy::document::{MAX_BYTES, Mode, Policy};
+use holdfast_policy::document::{MAX_BYTES, MAX_LIST_BYTES, Mode, Policy};
 use holdfast_policy::error::{Problem, Problems};
 use holdfast_policy::field::Kinds;
 use holdfast_policy::snapshot::Snapshot;
@@ -147,7 +148,11 @@ pub(crate) fn is_test(path: &Path) -> bool {
 /// When it cannot be read; else everything that is wrong with it.
 pub(crate) fn read_one(path: &Path) -> Result<Policy, Vec<PolicyError>> {
     let text = read_bounded(path).map_err(|error| vec![error])?;
-    Policy::parse(&path.display().to_string(), &text).map_err(all)
+    // As in most languages with includes: what is named stands beside who names it.
+    let mut list_file = |name: &str| {
+        bounded(&path.with_file_name(name), MAX_LIST_BYTES).map_err(|error| error.to_string())
+    };
+    Policy::parse_with(&path.display().to_string(), &text, &mut list_file).map_err(all)
 }
 
 /// Reads a file up to one byte more than the largest policy, which is enough to refuse a larger one.
@@ -155,11 +160,20 @@ pub(crate) fn read_one(path: &Path) -> Result<Policy, Vec<PolicyError>> {
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, PolicyError> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut text))
-        .map_err(|error| PolicyError::read(path, &error))?;
-    Ok(text)
+    bounded(path, MAX_BYTES).map_err(|error| PolicyError::read(path, &error))
+}
+
+/// Reads a file up to one byte more than `most`.
+fn bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // A pipe would wait for whoever writes into it.
+    if fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a pipe"));
+    }
+    File::open(path)?
+        .take(most as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Each problem by itself.

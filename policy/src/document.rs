@@ -11,11 +11,15 @@ use crate::field::Kinds;
 use crate::message::Template;
 use crate::throttle::Throttle;
 
+mod list;
 mod read;
 
 /// Largest policy file, in bytes. Whoever reads a file reads at most one byte more, and
 /// [`Policy::parse`] refuses what is larger.
 pub const MAX_BYTES: usize = 1 << 20;
+/// Largest file with a list, in bytes: some hundred thousand hashes. Whoever reads one reads at most one
+/// byte more, and what is larger is refused.
+pub const MAX_LIST_BYTES: usize = 16 << 20;
 /// Longest name of a policy and id of a rule, in bytes: they stand in every event.
 pub const MAX_NAME_BYTES: usize = 128;
 
@@ -116,7 +120,22 @@ impl Policy {
     /// # Errors
     /// Everything that is wrong with it, each with its place.
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, Problems> {
-        read::policy(file, text)
+        Self::parse_with(file, text, &mut |_| {
+            Err("there are no files here".to_owned())
+        })
+    }
+
+    /// The same, where lists may be in files: `list_file` reads one by the path that the policy gives, or
+    /// says why it cannot.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it or with such a file, each with its place in the policy.
+    pub fn parse_with(
+        file: &str,
+        text: &[u8],
+        list_file: &mut dyn FnMut(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<Self, Problems> {
+        read::policy(file, text, list_file)
     }
 
     pub(crate) fn problem_at_name(&self, reason: String) -> Problem {

@@ -282,6 +282,11 @@ impl<'t> Source<'t> {
         }
     }
 
+    /// Whether it is an object.
+    pub(crate) fn is_object(part: Part<'t>) -> bool {
+        part.raw.starts_with('{')
+    }
+
     /// Whether it is `null`.
     pub(crate) fn is_null(part: Part<'t>) -> bool {
         part.raw == "null"

@@ -333,6 +333,47 @@ fn a_rule_may_only_observe_and_has_exceptions() {
 }
 
 #[test]
+fn lists_may_be_in_files_and_long() {
+    let text = json!({
+        "apiVersion": "holdfast/v1", "kind": "Policy", "name": "p", "mode": "enforce",
+        "lists": {"bad": {"file": "bad.txt"}},
+        "rules": [{"id": "r", "on": ["network.connect"], "action": "alert",
+                   "when": "destination.ip in lists.bad"}]})
+    .to_string();
+    let address = |number: u32| std::net::Ipv4Addr::from(0x0a00_0000 + number);
+    let list: String = (0..100_000)
+        .map(|n| format!("{}\n", address(2 * n)))
+        .collect();
+    let mut asked = Vec::new();
+    let policy = Policy::parse_with("p", text.as_bytes(), &mut |name| {
+        asked.push(name.to_owned());
+        Ok(list.clone().into_bytes())
+    })
+    .unwrap();
+    assert_eq!(asked, ["bad.txt"]);
+    let options = Options {
+        epoch: 1,
+        mode: Mode::Enforce,
+        reported: Kinds::NONE,
+    };
+    let snapshot = compile(&[policy], &options).unwrap();
+    for (number, expected) in [(84_000, Verdict::Alert), (84_001, Verdict::None)] {
+        let event = json!({"event": {"action": "network.connect"},
+                           "destination": {"ip": address(number).to_string()}});
+        let event = Recorded::new(&event).unwrap();
+        assert_eq!(
+            snapshot.judge(Kind::NetworkConnect, &event).verdict,
+            expected
+        );
+    }
+    let missing = Policy::parse("p", text.as_bytes()).unwrap_err().to_string();
+    assert!(
+        missing.contains("the list in `bad.txt` cannot be read: there are no files here"),
+        "{missing}"
+    );
+}
+
+#[test]
 fn two_policies_of_one_name_are_refused() {
     let options = Options {
         epoch: 1,

@@ -27,7 +27,7 @@ pub mod process;
 pub mod rate;
 pub mod refuse;
 pub mod replay;
-mod restart;
+pub mod restart;
 pub mod storm;
 pub mod supervision;
 pub mod tiers;

@@ -85,8 +85,8 @@ fn line(event: &Value, replayed: &Replayed) -> String {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let named = |rule: &Option<Matched>| {
         rule.as_ref().map_or_else(
-            || "none".to_owned(),
-            |rule| format!("{} ({}/{})", rule.action, rule.ruleset, rule.id),
+            || "nothing".to_owned(),
+            |rule| format!("{} by {}/{}", rule.action, rule.ruleset, rule.id),
         )
     };
     let mut parts = vec![
@@ -95,7 +95,7 @@ fn line(event: &Value, replayed: &Replayed) -> String {
         named(&replayed.now),
     ];
     if replayed.changed() {
-        parts.push(format!("was {}", named(&replayed.recorded)));
+        parts.push(format!("(was {})", named(&replayed.recorded)));
     }
     parts.extend(replayed.message.clone());
     plain(&parts.join(" "))
@@ -138,13 +138,11 @@ fn for_each_line(
     path: &Path,
     mut each: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::No(format!("cannot read {}: {error}", path.display()));
     let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        let file = File::open(path);
-        let file =
-            file.map_err(|error| Failure::No(format!("cannot read {}: {error}", path.display())))?;
-        Box::new(BufReader::new(file))
+        Box::new(BufReader::new(File::open(path).map_err(failed)?))
     };
     let mut line = Vec::new();
     for number in 1.. {
@@ -152,7 +150,8 @@ fn for_each_line(
         reader
             .by_ref()
             .take(MAX_LINE)
-            .read_until(b'\n', &mut line)?;
+            .read_until(b'\n', &mut line)
+            .map_err(failed)?;
         if line.is_empty() {
             break;
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 
+use super::list;
 use super::{MAX_BYTES, MAX_NAME_BYTES, Mode, PRIORITIES, Policy, Rule};
 use crate::error::{Mistake, Problems};
 use crate::expression::{Condition, Expression, Lists};
@@ -44,6 +45,7 @@ const RULE_KEYS: [&str; 13] = [
     "throttle",
     "falsePositives",
 ];
+const LIST_KEYS: [&str; 1] = ["file"];
 const THROTTLE_KEYS: [&str; 3] = ["per", "max", "every"];
 const ACTIONS: [&str; 6] = ["allow", "audit", "alert", "deny", "kill", "kill_tree"];
 /// Actions that are defined and that this version does not take.
@@ -54,12 +56,17 @@ const SEVERITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 const DEFAULT_SEVERITY: u8 = 2;
 
 /// Reads a policy.
-pub(super) fn policy(file: &str, bytes: &[u8]) -> Result<Policy, Problems> {
+pub(super) fn policy(
+    file: &str,
+    bytes: &[u8],
+    list_file: ListFile<'_>,
+) -> Result<Policy, Problems> {
     let source = Source::open(file, bytes, MAX_BYTES)?;
     let root = source.root()?;
     let mut reader = Reader {
         source,
         lists: Lists::new(),
+        list_file,
     };
     let policy = reader.policy(file, root);
     reader.source.finish()?;
@@ -67,12 +74,16 @@ pub(super) fn policy(file: &str, bytes: &[u8]) -> Result<Policy, Problems> {
     policy.ok_or_else(|| Problems(Vec::new()))
 }
 
-struct Reader<'t> {
+/// See [`Policy::parse_with`].
+type ListFile<'f> = &'f mut dyn FnMut(&str) -> Result<Vec<u8>, String>;
+
+struct Reader<'t, 'f> {
     source: Source<'t>,
     lists: Lists,
+    list_file: ListFile<'f>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> Reader<'t, '_> {
     fn policy(&mut self, file: &str, root: Part<'t>) -> Option<Policy> {
         let known = self.source.known(root, "a policy", &KEYS)?;
         self.fixed(&known, "apiVersion", API_VERSION);
@@ -186,13 +197,28 @@ impl<'t> Reader<'t> {
                 self.source.mistake(Mistake::new(name.at(), reason));
             }
             // A list that cannot be read is there all the same, so that its users are not refused too.
-            let texts = self.source.strings(part).unwrap_or_default();
-            let mut list: Vec<_> = texts
-                .into_iter()
-                .map(|text| text.value.into_owned())
-                .collect();
+            let mut list = self.list(part).unwrap_or_default();
             list.sort_unstable();
             self.lists.insert(name.value.into_owned(), Arc::new(list));
+        }
+    }
+
+    /// An array of strings, or an object that names a file with one on each line.
+    fn list(&mut self, part: Part<'t>) -> Option<Vec<String>> {
+        if !Source::is_object(part) {
+            let texts = self.source.strings(part)?.into_iter();
+            return Some(texts.map(|text| text.value.into_owned()).collect());
+        }
+        let known = self.source.known(part, "a list", &LIST_KEYS)?;
+        let path = self.source.required(&known, "file")?;
+        let path = self.source.string(path)?;
+        let bytes = (self.list_file)(&path.value);
+        match bytes.and_then(|bytes| list::parse(&bytes)) {
+            Ok(list) => Some(list),
+            Err(reason) => {
+                let reason = format!("the list in `{}` cannot be read: {reason}", path.value);
+                self.source.refuse(path.at(), reason)
+            }
         }
     }
 

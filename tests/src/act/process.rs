@@ -16,6 +16,9 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{Done, call, parsed, to_child};
 
+/// Until who looks at `/proc` has certainly seen what a process was at first.
+const SEEN: Duration = Duration::from_millis(500);
+
 /// See [`super::main`].
 pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
@@ -28,16 +31,20 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["traceme"] => nix::sys::ptrace::traceme().map_err(io::Error::from),
         ["trace-child"] => trace_child(),
         ["trace-self"] => nix::sys::ptrace::attach(nix::unistd::getpid()).map_err(io::Error::from),
-        ["setuid" | "become-user", id] => {
-            parsed(id).and_then(|id| Ok(nix::unistd::setuid(Uid::from_raw(id))?))
+        ["become-user", id] => {
+            std::thread::sleep(SEEN);
+            return act(&["setuid", id]);
         }
+        ["become-group", id] => {
+            std::thread::sleep(SEEN);
+            return act(&["setgid", id]);
+        }
+        ["setuid", id] => parsed(id).and_then(|id| Ok(nix::unistd::setuid(Uid::from_raw(id))?)),
         ["setuid-back", id] => parsed(id).and_then(|id| {
             nix::unistd::setuid(Uid::from_raw(id))?;
             Ok(nix::unistd::setuid(Uid::from_raw(0))?)
         }),
-        ["setgid" | "become-group", id] => {
-            parsed(id).and_then(|id| Ok(nix::unistd::setgid(Gid::from_raw(id))?))
-        }
+        ["setgid", id] => parsed(id).and_then(|id| Ok(nix::unistd::setgid(Gid::from_raw(id))?)),
         ["setgroups", id] => {
             parsed(id).and_then(|id| Ok(nix::unistd::setgroups(&[Gid::from_raw(id)])?))
         }
