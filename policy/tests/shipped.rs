@@ -98,6 +98,25 @@ fn every_policy_says_what_it_is_about_and_only_observes() {
 }
 
 #[test]
+fn every_rule_that_speaks_is_in_the_list_of_the_documentation() {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/policy-library.md");
+    let list = std::fs::read_to_string(list).unwrap();
+    for policy in policies() {
+        let speaking = policy.rules.iter().filter(|it| it.action != Verdict::Allow);
+        for rule in speaking {
+            let row = format!(
+                "`{}`](../policies/{}.json) | `{}`",
+                policy.name, policy.name, rule.id
+            );
+            assert!(
+                list.contains(&row),
+                "{row} is missing in docs/policy-library.md"
+            );
+        }
+    }
+}
+
+#[test]
 fn all_are_in_force_together_and_prevent_nothing() {
     let options = Options {
         epoch: 1,
