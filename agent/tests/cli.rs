@@ -119,7 +119,8 @@ fn wrong_use_is_exit_code_2() {
         2,
         &["file.pth", "file.path"],
     );
-    for later in ["replay", "containers", "namespaces"] {
+    place.refused(&["replay"], 2, &["<FILE>"]);
+    for later in ["containers", "namespaces"] {
         place.refused(&[later], 2, &[later]);
     }
 }

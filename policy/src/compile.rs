@@ -8,6 +8,7 @@ use holdfast_wire::record::NO_RULE;
 use crate::document::{Mode, Policy};
 use crate::error::{Problem, Problems};
 use crate::field::Kinds;
+use crate::index::Index;
 use crate::plan::Plan;
 use crate::snapshot::{Rule, Snapshot};
 use crate::stage::Allowed;
@@ -49,14 +50,18 @@ pub fn compile(policies: &[Policy], options: &Options) -> Result<Snapshot, Probl
         }
     };
     let mut by_kind = std::array::from_fn(|_| Vec::new());
+    let mut indices = std::array::from_fn(|_| Index::default());
     for plan in &plans {
-        by_kind[plan.kind.index()] = plan.rules.iter().map(|rule| rule.rule).collect();
+        let numbers: Vec<u16> = plan.rules.iter().map(|rule| rule.rule).collect();
+        indices[plan.kind.index()] = Index::new(plan.kind, &rules, &numbers);
+        by_kind[plan.kind.index()] = numbers;
     }
     let reported = options.reported;
     Ok(Snapshot {
         epoch: options.epoch,
         rules,
         by_kind,
+        indices,
         reported,
         plans,
         tables,

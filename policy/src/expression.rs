@@ -21,6 +21,7 @@ pub(crate) mod pattern;
 mod typed;
 
 pub(crate) use address::{Cidr, MAPPED};
+pub(crate) use evaluate::holds;
 pub(crate) use typed::{Condition, Constant, Operand, Set, TextTest};
 
 /// Longest expression, in bytes: several screens of text. Long lists belong into `lists`.
@@ -46,7 +47,7 @@ impl Expression {
 
     /// Whether it holds for an event.
     pub(crate) fn holds(&self, fields: &dyn Fields) -> bool {
-        evaluate::holds(&self.condition, fields)
+        holds(&self.condition, fields)
     }
 }
 

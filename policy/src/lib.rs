@@ -25,6 +25,8 @@ pub mod expression;
 #[cfg(feature = "std")]
 pub mod field;
 #[cfg(feature = "std")]
+mod index;
+#[cfg(feature = "std")]
 mod json;
 #[cfg(feature = "std")]
 pub mod lookup;

@@ -25,17 +25,30 @@ impl Judgement<'_> {
 }
 
 impl Snapshot {
-    /// Judges an event of `kind`, by plain evaluation of the rules in order. Allocates nothing unless
-    /// a rule joins strings.
+    /// Judges an event of `kind`: evaluates in order the rules that can match by the values they ask for.
+    /// Allocates nothing unless a rule joins strings.
     #[must_use]
     pub fn judge(&self, kind: Kind, fields: &dyn Fields) -> Judgement<'_> {
+        match self.indices[kind.index()].find(fields) {
+            Some(found) => self.judge_by(found, fields),
+            None => self.judge_by_all(kind, fields),
+        }
+    }
+
+    /// The same by evaluating every rule on the kind, in order: what [`Self::judge`] has to agree with.
+    #[must_use]
+    pub fn judge_by_all(&self, kind: Kind, fields: &dyn Fields) -> Judgement<'_> {
+        self.judge_by(self.by_kind[kind.index()].iter().copied(), fields)
+    }
+
+    fn judge_by(&self, rules: impl Iterator<Item = u16>, fields: &dyn Fields) -> Judgement<'_> {
         let mut judgement = Judgement {
             verdict: Verdict::None,
             rule: None,
         };
         let mut settled = None;
-        for index in &self.by_kind[kind.index()] {
-            let Some(rule) = self.rule(*index) else {
+        for index in rules {
+            let Some(rule) = self.rule(index) else {
                 continue;
             };
             if settled == Some(rule.policy) || !rule.when.holds(fields) {
@@ -45,7 +58,7 @@ impl Snapshot {
             if rule.verdict > judgement.verdict {
                 judgement = Judgement {
                     verdict: rule.verdict,
-                    rule: Some((*index, rule)),
+                    rule: Some((index, rule)),
                 };
             }
         }

@@ -10,6 +10,7 @@ use holdfast_wire::event;
 use crate::document::Mode;
 use crate::expression::Expression;
 use crate::field::Kinds;
+use crate::index::Index;
 use crate::message::Template;
 use crate::plan::Plan;
 use crate::table::{self, AddressKey, Dimension, HookTable, PathKey, PortKey, Tag, Vector};
@@ -21,6 +22,7 @@ pub struct Snapshot {
     pub(crate) epoch: u32,
     pub(crate) rules: Vec<Rule>,
     pub(crate) by_kind: [Vec<u16>; table::HOOKS],
+    pub(crate) indices: [Index; table::HOOKS],
     pub(crate) reported: Kinds,
     pub(crate) plans: Vec<Plan>,
     pub(crate) tables: Tables,

@@ -75,6 +75,17 @@ pub(crate) fn is_about_questions(expression: &Expression) -> bool {
 /// [`Probe::Access`] of an answer.
 const ANSWER: usize = holdfast_wire::record::network::ANSWER as usize;
 
+/// What a condition is for all events of `kind`; `None` where that depends on the event.
+pub(crate) fn constant(condition: &Condition, kind: Kind) -> Option<bool> {
+    let mut constant = true;
+    condition.operands(&mut |operand| {
+        if let Operand::Field(field) = operand {
+            constant &= *field == Field::Plain(Plain::EventAction) || !field.kinds().contains(kind);
+        }
+    });
+    constant.then(|| crate::expression::holds(condition, &OnlyKind(kind)))
+}
+
 /// A condition as the kernel sees it.
 enum Logic {
     Constant(bool),
@@ -92,11 +103,8 @@ struct Splitter {
 impl Splitter {
     /// Recursion follows the expression, whose depth is bounded.
     fn split(&self, condition: &Condition, negated: bool) -> Logic {
-        if self.is_constant(condition) {
-            let expression = Expression {
-                condition: condition.clone(),
-            };
-            return Logic::Constant(expression.holds(&OnlyKind(self.kind)) != negated);
+        if let Some(value) = constant(condition, self.kind) {
+            return Logic::Constant(value != negated);
         }
         match condition {
             Condition::Not(inner) => self.split(inner, !negated),
@@ -147,18 +155,6 @@ impl Splitter {
             (_, true) => Logic::All(joined),
             (_, false) => Logic::Any(joined),
         }
-    }
-
-    /// Whether a condition is the same for all events of the kind.
-    fn is_constant(&self, condition: &Condition) -> bool {
-        let mut constant = true;
-        condition.operands(&mut |operand| {
-            if let Operand::Field(field) = operand {
-                constant &= *field == Field::Plain(Plain::EventAction)
-                    || !field.kinds().contains(self.kind);
-            }
-        });
-        constant
     }
 
     /// The dimension that a simple condition asks about, and the keys it asks for.

@@ -430,6 +430,13 @@ fn check(
     }
     let decision = decide(hook, &candidates);
     let judgement = whole.judge(kind, &event);
+    let plain = whole.judge_by_all(kind, &event);
+    prop_assert_eq!(judgement.verdict, plain.verdict, "the index loses no rule");
+    prop_assert_eq!(
+        judgement.rule.map(|(index, _)| index),
+        plain.rule.map(|(index, _)| index),
+        "and none is found before its turn"
+    );
     if !decision.undecided {
         prop_assert_eq!(decision.verdict, judgement.verdict);
         prop_assert_eq!(

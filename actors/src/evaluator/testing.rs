@@ -48,7 +48,10 @@ pub(crate) fn record(header: Header, fixed: &[u8], strings: &[u8]) -> Vec<u8> {
 pub(crate) fn exec(header: Header, executable: &str, arguments: &[&str]) -> Vec<u8> {
     let arguments: String = arguments.iter().flat_map(|it| [*it, "\0"]).collect();
     let mut fixed = Vec::new();
-    fixed.extend(7u64.to_ne_bytes());
+    // Inode; no capabilities before.
+    for word in [7u64, 0] {
+        fixed.extend(word.to_ne_bytes());
+    }
     for word in [8 << 20 | 1u32, 1, 0o100_755] {
         fixed.extend(word.to_ne_bytes());
     }

@@ -10,7 +10,7 @@ use super::typed::{Condition, Constant, Operand, Order, Set, TextTest};
 use crate::field::{Fields, Part, ProcessList, Strings, Value};
 
 /// Whether `condition` holds for an event.
-pub(super) fn holds(condition: &Condition, fields: &dyn Fields) -> bool {
+pub(crate) fn holds(condition: &Condition, fields: &dyn Fields) -> bool {
     Environment {
         fields,
         innermost: None,
