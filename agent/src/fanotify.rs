@@ -50,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) ring_bytes: [u32; Domain::ALL.len()],
     /// The most events of a cgroup; `None` for as many as it makes.
     pub(crate) cap: Option<Cap>,
+    /// Whether records of an exec carry the environment.
+    pub(crate) environment: bool,
     /// Why there is no eBPF, where it was wanted.
     pub(crate) instead_of_ebpf: Option<String>,
 }
@@ -310,8 +312,9 @@ const fn blind_to(kind: Kind) -> &'static str {
     match kind {
         Kind::FileOpen => BLIND_OPENS,
         Kind::ProcessExec => {
-            "the environment; a script behind its interpreter; arguments of a program that ended at once; what is refused on FUSE, network and kernel file \
-             systems, a memfd, or a mount of another mount namespace or of a moment ago"
+            "arguments and environment of a program that ended at once; how a script names its \
+             interpreter; what is refused on FUSE, network and kernel file systems, a memfd, or a mount \
+             of another mount namespace or of a moment ago"
         }
         Kind::ProcessPtrace => "PTRACE_TRACEME, and a look into another's memory",
         Kind::ProcessSetuid | Kind::ProcessSetgid => {

@@ -85,6 +85,7 @@ fn fanotify_options(config: &Config, reason: Option<String>) -> fanotify::Option
         host: config.host.fs.clone(),
         ring_bytes: options(config).ring_bytes,
         cap: cap(config),
+        environment: !config.events.environment.is_empty(),
         instead_of_ebpf: reason.map(|reason| format!("no eBPF: {reason}")),
     }
 }

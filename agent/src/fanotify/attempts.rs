@@ -35,6 +35,8 @@ pub(crate) struct Attempt {
 pub(crate) struct Begun {
     /// The program, if its opening was seen.
     pub(crate) program: Option<Attempt>,
+    /// The path of the script whose interpreter, or the interpreter's, the program is.
+    pub(crate) script: Option<Vec<u8>>,
     /// Number of the program, if the process was met while it ran it.
     pub(crate) seen: Option<u32>,
     /// The process has begun another exec since.
@@ -105,9 +107,13 @@ impl Attempts {
         if !is_over {
             processes.remove(tgid);
         }
-        let program = before.iter().rev().find(|attempt| !attempt.is_loader);
+        let mut programs = before.iter().filter(|attempt| !attempt.is_loader);
+        // What is no program and no script was opened for nothing, and a shell has gone on to run it.
+        let first = programs.next();
+        let last = programs.next_back();
         Begun {
-            program: program.cloned(),
+            script: last.and(first).map(|script| script.path.clone()),
+            program: last.or(first).cloned(),
             seen: self.seen_between(tgid, time, next),
             is_over,
         }

@@ -38,6 +38,8 @@ pub(crate) struct Base {
     pub(crate) caps: Caps,
     /// How far the life of processes has been told.
     pub(crate) life: Arc<Life>,
+    /// Whether records of an exec carry the environment.
+    pub(crate) environment: bool,
     rings: [Arc<Records>; Domain::ALL.len()],
     // Held for as long as it takes to clone it: whoever answers permission events waits for it.
     tables: Mutex<Arc<Lookup>>,
@@ -89,6 +91,7 @@ impl Base {
             attempts: Attempts::default(),
             caps: Caps::new(options.cap),
             life: Arc::default(),
+            environment: options.environment,
             rings: rings.map_err(|_| std::io::Error::other("a ring for each domain"))?,
             tables: Mutex::new(Arc::new(Lookup::new(&Tables::default()))),
             programs: Mutex::default(),

@@ -404,7 +404,11 @@ impl Shared {
 
     fn refuse_exec(&self, judged: &Judged, opening: &Opening<'_>) -> bool {
         let (path, path_flags) = path_of(opening);
-        let fixed = executable(opening.facts(), path.len(), 0, 0, 0);
+        let lengths = Lengths {
+            executable: path.len(),
+            ..Lengths::default()
+        };
+        let fixed = executable(opening.facts(), lengths, 0);
         self.record(judged, opening.tid, path_flags, bytes_of(&fixed), path)
     }
 
@@ -530,14 +534,19 @@ fn identity(file: &Statx) -> (u32, u32, u64) {
     (file.stx_dev_major, file.stx_dev_minor, file.stx_ino)
 }
 
-/// The fixed part of an exec of this file, with strings of these lengths, which fit.
-pub(crate) fn executable(
-    file: Option<&Statx>,
-    executable: usize,
-    working_directory: usize,
-    arguments: usize,
-    terminal: u32,
-) -> Exec {
+/// Lengths of the strings of an exec, in bytes; none has more than 16 bits for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lengths {
+    pub(crate) executable: usize,
+    pub(crate) script: usize,
+    pub(crate) interpreter: usize,
+    pub(crate) working_directory: usize,
+    pub(crate) arguments: usize,
+    pub(crate) environment: usize,
+}
+
+/// The fixed part of an exec of this file, with strings of these lengths.
+pub(crate) fn executable(file: Option<&Statx>, lengths: Lengths, terminal: u32) -> Exec {
     let terminal = holdfast_wire::uapi::process::terminal_name(terminal);
     Exec {
         inode: file.map_or(0, |file| file.stx_ino),
@@ -545,13 +554,13 @@ pub(crate) fn executable(
         device: file.map_or(0, device),
         links: file.map_or(0, |file| file.stx_nlink),
         mode: file.map_or(0, |file| u32::from(file.stx_mode)),
-        executable_length: executable as u16,
-        // As it was given to execve: not to be had.
-        filename_length: 0,
-        interpreter_length: 0,
-        working_directory_length: working_directory as u16,
-        arguments_length: arguments as u16,
-        environment_length: 0,
+        executable_length: lengths.executable as u16,
+        // As it was given to execve is not to be had: of a script it is the path that was found.
+        filename_length: lengths.script as u16,
+        interpreter_length: lengths.interpreter as u16,
+        working_directory_length: lengths.working_directory as u16,
+        arguments_length: lengths.arguments as u16,
+        environment_length: lengths.environment as u16,
         mount_namespace: 0,
         mount_id: 0,
         above_root: NOT_MET,

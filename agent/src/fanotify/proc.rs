@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use holdfast_wire::record::{ARGUMENT_BYTES, COMM_BYTES};
+use holdfast_wire::record::{ARGUMENT_BYTES, COMM_BYTES, ENVIRONMENT_BYTES};
 use holdfast_wire::uapi::process::{
     Call, Stat, Status, parse_cgroup, parse_inode, parse_stat, parse_status, parse_syscall,
 };
@@ -160,6 +160,11 @@ impl Proc {
     /// never to be read while somebody waits for an answer.
     pub(crate) fn arguments(&self, tgid: u32) -> Option<Vec<u8>> {
         self.read(&format!("{tgid}/cmdline"), ARGUMENT_BYTES)
+    }
+
+    /// The environment, as [`Self::arguments`]; at most [`ENVIRONMENT_BYTES`].
+    pub(crate) fn environment(&self, tgid: u32) -> Option<Vec<u8>> {
+        self.read(&format!("{tgid}/environ"), ENVIRONMENT_BYTES)
     }
 
     /// Whether a thread belongs to a process.

@@ -30,6 +30,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: in_full,
     },
     Scenario {
+        name: "exec-fanotify",
+        about: "without eBPF, too, an exec tells the script, its arguments and the environment",
+        at: |place| *place == Place::Native || place.is_variant(Variant::Stock),
+        seconds: 60,
+        run: without_ebpf,
+    },
+    Scenario {
         name: "exec-chains",
         about: "what processes do that execute themselves as fast as they can is told as of the exec before it",
         at: |place| *place == Place::Native || place.is_variant(Variant::Stock),
@@ -155,6 +162,52 @@ fn tell_in_full(bench: &Bench, base: &Path) -> Result<()> {
     ensure!(
         told || sensor.status()?["tier"] == "tracepoint",
         "root gained what it had given up: {of_root}"
+    );
+    sensor.stop().map(drop)
+}
+
+fn without_ebpf(bench: &Bench) -> Result<()> {
+    // What ends at once is gone before `/proc` is read.
+    let script = bench.file("script", "#!/bin/busybox sh\nsleep 1\n")?;
+    make_executable(&script)?;
+    let sensor = bench
+        .sensor()
+        .tier("fanotify")
+        .option("events", "process.exec")
+        .option("set", "events.environment=HOLDFAST_SHOWN")
+        .start()?;
+    Command::new(&script)
+        .args(["--password=hunter2", "visible"])
+        .env("HOLDFAST_SHOWN", "yes")
+        .env("HOLDFAST_HIDDEN", "no")
+        .output_within(EVENT)?
+        .with_code(0)?;
+    let path = script.display().to_string();
+    let busybox = fs::canonicalize("/bin/busybox").context("find busybox")?;
+    let busybox = busybox.display().to_string();
+    let event = sensor
+        .events
+        .wait_for("the exec of the script", EVENT, |event| {
+            action(event) == "process.exec" && text(event, "/holdfast/executable/script") == path
+        })?;
+    for (pointer, expected) in [
+        ("/holdfast/tier", "fanotify"),
+        ("/holdfast/executable/interpreter", &busybox),
+        ("/process/executable", &busybox),
+        ("/process/args/2", &path),
+        ("/process/args/4", "visible"),
+        ("/process/env_vars/0", "HOLDFAST_SHOWN=yes"),
+        ("/process/env_vars/1", ""),
+    ] {
+        let is = text(&event, pointer);
+        ensure!(
+            is == expected,
+            "{pointer} is {is:?}, not {expected:?}: {event}"
+        );
+    }
+    ensure!(
+        !event.to_string().contains("hunter2"),
+        "a secret is told: {event}"
     );
     sensor.stop().map(drop)
 }

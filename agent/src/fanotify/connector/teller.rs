@@ -6,13 +6,13 @@ use holdfast_policy::lookup::Known as Knows;
 use holdfast_wire::Kind;
 use holdfast_wire::encode::bytes_of;
 use holdfast_wire::record::process::{Exit, Fork, Ptrace, Setid};
-use holdfast_wire::record::{ARGUMENT_BYTES, COMM_BYTES, flags};
+use holdfast_wire::record::{ARGUMENT_BYTES, COMM_BYTES, ENVIRONMENT_BYTES, flags};
 use holdfast_wire::uapi::connector::{Ids, What};
 
 use super::table::{Ended, Known, Table};
 use crate::fanotify::attempts::Begun;
 use crate::fanotify::base::{Base, Draft, Judged};
-use crate::fanotify::permission::executable;
+use crate::fanotify::permission::{Lengths, executable};
 use crate::fanotify::proc::{Facts, Proc};
 use crate::fanotify::ring::Time;
 
@@ -158,6 +158,9 @@ impl<'b> Teller<'b> {
         let proc = &self.base.proc;
         // First what is gone first.
         let mut arguments = proc.arguments(tgid).unwrap_or_default();
+        let environment = Some(tgid).filter(|_| self.base.environment);
+        let environment = environment.and_then(|tgid| proc.environment(tgid));
+        let mut environment = environment.unwrap_or_default();
         let running = proc.executable(tgid).filter(|_| is_of(proc, tgid, &begun));
         let working_directory = proc.working_directory(tgid).unwrap_or_default();
         let file = proc.executable_file(tgid);
@@ -182,6 +185,7 @@ impl<'b> Teller<'b> {
             // Gone, or on to another program.
             _ => {
                 arguments.clear();
+                environment.clear();
                 record_flags |= flags::PART_UNREADABLE;
                 let mut last = self.known(tgid);
                 // It has another now, and its executable names it as well.
@@ -204,19 +208,27 @@ impl<'b> Teller<'b> {
         if arguments.len() >= ARGUMENT_BYTES {
             record_flags |= flags::ARGUMENTS_TRUNCATED;
         }
+        if environment.len() >= ENVIRONMENT_BYTES {
+            record_flags |= flags::ENVIRONMENT_TRUNCATED;
+        }
         let path = known.executable.clone().unwrap_or_default();
+        let script = begun.script.unwrap_or_default();
+        // What the script's first line names is not told; the program is what became of it.
+        let interpreter: &[u8] = if script.is_empty() { &[] } else { &path };
         self.table.put(known.clone());
         if !attached(Kind::ProcessExec) || tgid == self.own {
             return;
         }
         let judged = self.base.judge(Kind::ProcessExec, &Executed(&path));
-        let fixed = executable(
-            file.as_ref(),
-            path.len(),
-            working_directory.len(),
-            arguments.len(),
-            known.facts.terminal,
-        );
+        let lengths = Lengths {
+            executable: path.len(),
+            script: script.len(),
+            interpreter: interpreter.len(),
+            working_directory: working_directory.len(),
+            arguments: arguments.len(),
+            environment: environment.len(),
+        };
+        let fixed = executable(file.as_ref(), lengths, known.facts.terminal);
         let draft = Draft {
             time: Time::At(time),
             tid: tgid,
@@ -224,7 +236,14 @@ impl<'b> Teller<'b> {
             program: known.program,
             flags: record_flags,
             fixed: bytes_of(&fixed),
-            strings: &[&path, &working_directory, &arguments],
+            strings: &[
+                &path,
+                &script,
+                interpreter,
+                &working_directory,
+                &arguments,
+                &environment,
+            ],
         };
         self.settle(&judged, &draft);
     }
