@@ -215,6 +215,15 @@ Examples:
         #[command(flatten)]
         show: Show,
     },
+    /// Make an allow-list policy from what recorded events did; everything else of these kinds it denies
+    #[command(after_help = "\
+Examples:
+  holdfast run --events 'process.exec,file.*,network.*' --output json > workload.json
+  holdfast policy derive workload.json --name app --scope \"container.id != ''\" > app.json
+  holdfast policy check app.json; holdfast policy explain app.json
+  holdfast replay workload.json --policy app.json
+It is in mode observe: try it so before you let it enforce.")]
+    Derive(Derive),
     /// Run policy tests (*.test.json); exit code 1 when one fails
     #[command(after_help = "\
 Examples:
@@ -233,6 +242,26 @@ Examples:
     /// Make the running sensor read its policies again; it keeps the old ones if the new are bad
     #[command(after_help = "Examples:\n  holdfast policy reload")]
     Reload(Show),
+}
+
+/// `policy derive`
+#[derive(Debug, Args)]
+pub(crate) struct Derive {
+    /// Events as `holdfast events --json` prints them, one a line; - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Name of the policy
+    #[arg(long, default_value = "derived")]
+    pub(crate) name: String,
+    /// Condition under which it is in force, as "container.id != ''"; without one it is everywhere
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) scope: Option<String>,
+    /// Only of these kinds of events, as 'process.exec,network.*'
+    #[arg(long, value_name = "GLOB,…", value_delimiter = ',')]
+    pub(crate) events: Vec<String>,
+    /// What becomes of the rest: deny or alert
+    #[arg(long, default_value = "deny", value_parser = ["deny", "alert"])]
+    pub(crate) action: String,
 }
 
 /// `config …`

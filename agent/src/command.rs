@@ -9,6 +9,7 @@ mod config;
 mod doctor;
 mod events;
 mod policy;
+mod recorded;
 mod replay;
 mod run;
 mod status;

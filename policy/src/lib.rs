@@ -15,6 +15,8 @@ pub mod table;
 #[cfg(feature = "std")]
 pub mod compile;
 #[cfg(feature = "std")]
+pub mod derive;
+#[cfg(feature = "std")]
 pub mod document;
 #[cfg(feature = "std")]
 pub mod error;

@@ -14,6 +14,7 @@ pub mod container;
 pub mod count;
 pub mod coverage;
 pub mod deny;
+pub mod derive;
 pub mod doctor;
 pub mod exec;
 pub mod fanotify;
@@ -71,6 +72,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         coverage::SCENARIOS,
         container::SCENARIOS,
         deny::SCENARIOS,
+        derive::SCENARIOS,
         doctor::SCENARIOS,
         refuse::SCENARIOS,
         fanotify::SCENARIOS,

@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::policies::{self, given_or_configured, refused};
 
+mod derive;
 mod explain;
 mod test;
 
@@ -16,6 +17,7 @@ pub(super) fn policy(arguments: &Policy) -> Result<(), Failure> {
     match arguments {
         Policy::Check { paths, show } => check(paths, show),
         Policy::Explain { paths, show } => explain::explain(paths, show),
+        Policy::Derive(arguments) => derive::derive(arguments),
         Policy::Test { paths, show } => test::test(paths, show),
         Policy::List(show) => list(show),
         Policy::Reload(show) => reload(show),

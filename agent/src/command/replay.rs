@@ -1,20 +1,16 @@
 //! `holdfast replay`: recorded events through today's policies.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
 use holdfast_policy::replay::{Matched, Replayed};
 use holdfast_policy::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::events::plain;
+use super::recorded;
 use crate::cli::Replay;
 use crate::failure::Failure;
 use crate::policies::{self, given_or_configured, refused};
-
-/// Longest line: some times the largest event, which has all that a record and a policy can say.
-const MAX_LINE: u64 = 1 << 20;
 
 /// What came of all of them.
 #[derive(Debug, Default)]
@@ -31,16 +27,8 @@ pub(super) fn replay(arguments: &Replay) -> Result<(), Failure> {
     let paths = given_or_configured(&arguments.policy, &config);
     let set = policies::load(&paths, &config, 0).map_err(|errors| refused(&errors))?;
     let mut totals = Totals::default();
-    for_each_line(&arguments.file, |number, line| {
-        let event: Value = match serde_json::from_slice(line) {
-            Ok(event) => event,
-            Err(error) => {
-                totals.unreadable += 1;
-                eprintln!("holdfast: line {number} is no event: {error}");
-                return Ok(());
-            }
-        };
-        judge(&set.snapshot, &event, arguments.show.json, &mut totals)
+    totals.unreadable = recorded::for_each(&arguments.file, |event| {
+        judge(&set.snapshot, event, arguments.show.json, &mut totals)
     })?;
     finish(arguments, &totals)
 }
@@ -129,41 +117,6 @@ fn finish(arguments: &Replay, totals: &Totals) -> Result<(), Failure> {
         return Err(Failure::No(format!(
             "{changed} of {events} events have another verdict than was recorded"
         )));
-    }
-    Ok(())
-}
-
-/// Calls `each` with the number and the bytes of each line that is not empty.
-fn for_each_line(
-    path: &Path,
-    mut each: impl FnMut(u64, &[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::No(format!("cannot read {}: {error}", path.display()));
-    let mut reader: Box<dyn BufRead> = if path == Path::new("-") {
-        Box::new(io::stdin().lock())
-    } else {
-        Box::new(BufReader::new(File::open(path).map_err(failed)?))
-    };
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        reader
-            .by_ref()
-            .take(MAX_LINE)
-            .read_until(b'\n', &mut line)
-            .map_err(failed)?;
-        if line.is_empty() {
-            break;
-        }
-        if line.len() as u64 == MAX_LINE && line.last() != Some(&b'\n') {
-            return Err(Failure::No(format!(
-                "line {number} of {} is longer than any event",
-                path.display()
-            )));
-        }
-        if !line.trim_ascii().is_empty() {
-            each(number, line.trim_ascii())?;
-        }
     }
     Ok(())
 }
