@@ -203,15 +203,21 @@ Examples:
         #[command(flatten)]
         show: Show,
     },
-    /// Say of every rule who decides on it, and what deny therefore means in each tier
+    /// Say of every rule who decides on it, and what deny therefore means in each tier; or why a recorded
+    /// event is judged as it is
     #[command(after_help = "\
 Examples:
   holdfast policy explain policies/ssh.json
-  holdfast policy explain policies/ --json")]
+  holdfast policy explain policies/ --json
+  holdfast events --since 1h --json | grep '\"rule\"' | holdfast policy explain policies/ --event -")]
     Explain {
         /// Files, and directories of *.json
         #[arg(value_name = "FILE|DIR")]
         paths: Vec<PathBuf>,
+        /// Events as `holdfast events --json` prints them, one a line; - for standard input: which rule
+        /// decides on each, and which conditions hold
+        #[arg(long, value_name = "FILE")]
+        event: Option<PathBuf>,
         #[command(flatten)]
         show: Show,
     },

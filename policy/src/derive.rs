@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_wire::Kind;
 use serde_json::{Map, Value as Json, json};
 
+use crate::expression::literal;
 use crate::field::Kinds;
 
 mod paths;
@@ -335,25 +336,6 @@ impl Lists {
             .collect::<Map<String, Json>>()
             .into()
     }
-}
-
-/// A string as a literal of CEL.
-fn literal(text: &str) -> String {
-    let mut literal = String::with_capacity(text.len() + 2);
-    literal.push('\'');
-    for character in text.chars() {
-        match character {
-            '\\' | '\'' => {
-                literal.push('\\');
-                literal.push(character);
-            }
-            '\n' => literal.push_str("\\n"),
-            '\r' => literal.push_str("\\r"),
-            other => literal.push(other),
-        }
-    }
-    literal.push('\'');
-    literal
 }
 
 #[cfg(test)]

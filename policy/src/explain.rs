@@ -7,6 +7,10 @@ use serde::Serialize;
 use crate::plan::{Plan, Reach};
 use crate::snapshot::Snapshot;
 
+mod event;
+
+pub use event::{ExplainedEvent, Part, TriedRule};
+
 /// What the compiler made of a set of policies. Its JSON is that of `policy explain --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation<'s> {

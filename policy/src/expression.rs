@@ -18,10 +18,12 @@ mod lex;
 mod names;
 mod parse;
 pub(crate) mod pattern;
+mod text;
 mod typed;
 
 pub(crate) use address::{Cidr, MAPPED};
 pub(crate) use evaluate::holds;
+pub(crate) use text::{condition as text, literal};
 pub(crate) use typed::{Condition, Constant, Operand, Set, TextTest};
 
 /// Longest expression, in bytes: several screens of text. Long lists belong into `lists`.

@@ -14,7 +14,7 @@ mod log;
 mod pretty;
 mod reader;
 
-pub(super) use pretty::plain;
+pub(super) use pretty::{line, plain};
 
 pub(super) fn events(arguments: &Events) -> Result<(), Failure> {
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose();

@@ -16,7 +16,12 @@ mod test;
 pub(super) fn policy(arguments: &Policy) -> Result<(), Failure> {
     match arguments {
         Policy::Check { paths, show } => check(paths, show),
-        Policy::Explain { paths, show } => explain::explain(paths, show),
+        Policy::Explain {
+            paths,
+            event: Some(event),
+            show,
+        } => explain::event(paths, event, show),
+        Policy::Explain { paths, show, .. } => explain::explain(paths, show),
         Policy::Derive(arguments) => derive::derive(arguments),
         Policy::Test { paths, show } => test::test(paths, show),
         Policy::List(show) => list(show),

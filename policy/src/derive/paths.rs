@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Lists, literal};
+use super::Lists;
+use crate::expression::literal;
 
 /// So many entries of a directory stay by name; more of them become the directory.
 const NAMES: usize = 8;

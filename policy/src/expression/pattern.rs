@@ -36,6 +36,11 @@ impl Pattern {
             })
     }
 
+    /// The expression as text; that of a glob is what was made of it.
+    pub(crate) fn text(&self) -> &str {
+        self.0.as_str()
+    }
+
     /// The expression itself.
     pub(crate) fn into_regex(self) -> Regex {
         self.0

@@ -6,7 +6,7 @@ use serde_json::Value;
 const MAX_DETAIL: usize = 200;
 
 /// When, what, what became of it, who, with what, and the rule.
-pub(super) fn line(event: &Value) -> String {
+pub(in crate::command) fn line(event: &Value) -> String {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
     let time = text("/@timestamp")
         .and_then(|time| time.get(11..23))
