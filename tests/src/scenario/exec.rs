@@ -91,12 +91,7 @@ fn tell_in_full(bench: &Bench, base: &Path) -> Result<()> {
         .option("events", "process.exec")
         .option("set", "events.environment=HOLDFAST_SHOWN")
         .start()?;
-    Command::new(&script)
-        .args(["--password=hunter2", "visible"])
-        .env("HOLDFAST_SHOWN", "yes")
-        .env("HOLDFAST_HIDDEN", "no")
-        .output_within(EVENT)?
-        .with_code(0)?;
+    run_with_secret(&script)?;
     for program in [&set_id, &capable] {
         Command::new(program)
             .arg("true")
@@ -166,6 +161,16 @@ fn tell_in_full(bench: &Bench, base: &Path) -> Result<()> {
     sensor.stop().map(drop)
 }
 
+/// With a secret among its arguments, and a variable that is told beside one that is not.
+fn run_with_secret(script: &Path) -> Result<()> {
+    let mut command = Command::new(script);
+    command
+        .args(["--password=hunter2", "visible"])
+        .env("HOLDFAST_SHOWN", "yes")
+        .env("HOLDFAST_HIDDEN", "no");
+    command.output_within(EVENT)?.with_code(0).map(drop)
+}
+
 fn without_ebpf(bench: &Bench) -> Result<()> {
     // What ends at once is gone before `/proc` is read.
     let script = bench.file("script", "#!/bin/busybox sh\nsleep 1\n")?;
@@ -176,12 +181,7 @@ fn without_ebpf(bench: &Bench) -> Result<()> {
         .option("events", "process.exec")
         .option("set", "events.environment=HOLDFAST_SHOWN")
         .start()?;
-    Command::new(&script)
-        .args(["--password=hunter2", "visible"])
-        .env("HOLDFAST_SHOWN", "yes")
-        .env("HOLDFAST_HIDDEN", "no")
-        .output_within(EVENT)?
-        .with_code(0)?;
+    run_with_secret(&script)?;
     let path = script.display().to_string();
     let busybox = fs::canonicalize("/bin/busybox").context("find busybox")?;
     let busybox = busybox.display().to_string();
