@@ -7,8 +7,9 @@
 //! [`MAX_WAIT`] is not waited for again until its watermark moves: its reader may be restarting.
 
 /// Longest time a record waits for the watermark of another domain, in nanoseconds. A reader that
-/// was asked to sweep answers within a fraction of it, unless the machine is overloaded.
-pub(crate) const MAX_WAIT: u64 = 10_000_000;
+/// was asked to sweep answers within a fraction of it; where the machine is overloaded it may get no CPU
+/// for some 10 ms, and what is told before it answers may be out of order.
+pub(crate) const MAX_WAIT: u64 = 50_000_000;
 
 /// What is known of a domain.
 #[derive(Clone, Copy, Debug, Default)]

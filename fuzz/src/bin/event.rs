@@ -1,9 +1,11 @@
-//! Recorded events: any JSON is judged or refused by one rule of each kind of condition.
+//! Recorded events: any JSON is judged or refused by one rule of each kind of condition, found by the index
+//! or by trying all, and can be explained, replayed and made a policy of.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use holdfast_policy::compile::{Options, compile};
+use holdfast_policy::derive::{self, KINDS, Workload};
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
 use holdfast_policy::snapshot::Snapshot;
@@ -20,11 +22,29 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     compile(&[policy], &options).expect("it compiles")
 });
 
+const DERIVED: derive::Options<'_> = derive::Options {
+    name: "derived",
+    scope: None,
+    action: "deny",
+};
+
 libfuzzer_sys::fuzz_target!(|text: &[u8]| {
     let Ok(event) = serde_json::from_slice(text) else {
         return;
     };
-    if let Ok(recorded) = Recorded::new(&event) {
-        let _ = SNAPSHOT.judge(recorded.kind(), &recorded);
+    let mut workload = Workload::default();
+    workload.add(&event, KINDS);
+    if let Some(policy) = workload.policy(&DERIVED) {
+        // A path may be longer than an expression.
+        let _ = Policy::parse("derived.json", policy.to_string().as_bytes());
     }
+    let Ok(recorded) = Recorded::new(&event) else {
+        return;
+    };
+    let found = SNAPSHOT.judge(recorded.kind(), &recorded).verdict;
+    let by_all = SNAPSHOT.judge_by_all(recorded.kind(), &recorded).verdict;
+    assert_eq!(found, by_all, "the index loses no rule");
+    let explained = SNAPSHOT.explain_event(&event);
+    assert_eq!(explained.map(|it| it.verdict), Ok(found.name()));
+    assert!(SNAPSHOT.replay(&event).is_ok(), "it was recognised");
 });
