@@ -13,6 +13,7 @@ use holdfast_policy::snapshot::Snapshot;
 use holdfast_wire::Kind;
 use serde::Serialize;
 
+use crate::cli::Settings;
 use crate::config::{Config, action};
 use crate::failure::Failure;
 
@@ -149,9 +150,8 @@ pub(crate) fn is_test(path: &Path) -> bool {
 pub(crate) fn read_one(path: &Path) -> Result<Policy, Vec<PolicyError>> {
     let text = read_bounded(path).map_err(|error| vec![error])?;
     // As in most languages with includes: what is named stands beside who names it.
-    let mut list_file = |name: &str| {
-        bounded(&path.with_file_name(name), MAX_LIST_BYTES).map_err(|error| error.to_string())
-    };
+    let mut list_file =
+        |name: &str| read_list(&path.with_file_name(name)).map_err(|error| error.to_string());
     Policy::parse_with(&path.display().to_string(), &text, &mut list_file).map_err(all)
 }
 
@@ -163,13 +163,18 @@ pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, PolicyError> {
     bounded(path, MAX_BYTES).map_err(|error| PolicyError::read(path, &error))
 }
 
-/// Reads a file up to one byte more than `most`.
-fn bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // A pipe would wait for whoever writes into it.
+/// Reads the file of a list.
+fn read_list(path: &Path) -> io::Result<Vec<u8>> {
+    // It would wait for whoever writes into it. A policy may be one: a shell gives `<(command)` so.
     if fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::other("it is a pipe"));
     }
+    bounded(path, MAX_LIST_BYTES)
+}
+
+/// Reads a file up to one byte more than `most`.
+fn bounded(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     File::open(path)?
         .take(most as u64 + 1)
         .read_to_end(&mut bytes)?;
@@ -225,6 +230,16 @@ pub(crate) fn load(
     together(&policies, config, epoch)
 }
 
+/// What a command judges by: the policies that were given to it, or else the configured ones.
+///
+/// # Errors
+/// When the configuration is bad, or a policy is.
+pub(crate) fn of_command(paths: &[PathBuf], settings: &Settings) -> Result<Set, Failure> {
+    let config = settings.inputs().load()?;
+    let paths = given_or_configured(paths, &config);
+    load(&paths, &config, 0).map_err(|errors| refused(&errors))
+}
+
 /// Compiles policies that are good by themselves.
 ///
 /// # Errors
@@ -237,7 +252,7 @@ pub(crate) fn together(
     let options: compile::Options = Options {
         epoch,
         mode: mode(config),
-        reported: reported(&config.events.report),
+        reported: kinds(&config.events.report),
     };
     let snapshot = compile(policies, &options).map_err(all)?;
     let summaries = policies
@@ -265,7 +280,7 @@ pub(crate) fn mode(config: &Config) -> Mode {
 }
 
 /// The kinds that any of the globs matches.
-fn reported(globs: &[String]) -> Kinds {
+pub(crate) fn kinds(globs: &[String]) -> Kinds {
     let asked = |kind: &Kind| {
         globs
             .iter()
@@ -312,7 +327,7 @@ mod tests {
 
     #[test]
     fn globs_select_kinds() {
-        let kinds = reported(&["file.*".into(), "process.exec".into(), "kernel.*".into()]);
+        let kinds = kinds(&["file.*".into(), "process.exec".into(), "kernel.*".into()]);
         assert!(kinds.contains(Kind::FileOpen) && kinds.contains(Kind::ProcessExec));
         assert!(!kinds.contains(Kind::ProcessExit));
     }

@@ -194,13 +194,11 @@ impl Table {
     pub(crate) fn insert(&mut self, found: Found) {
         let found = self.describe(found);
         if let Some(known) = self.get_mut(found.key) {
-            let before = known.program.image.weight();
-            let after = found.program.image.weight();
-            known.previous = Some(std::mem::replace(&mut known.program, found.program));
+            let (old, new) = known.runs(found.program, true);
             known.credentials = found.credentials.or(known.credentials);
             known.terminal = found.terminal.or(known.terminal.take());
             known.capabilities = found.capabilities.or(known.capabilities);
-            self.weight = self.weight - before + after;
+            self.weight = self.weight - old + new;
             return;
         }
         self.add(found);
@@ -327,16 +325,11 @@ impl Table {
             image: Arc::new(image),
             gained,
         };
-        let after = program.image.weight();
-        let replaced = std::mem::replace(&mut process.program, program);
-        let before = replaced.image.weight();
-        if !is_known {
-            process.previous = Some(replaced);
-        }
+        let (old, new) = process.runs(program, !is_known);
         process.lost_since = None;
         process.terminal = terminal;
         process.capabilities = now;
-        self.weight = self.weight - before + after;
+        self.weight = self.weight - old + new;
     }
 
     /// `key` exited at `now`.
@@ -467,6 +460,18 @@ pub(crate) struct Found {
 }
 
 impl Process {
+    /// It runs this program from now on, after the one before if `is_next`, else in that one's place, which
+    /// was not known. The weights of what it ran and of what it runs: the table's has to follow.
+    fn runs(&mut self, program: Program, is_next: bool) -> (usize, usize) {
+        let new = program.image.weight();
+        let replaced = std::mem::replace(&mut self.program, program);
+        let old = replaced.image.weight();
+        if is_next {
+            self.previous = Some(replaced);
+        }
+        (old, new)
+    }
+
     fn new(
         key: Key,
         program: Program,

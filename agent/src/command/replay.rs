@@ -10,7 +10,7 @@ use super::events::plain;
 use super::recorded;
 use crate::cli::Replay;
 use crate::failure::Failure;
-use crate::policies::{self, given_or_configured, refused};
+use crate::policies;
 
 /// What came of all of them.
 #[derive(Debug, Default)]
@@ -23,9 +23,7 @@ struct Totals {
 }
 
 pub(super) fn replay(arguments: &Replay) -> Result<(), Failure> {
-    let config = arguments.show.settings.inputs().load()?;
-    let paths = given_or_configured(&arguments.policy, &config);
-    let set = policies::load(&paths, &config, 0).map_err(|errors| refused(&errors))?;
+    let set = policies::of_command(&arguments.policy, &arguments.show.settings)?;
     let mut totals = Totals::default();
     totals.unreadable = recorded::for_each(&arguments.file, |event| {
         judge(&set.snapshot, event, arguments.show.json, &mut totals)

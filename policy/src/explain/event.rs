@@ -62,7 +62,8 @@ impl Snapshot {
             let Some(rule) = self.rule(*number) else {
                 continue;
             };
-            let matches = rule.when.holds(&fields);
+            let conditions = parts(&rule.when.condition, &fields);
+            let matches = conditions.iter().all(|part| part.holds);
             let before = first.filter(|first| first.policy == rule.policy);
             if matches && before.is_none() {
                 first = Some(rule);
@@ -76,7 +77,7 @@ impl Snapshot {
                     .rule
                     .is_some_and(|(decides, _)| decides == *number),
                 behind: before.map(|rule| rule.id.as_str()),
-                conditions: parts(&rule.when.condition, &fields),
+                conditions,
             });
         }
         Ok(ExplainedEvent {

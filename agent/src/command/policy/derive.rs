@@ -3,13 +3,12 @@
 use holdfast_policy::derive::{KINDS, Options, Workload};
 use holdfast_policy::document::Policy;
 use holdfast_policy::field::Kinds;
-use holdfast_wire::Kind;
 
 use crate::cli::Derive;
 use crate::command::recorded;
-use crate::config::action;
 use crate::failure::Failure;
 use crate::output;
+use crate::policies;
 
 pub(super) fn derive(arguments: &Derive) -> Result<(), Failure> {
     let kinds = kinds(&arguments.events)?;
@@ -47,22 +46,18 @@ pub(super) fn derive(arguments: &Derive) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The kinds that the globs name, of those that a workload is described by.
+/// The kinds that the globs name, if a workload is described by one of them.
 fn kinds(globs: &[String]) -> Result<Kinds, Failure> {
     if globs.is_empty() {
         return Ok(KINDS);
     }
-    let asked = |kind: &Kind| {
-        let mut globs = globs.iter();
-        globs.any(|glob| action::matches(glob, kind.action()))
-    };
-    let kinds: Vec<Kind> = KINDS.iter().filter(asked).collect();
-    if kinds.is_empty() {
+    let kinds = policies::kinds(globs);
+    if !KINDS.iter().any(|kind| kinds.contains(kind)) {
         let all: Vec<&str> = KINDS.iter().map(|kind| kind.action()).collect();
         return Err(Failure::Usage(format!(
             "--events: a policy is derived from {}",
             all.join(", ")
         )));
     }
-    Ok(Kinds::of(&kinds))
+    Ok(kinds)
 }

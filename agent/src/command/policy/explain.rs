@@ -10,12 +10,10 @@ use crate::cli::Show;
 use crate::command::recorded;
 use crate::failure::Failure;
 use crate::output::{self, Table};
-use crate::policies::{self, given_or_configured, refused};
+use crate::policies;
 
 pub(super) fn explain(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
-    let config = show.settings.inputs().load()?;
-    let paths = given_or_configured(paths, &config);
-    let set = policies::load(&paths, &config, 0).map_err(|errors| refused(&errors))?;
+    let set = policies::of_command(paths, &show.settings)?;
     let explanation = set.snapshot.explain();
     if show.json {
         return output::json(&explanation);
@@ -57,9 +55,7 @@ pub(super) fn explain(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
 const MAX_CONDITION: usize = 100;
 
 pub(super) fn event(paths: &[PathBuf], file: &Path, show: &Show) -> Result<(), Failure> {
-    let config = show.settings.inputs().load()?;
-    let paths = given_or_configured(paths, &config);
-    let set = policies::load(&paths, &config, 0).map_err(|errors| refused(&errors))?;
+    let set = policies::of_command(paths, &show.settings)?;
     let mut explained = 0;
     recorded::for_each(file, |event| {
         // The sensor's events about itself are judged by nobody.
