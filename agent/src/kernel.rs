@@ -107,6 +107,7 @@ fn options(config: &Config) -> Options {
         buffer: Buffer::from_name(&kernel.buffer),
         cap: cap(config),
         environment: !config.events.environment.is_empty(),
+        proc: config.host.fs.join("proc"),
     }
 }
 

@@ -21,6 +21,7 @@ use crate::preflight::{self, Facts};
 
 mod attach;
 mod counts;
+mod lineage;
 mod object;
 mod plan;
 mod pod;
@@ -33,6 +34,7 @@ mod tables;
 
 use attach::{Link, Programs};
 use counts::Missed;
+use lineage::Lineages;
 use object::{OBJECT, ring_name};
 use pod::Plain;
 use reason::chain;
@@ -54,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) cap: Option<Cap>,
     /// Whether records of an exec carry the environment.
     pub(crate) environment: bool,
+    /// The host's `/proc`.
+    pub(crate) proc: PathBuf,
 }
 
 impl Default for Options {
@@ -65,6 +69,7 @@ impl Default for Options {
             buffer: None,
             cap: None,
             environment: false,
+            proc: PathBuf::from("/proc"),
         }
     }
 }
@@ -97,6 +102,7 @@ struct State {
     counters: PerCpuArray<MapData, Plain<Counters>>,
     never_kill: HashMap<MapData, u32, u32>,
     buckets: HashMap<MapData, Plain<CapKey>, Plain<Bucket>>,
+    lineages: Lineages,
     sensor: u32,
     /// Whether the programs take the time from a clock that has to be set.
     sets_clock: bool,
@@ -182,6 +188,7 @@ impl Loader {
             .take_map("NEVER_KILL")
             .ok_or_else(|| missing("NEVER_KILL"))?;
         let buckets = ebpf.take_map("BUCKETS").ok_or_else(|| missing("BUCKETS"))?;
+        let lineage = ebpf.take_map("LINEAGE").ok_or_else(|| missing("LINEAGE"))?;
         let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
         let sensor = std::process::id();
         policy.set_sensor(sensor).map_err(LoadError::Maps)?;
@@ -196,6 +203,7 @@ impl Loader {
                 counters: counters.try_into().map_err(object)?,
                 never_kill: never_kill.try_into().map_err(object)?,
                 buckets: buckets.try_into().map_err(object)?,
+                lineages: Lineages::new(lineage.try_into().map_err(object)?, options.proc.clone()),
                 sensor,
                 sets_clock: buffer == Buffer::Perf,
                 hooks: BTreeMap::new(),
@@ -241,6 +249,15 @@ impl State {
                     tier: way.tier.name(),
                     error,
                 }),
+            }
+        }
+        if kind == Kind::ProcessFork && attached.way.is_some() {
+            // Without, the programs do not know: user space decides then.
+            if let Err(reason) = self.lineages.enter_running() {
+                tracing::warn!(
+                    reason,
+                    "cannot tell the programs who made the running processes"
+                );
             }
         }
         let result = match attached.way {

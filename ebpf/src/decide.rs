@@ -1,128 +1,173 @@
 //! The lookups behind `holdfast_policy::decision`, one per dimension.
 
+use aya_ebpf::helpers::bpf_get_current_uid_gid;
 use aya_ebpf::maps::lpm_trie::Key;
 use holdfast_policy::table::{
-    AddressKey, CLASSES, Dimension, KEY_PATH_BYTES, PortKey, Tag, executable_vector_index,
+    AddressKey, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NumberKey, Tag, Vector,
 };
+use holdfast_wire::layout::ABSENT;
 
-use crate::maps::{
-    ADDRESSES, CLASS_CACHE, CLASSES_BY_PATH, CachedClass, EXECUTABLE_VECTORS, PATHS, PORTS,
-};
+use crate::lineage::{self, ANCESTORS_UNKNOWN, HELD_SHIFT, PARENT_ABSENT, PARENT_KNOWN};
+use crate::maps::{ADDRESSES, NUMBERS, PATHS, SCRATCH, SUFFIXES};
 use crate::offset;
 use crate::path::Path;
 use crate::run::Run;
-use crate::scratch::Use;
-use crate::task::{pointer, process_start, read};
 
 /// The key of a path trie, as aya spells it.
-type PathTrieKey = Key<[u8; KEY_PATH_BYTES + 4]>;
+pub type PathTrieKey = Key<[u8; KEY_PATH_BYTES + 4]>;
 
 /// Narrows by a path of the operation.
 #[inline(always)]
 pub fn by_path(run: &mut Run, dimension: Dimension, path: &Path) {
     if !path.is_certain() {
-        run.candidates.unknown(run.hook, dimension);
+        run.candidates().unknown(run.hook, dimension);
         return;
     }
     let key = path.key(Tag::new(run.generation, run.kind, dimension));
     // SAFETY: `key` is a whole `PathKey`; `Key` is its packed equal.
     match PATHS.get(unsafe { &*key.cast::<PathTrieKey>() }) {
-        Some(vector) => run.candidates.keep(vector),
-        None => run.candidates.unlisted(run.hook, dimension),
+        Some(vector) => run.candidates().keep(vector),
+        None => run.candidates().unlisted(run.hook, dimension),
+    }
+}
+
+/// Narrows by how the path of the operation ends.
+#[inline(always)]
+pub fn by_suffix(run: &mut Run, path: &Path) {
+    const DIMENSION: Dimension = Dimension::Suffix;
+    if !path.is_certain() {
+        run.candidates().unknown(run.hook, DIMENSION);
+        return;
+    }
+    let key = path.suffix_key(Tag::new(run.generation, run.kind, DIMENSION));
+    // SAFETY: `Key` is the packed equal of `SuffixKey`.
+    match SUFFIXES.get(unsafe { &*key.cast::<Key<[u8; KEY_SUFFIX_BYTES + 4]>>() }) {
+        Some(vector) => run.candidates().keep(vector),
+        None => run.candidates().unlisted(run.hook, DIMENSION),
+    }
+}
+
+/// Narrows by a number.
+#[inline(always)]
+fn by_number(run: &mut Run, dimension: Dimension, number: u32) {
+    if keep_number(run.claimed.index(), tag(run, dimension), number) == 0 {
+        run.candidates().unlisted(run.hook, dimension);
+    }
+}
+
+/// Keeps the terms that a number does not rule out; 0 where no entry names it. `tag`: see [`tag`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn keep_number(index: u32, tag: u32, number: u32) -> u64 {
+    let tag = tag_of(tag);
+    // SAFETY: values of this map are replaced as a whole.
+    keep(index, unsafe { NUMBERS.get(NumberKey { tag, number }) })
+}
+
+/// The tag of a dimension, as a number that can be given to a global function.
+#[inline(always)]
+fn tag(run: &Run, dimension: Dimension) -> u32 {
+    u32::from(run.kind as u8) << 8 | u32::from(dimension as u8) << 16 | run.generation
+}
+
+#[inline(always)]
+fn tag_of(number: u32) -> Tag {
+    let [generation, hook, dimension, reserved] = number.to_le_bytes();
+    Tag {
+        generation,
+        hook,
+        dimension,
+        reserved,
+    }
+}
+
+/// Keeps the terms in what was found; 0 where nothing was.
+#[inline(always)]
+fn keep(index: u32, found: Option<&Vector>) -> u64 {
+    let (Some(vector), Some(slot)) = (found, SCRATCH.get_ptr_mut(index)) else {
+        return 0;
+    };
+    // SAFETY: a field of a map value, which is the run's alone.
+    unsafe { (*slot).candidates.keep(vector) };
+    1
+}
+
+/// Narrows by the real user of the current process.
+#[inline(always)]
+pub fn by_user(run: &mut Run) {
+    // A record says so where the kernel tells of no tasks, and user space then does not go by its ids.
+    if offset!(task_group_leader) == ABSENT {
+        run.candidates().unknown(run.hook, Dimension::User);
+    } else {
+        by_number(run, Dimension::User, bpf_get_current_uid_gid() as u32);
     }
 }
 
 /// Narrows by the executable of the current process.
 #[inline(always)]
 pub fn by_executable(run: &mut Run) {
-    match executable_class(run) {
-        Some(class) => {
-            let index = executable_vector_index(run.generation, run.kind as u32, class);
-            if let Some(vector) = EXECUTABLE_VECTORS.get(index) {
-                run.candidates.keep(vector);
-            }
+    match lineage::own_class(run) {
+        Some(class) => by_number(run, Dimension::Executable, class),
+        None => run.candidates().unknown(run.hook, Dimension::Executable),
+    }
+}
+
+/// Narrows by whom the current process descends from.
+#[inline(always)]
+pub fn by_lineage(run: &mut Run) {
+    let lineage = lineage::walk(run);
+    if run.asks(Dimension::Parent) {
+        if lineage & PARENT_ABSENT != 0 {
+            run.candidates().unlisted(run.hook, Dimension::Parent);
+        } else if lineage & PARENT_KNOWN != 0 {
+            by_number(run, Dimension::Parent, lineage::class_in(lineage));
+        } else {
+            run.candidates().unknown(run.hook, Dimension::Parent);
         }
-        None => run.candidates.unknown(run.hook, Dimension::Executable),
+    }
+    if run.asks(Dimension::Ancestors) {
+        if lineage & ANCESTORS_UNKNOWN != 0 {
+            run.candidates().unknown(run.hook, Dimension::Ancestors);
+        } else {
+            let held = (lineage >> HELD_SHIFT) as u32 & run.hook.ancestor_conditions;
+            by_number(run, Dimension::Ancestors, held);
+        }
     }
 }
 
-/// The class of the current process's executable; `None` when its path is not known.
-///
-/// Remembered per process, and valid as long as the process, its image and the policy are the same:
-/// nothing needs to be kept up at fork or exec.
+/// Narrows by an address, in words of the machine.
 #[inline(always)]
-fn executable_class(run: &Run) -> Option<u32> {
-    let tgid = crate::task::current_tgid();
-    let start_boottime = process_start(run.task);
-    let exec_id: u32 = read(run.task, offset!(task_self_exec_id));
-    // SAFETY: values of this map are replaced as a whole.
-    if let Some(cached) = unsafe { CLASS_CACHE.get(tgid) }
-        && cached.start_boottime == start_boottime
-        && cached.exec_id == exec_id
-        && cached.epoch == run.hook.epoch
-    {
-        return Some(cached.class);
-    }
-    let mm = pointer(run.task, offset!(task_mm));
-    let path = Path::of_file(
-        run.claimed.path(Use::Executable),
-        pointer(mm, offset!(mm_exe_file)),
-    );
-    if !path.is_certain() {
-        return None;
-    }
-    let key = path.key(Tag::executable_class(run.generation));
-    // SAFETY: as in `by_path`.
-    let class = CLASSES_BY_PATH
-        .get(unsafe { &*key.cast::<PathTrieKey>() })
-        .copied()
-        .unwrap_or(0);
-    let class = class & (CLASSES as u32 - 1);
-    let cached = CachedClass {
-        start_boottime,
-        exec_id,
-        epoch: run.hook.epoch,
-        class,
-        reserved: 0,
-    };
-    let _ = CLASS_CACHE.insert(tgid, cached, 0);
-    Some(class)
-}
-
-/// Narrows by an address.
-#[inline(always)]
-pub fn by_address(run: &mut Run, address: [u8; 16]) {
-    if !run.asks(Dimension::Address) {
+pub fn by_address(run: &mut Run, [first, second]: [u64; 2]) {
+    const DIMENSION: Dimension = Dimension::Address;
+    if !run.asks(DIMENSION) {
         return;
     }
+    if keep_address(run.claimed.index(), tag(run, DIMENSION), first, second) == 0 {
+        run.candidates().unlisted(run.hook, DIMENSION);
+    }
+}
+
+/// Keeps the terms that an address, in words of the machine, does not rule out; 0 where no entry names it.
+/// `tag`: see [`tag`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn keep_address(index: u32, tag: u32, first: u64, second: u64) -> u64 {
     let key = AddressKey {
         bits: 32 + 128,
-        tag: Tag::new(run.generation, run.kind, Dimension::Address),
-        address,
+        tag: tag_of(tag),
+        // SAFETY: both are 16 bytes without padding.
+        address: unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>([first, second]) },
     };
     // SAFETY: `Key` is the packed equal of `AddressKey`.
-    match ADDRESSES.get(unsafe { &*(&raw const key).cast::<Key<[u8; 20]>>() }) {
-        Some(vector) => run.candidates.keep(vector),
-        None => run.candidates.unlisted(run.hook, Dimension::Address),
-    }
+    let found = ADDRESSES.get(unsafe { &*(&raw const key).cast::<Key<[u8; 20]>>() });
+    keep(index, found)
 }
 
 /// Narrows by a port.
 #[inline(always)]
 pub fn by_port(run: &mut Run, port: u16) {
-    if !run.asks(Dimension::Port) {
-        return;
-    }
-    let tag = Tag::new(run.generation, run.kind, Dimension::Port);
-    // SAFETY: values of this map are replaced as a whole.
-    match unsafe {
-        PORTS.get(PortKey {
-            tag,
-            port: u32::from(port),
-        })
-    } {
-        Some(vector) => run.candidates.keep(vector),
-        None => run.candidates.unlisted(run.hook, Dimension::Port),
+    if run.asks(Dimension::Port) {
+        by_number(run, Dimension::Port, u32::from(port));
     }
 }
 
@@ -137,6 +182,6 @@ pub fn by_access(run: &mut Run, open_flags: u32) {
             2 => &run.hook.access[2],
             _ => &run.hook.access[3],
         };
-        run.candidates.keep(vector);
+        run.candidates().keep(vector);
     }
 }

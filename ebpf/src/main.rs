@@ -17,6 +17,7 @@ mod emit;
 mod file;
 mod ipc;
 mod kernel;
+mod lineage;
 mod maps;
 mod memory;
 mod network;

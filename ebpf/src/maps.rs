@@ -6,10 +6,13 @@ use aya_ebpf::maps::{
 };
 use holdfast_policy::table::{
     ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
-    KEY_PATH_BYTES, PATH_ENTRIES, PORT_ENTRIES, PortKey, Vector,
+    KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NUMBER_ENTRIES, NumberKey, PATH_ENTRIES, SUFFIX_ENTRIES,
+    Vector,
 };
 use holdfast_wire::Domain;
-use holdfast_wire::control::{Bucket, CAPPED_CGROUPS, CapKey, Control, Counters as KindCounters};
+use holdfast_wire::control::{
+    Bucket, CAPPED_CGROUPS, CapKey, Control, Counters as KindCounters, Lineage, ProcessKey,
+};
 use holdfast_wire::kind::KINDS;
 use holdfast_wire::layout::Layout;
 
@@ -121,20 +124,30 @@ pub static PATHS: LpmTrie<[u8; KEY_PATH_BYTES + 4], Vector> =
 pub static CLASSES_BY_PATH: LpmTrie<[u8; KEY_PATH_BYTES + 4], u32> =
     LpmTrie::with_max_entries((GENERATIONS * CLASS_ENTRIES) as u32, BPF_F_NO_PREALLOC);
 
-/// Terms by generation, hook and class: see `table::executable_vector_index`.
+/// Ends of paths → terms (`table::SuffixKey` → `Vector`).
 #[map]
-pub static EXECUTABLE_VECTORS: Array<Vector> =
-    Array::with_max_entries((GENERATIONS * HOOK_SLOTS * CLASSES) as u32, 0);
+pub static SUFFIXES: LpmTrie<[u8; KEY_SUFFIX_BYTES + 4], Vector> =
+    LpmTrie::with_max_entries((GENERATIONS * SUFFIX_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+
+/// Conditions on ancestors by generation and class: see `table::class_index`.
+#[map]
+pub static ANCESTOR_CONDITIONS_BY_CLASS: Array<u32> =
+    Array::with_max_entries((GENERATIONS * CLASSES) as u32, 0);
 
 /// Addresses → terms (`table::AddressKey` → `Vector`).
 #[map]
 pub static ADDRESSES: LpmTrie<[u8; 20], Vector> =
     LpmTrie::with_max_entries((GENERATIONS * ADDRESS_ENTRIES) as u32, BPF_F_NO_PREALLOC);
 
-/// Ports → terms.
+/// Ports, users, classes of executables and conditions on ancestors → terms (`table::NumberKey` → `Vector`).
 #[map]
-pub static PORTS: HashMap<PortKey, Vector> =
-    HashMap::with_max_entries((GENERATIONS * PORT_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+pub static NUMBERS: HashMap<NumberKey, Vector> =
+    HashMap::with_max_entries((GENERATIONS * NUMBER_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+
+/// Who made which process, also when that one is gone. Those that ran before the programs are entered by
+/// the loader. What is evicted is not known: then user space decides. As many as the default `pid_max`.
+#[map]
+pub static LINEAGE: LruHashMap<ProcessKey, Lineage> = LruHashMap::with_max_entries(32_768, 0);
 
 /// The class of the executable of processes that met a rule about executables. A cache: what is
 /// evicted or stale is worked out again from `mm->exe_file`.

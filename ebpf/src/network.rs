@@ -289,7 +289,7 @@ fn judge(kind: Kind, via: Via, facts: &Facts) -> i32 {
         run.absent(Dimension::Address);
         run.absent(Dimension::Port);
     } else {
-        decide::by_address(&mut run, bytes(address));
+        decide::by_address(&mut run, address);
         decide::by_port(&mut run, port);
     }
     let place = run.claimed.path(Use::Path);

@@ -6,7 +6,7 @@
 use aya_ebpf::helpers::generated::{
     bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user_str,
 };
-use holdfast_policy::table::{KEY_PATH_BYTES, Tag};
+use holdfast_policy::table::{KEY_PATH_BYTES, KEY_SUFFIX_BYTES, SuffixKey, Tag};
 use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::{NOT_MET, PATH_BYTES, flags};
 
@@ -39,6 +39,7 @@ pub struct PathBuffer {
     /// See `record::file::File::path_in_mount`.
     in_mount: u64,
     position: Position,
+    suffix: SuffixKey,
     bytes: [u8; KEY_HEAD + PATH_BYTES + KEY_PATH_BYTES + 4],
 }
 
@@ -104,8 +105,7 @@ impl Path {
     /// which the root of the process is looked out for.
     #[inline(always)]
     pub fn walk(place: Place, vfsmount: u64, dentry: u64) -> Self {
-        let (what, task) = (place.what as u32, crate::task::current());
-        walk_path(place.index, what, vfsmount, dentry, task);
+        walk_path(place.number(), vfsmount, dentry);
         Self {
             place,
             source: Source::Walk,
@@ -268,6 +268,37 @@ impl Path {
         // SAFETY: source and target are map values with this many bytes, so it cannot fail either.
         unsafe { bpf_probe_read_kernel(to.cast(), length as u32, self.address() as *const _) };
         length
+    }
+
+    /// The path's end as the key of a longest-prefix lookup: see `holdfast_policy::table::SuffixKey`. Only
+    /// for a path that [`Self::is_certain`].
+    ///
+    /// It ends at a fixed place, so that eight bytes at once are turned round there; what stands before the
+    /// path is turned, too, and does not count.
+    #[inline(always)]
+    pub fn suffix_key(&self, tag: Tag) -> *const SuffixKey {
+        const STEP: usize = size_of::<u64>();
+        let bits = 32 + 8 * self.length().min(KEY_SUFFIX_BYTES as u64) as u32;
+        // SAFETY: fields of a map value, and fixed places in them.
+        unsafe {
+            let key = &raw mut (*self.place.buffer).suffix;
+            (*key).bits = bits;
+            (*key).tag = tag;
+            let end = (&raw const (*self.place.buffer).bytes)
+                .cast::<u8>()
+                .add(KEY_HEAD + END as usize);
+            let reversed = (&raw mut (*key).reversed).cast::<u8>();
+            let mut at = 0;
+            while at < KEY_SUFFIX_BYTES {
+                let bytes = end.sub(at + STEP).cast::<u64>().read_unaligned();
+                reversed
+                    .add(at)
+                    .cast::<u64>()
+                    .write_unaligned(bytes.swap_bytes());
+                at += STEP;
+            }
+            key
+        }
     }
 
     /// The path as the key of a longest-prefix lookup, its NUL included: see

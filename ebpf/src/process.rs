@@ -21,7 +21,7 @@ use crate::run::Run;
 use crate::scratch::Use;
 use crate::syscall::field;
 use crate::task::{current_tgid, embedded, pointer, process_start, read};
-use crate::{hook, offset};
+use crate::{hook, lineage, offset};
 
 mod credentials;
 mod namespace;
@@ -52,7 +52,7 @@ fn check_exec(arguments: &impl Arguments, via: Via) -> i32 {
     let Some(run) = Run::begin(Kind::ProcessExec, via) else {
         return 0;
     };
-    if run.candidates.none() {
+    if run.candidates().none() {
         run.abandon();
         return 0;
     }
@@ -74,6 +74,8 @@ fn note_capabilities(_: &impl Arguments, _: Via) {
 // void sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn process_exec(context: RawTracePointContext) -> i32 {
+    // Whatever becomes of this run, what was known of the program before is not so any more.
+    lineage::forget_class();
     if let Some(run) = Run::begin(Kind::ProcessExec, Via::tracepoint(&context)) {
         exec(run, raw_argument(&context, 2), false);
     }
@@ -85,8 +87,11 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
     let file = pointer(bprm, offset!(bprm_file));
     let path = Path::of_file(run.claimed.path(Use::Path), file);
     run.narrow_by_path(Dimension::Path, &path);
+    if !only_if_refused {
+        lineage::note_class(&run, &path);
+    }
     // What rules call `process.executable` is the new program here.
-    let decided = run.decide_as_narrowed();
+    let decided = run.decide_by_others();
     if only_if_refused && !decided.prevents() {
         run.abandon();
         return 0;
@@ -255,7 +260,12 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
     if tgid != read::<u32>(child, offset!(task_pid)) {
         return 0;
     }
-    let Some(mut run) = Run::begin(Kind::ProcessFork, Via::tracepoint(&context)) else {
+    let run = Run::begin(Kind::ProcessFork, Via::tracepoint(&context));
+    if let Some(run) = &run {
+        lineage::know_class(run);
+    }
+    lineage::inherit(tgid, read(child, offset!(task_start_boottime)));
+    let Some(mut run) = run else {
         return 0;
     };
     let decided = run.decide();

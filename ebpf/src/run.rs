@@ -34,8 +34,6 @@ pub struct Run {
     pub claimed: Claimed,
     /// The current task.
     pub task: u64,
-    /// The terms that may still match.
-    pub candidates: Candidates,
     /// Flags of the record.
     pub flags: u32,
 }
@@ -54,6 +52,8 @@ impl Run {
             count(kind, Count::Missed);
             return None;
         };
+        // SAFETY: a field of this run's slot.
+        unsafe { (*claimed.slot).candidates = Candidates::all(hook) };
         Some(Self {
             kind,
             via,
@@ -61,9 +61,17 @@ impl Run {
             hook,
             claimed,
             task: task::current(),
-            candidates: Candidates::all(hook),
             flags: 0,
         })
+    }
+
+    /// The terms that may still match. In the slot's memory: global functions narrow them, too, and the stack
+    /// has no room for them.
+    #[allow(clippy::mut_from_ref)] // The slot is the run's alone.
+    #[inline(always)]
+    pub fn candidates(&self) -> &mut Candidates {
+        // SAFETY: a field of this run's slot, which nobody else uses meanwhile.
+        unsafe { &mut (*self.claimed.slot).candidates }
     }
 
     /// Whether any term that may still match has a condition on `dimension`.
@@ -75,7 +83,7 @@ impl Run {
     /// Whether no rule can match any more and nobody asks for the record either.
     #[inline(always)]
     pub fn is_idle(&self) -> bool {
-        self.candidates.none() && !self.is_reported()
+        self.candidates().none() && !self.is_reported()
     }
 
     /// Whether the record is wanted whatever the rules say.
@@ -90,13 +98,19 @@ impl Run {
         if self.asks(dimension) {
             decide::by_path(self, dimension, path);
         }
+        if matches!(dimension, Dimension::Path) && self.asks(Dimension::Suffix) {
+            decide::by_suffix(self, path);
+        }
     }
 
     /// The operation has no value of `dimension`: what asks for one does not match.
     #[inline(always)]
     pub fn absent(&mut self, dimension: Dimension) {
         if self.asks(dimension) {
-            self.candidates.unlisted(self.hook, dimension);
+            self.candidates().unlisted(self.hook, dimension);
+        }
+        if matches!(dimension, Dimension::Path) && self.asks(Dimension::Suffix) {
+            self.candidates().unlisted(self.hook, Dimension::Suffix);
         }
     }
 
@@ -104,16 +118,32 @@ impl Run {
     #[inline(always)]
     pub fn unknown(&mut self, dimension: Dimension) {
         if self.asks(dimension) {
-            self.candidates.unknown(self.hook, dimension);
+            self.candidates().unknown(self.hook, dimension);
+        }
+        if matches!(dimension, Dimension::Path) && self.asks(Dimension::Suffix) {
+            self.candidates().unknown(self.hook, Dimension::Suffix);
         }
     }
 
-    /// Narrows the candidates by the executable of the current process, and decides. The last step,
-    /// since the executable costs most.
+    /// Narrows the candidates by the current process, and decides: the last step, since the executable
+    /// and the ancestors cost most.
     #[inline(always)]
     pub fn decide(&mut self) -> Decided {
-        if self.asks(Dimension::Executable) && !self.candidates.none() {
+        if self.asks(Dimension::Executable) && !self.candidates().none() {
             decide::by_executable(self);
+        }
+        self.decide_by_others()
+    }
+
+    /// Narrows the candidates by what the current process is besides its executable, and decides.
+    #[inline(always)]
+    pub fn decide_by_others(&mut self) -> Decided {
+        if self.asks(Dimension::User) {
+            decide::by_user(self);
+        }
+        let lineage = self.asks(Dimension::Parent) || self.asks(Dimension::Ancestors);
+        if lineage && !self.candidates().none() {
+            decide::by_lineage(self);
         }
         self.decide_as_narrowed()
     }
@@ -124,14 +154,14 @@ impl Run {
     /// its own through the rest of the program for each verdict and word of the terms, some twenty
     /// times the verifier's work.
     #[inline(always)]
-    pub fn decide_as_narrowed(&self) -> Decided {
+    fn decide_as_narrowed(&self) -> Decided {
         let mut decided = Decided {
             verdict: 0,
             rule: NO_RULE,
             undecided: 0,
         };
-        if !self.candidates.none() {
-            let decision = holdfast_policy::decision::decide(self.hook, &self.candidates);
+        if !self.candidates().none() {
+            let decision = holdfast_policy::decision::decide(self.hook, self.candidates());
             decided.verdict = decision.verdict as u32;
             decided.rule = decision.rule;
             decided.undecided = u16::from(decision.undecided);

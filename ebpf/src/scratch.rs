@@ -7,8 +7,10 @@
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use holdfast_policy::decision::Candidates;
 
 use crate::counter::add;
+use crate::lineage::Descent;
 use crate::maps::SCRATCH;
 use crate::path::PathBuffer;
 
@@ -29,6 +31,10 @@ pub struct Slot {
     pub length: u64,
     /// What was decided; see `run::Run::settle`.
     pub decision: Decided,
+    /// The terms that may still match.
+    pub candidates: Candidates,
+    /// How far back a walk to the ancestors is.
+    pub descent: Descent,
     /// Paths, by [`Use`].
     pub paths: [PathBuffer; 4],
     /// The record being built.
@@ -76,13 +82,13 @@ impl Claimed {
     /// One of its path buffers.
     #[inline(always)]
     pub fn path(&self, what: Use) -> Place {
-        // SAFETY: a field of the slot.
-        let buffer = unsafe { &raw mut (*self.slot).paths[what as usize] };
-        Place {
-            buffer,
-            index: self.cpu * SLOTS + self.number,
-            what,
-        }
+        Place::of(self.slot, self.index(), what)
+    }
+
+    /// Index of the slot in the map.
+    #[inline(always)]
+    pub fn index(&self) -> u32 {
+        self.cpu * SLOTS + self.number
     }
 }
 
@@ -95,6 +101,20 @@ pub struct Place {
     pub index: u32,
     /// Which of the slot's it is.
     pub what: Use,
+}
+
+impl Place {
+    /// A path buffer of the slot with this index in the map.
+    #[inline(always)]
+    pub fn of(slot: *mut Slot, index: u32, what: Use) -> Self {
+        // SAFETY: a field of the slot.
+        let buffer = unsafe { &raw mut (*slot).paths[what as usize] };
+        Self {
+            buffer,
+            index,
+            what,
+        }
+    }
 }
 
 /// Claims a slot; `None` when all of this CPU's are in use.

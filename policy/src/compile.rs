@@ -56,12 +56,22 @@ pub fn compile(policies: &[Policy], options: &Options) -> Result<Snapshot, Probl
         indices[plan.kind.index()] = Index::new(plan.kind, &rules, &numbers);
         by_kind[plan.kind.index()] = numbers;
     }
+    let mut steps_by_kind = std::array::from_fn(|_| Vec::new());
+    for (index, rule) in rules.iter().enumerate() {
+        for (depth, step) in rule.steps().enumerate() {
+            for kind in step.on.iter() {
+                // At most `NO_RULE` rules and `MAX_STEPS` steps.
+                steps_by_kind[kind.index()].push((index as u16, depth as u8));
+            }
+        }
+    }
     let reported = options.reported;
     Ok(Snapshot {
         epoch: options.epoch,
         rules,
         by_kind,
         indices,
+        steps_by_kind,
         reported,
         plans,
         tables,
@@ -98,6 +108,7 @@ fn rules(policies: &[Policy], mode: Mode) -> Result<Vec<Rule>, Problems> {
             message: rule.message.clone(),
             throttle: rule.throttle.clone(),
             when: rule.when.clone(),
+            after: rule.after.clone(),
         }));
         if rules.len() >= usize::from(NO_RULE) || number >= usize::from(u16::MAX) {
             problems.push(too_many(policy));

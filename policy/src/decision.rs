@@ -11,6 +11,7 @@ use holdfast_wire::record::NO_RULE;
 
 /// The terms that are still possible, narrowed dimension by dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
 pub struct Candidates {
     /// Terms that nothing known rules out.
     pub may: Vector,

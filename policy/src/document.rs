@@ -9,6 +9,7 @@ use crate::error::{Problem, Problems};
 use crate::expression::Expression;
 use crate::field::Kinds;
 use crate::message::Template;
+use crate::sequence::Step;
 use crate::throttle::Throttle;
 
 mod list;
@@ -112,6 +113,8 @@ pub struct Rule {
     pub false_positives: Option<String>,
     /// The policy's scope, the rule's own condition and its exceptions.
     pub(crate) when: Arc<Expression>,
+    /// What has to have happened before.
+    pub after: Option<Arc<Step>>,
 }
 
 impl Policy {

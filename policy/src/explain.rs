@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::plan::{Plan, Reach};
 use crate::snapshot::Snapshot;
+use crate::table::Dimension;
 
 mod event;
 
@@ -79,14 +80,15 @@ pub struct DenyMeans {
 }
 
 impl DenyMeans {
-    const fn new(kind: Kind, decided: Decided) -> Self {
+    /// `decided`: who decides with kernel programs, and who without any.
+    const fn new(kind: Kind, decided: Decided, without: Decided) -> Self {
         Self {
             lsm: deny_means(Tier::Lsm, kind, decided),
             fmod_ret: deny_means(Tier::FmodRet, kind, decided),
             fentry: deny_means(Tier::Fentry, kind, decided),
             kprobe: deny_means(Tier::Kprobe, kind, decided),
             tracepoint: deny_means(Tier::Tracepoint, kind, decided),
-            fanotify: deny_means(Tier::Fanotify, kind, decided),
+            fanotify: deny_means(Tier::Fanotify, kind, without),
         }
     }
 }
@@ -144,7 +146,13 @@ impl Snapshot {
             Reach::Decides | Reach::Filters => Decided::KernelFilter,
             Reach::Nothing => Decided::User,
         };
-        let deny_means = DenyMeans::new(plan.kind, decided);
+        // Only kernel programs keep up who descends from whom.
+        let lineage = 1 << Dimension::Parent as u32 | 1 << Dimension::Ancestors as u32;
+        let without = match decided {
+            Decided::Kernel if this.dimensions & lineage != 0 => Decided::KernelFilter,
+            decided => decided,
+        };
+        let deny_means = DenyMeans::new(plan.kind, decided, without);
         Some(ExplainedHook {
             action: plan.kind.action(),
             decided,
@@ -165,7 +173,9 @@ mod tests {
         "rules":[
           {"id":"path","on":["file.open"],"action":"deny",
            "when":"file.path == '/a' && !(process.executable in lists.auth)"},
-          {"id":"user","on":["file.open"],"when":"process.user.id == '0'","action":"allow"},
+          {"id":"ancestor","on":["file.open"],"action":"deny",
+           "when":"process.ancestors.exists(a, a.executable == '/x') && file.path.endsWith('.y')"},
+          {"id":"user","on":["file.open"],"when":"process.user.name == 'root'","action":"allow"},
           {"id":"mixed","on":["file.delete"],"action":"deny",
            "when":"file.path.startsWith('/a') && process.name == 'x'"},
           {"id":"behind","on":["file.open","file.delete"],"action":"deny",
@@ -186,13 +196,16 @@ mod tests {
         assert_eq!(hook(0, 0)["deny_means"]["lsm"], "blocked");
         assert_eq!(hook(0, 0)["deny_means"]["kprobe"], "killed");
         assert_eq!(hook(0, 0)["deny_means"]["fanotify"], "blocked");
+        assert_eq!(hook(1, 0)["decided"], "kernel");
+        assert_eq!(hook(1, 0)["deny_means"]["fmod_ret"], "blocked");
         assert_eq!(hook(1, 0)["deny_means"]["fanotify"], "killed_after");
-        assert_eq!(hook(2, 0)["deny_means"]["fanotify"], "unseen");
-        assert_eq!(hook(1, 0)["decided"], "user");
-        assert_eq!(hook(2, 0)["decided"], "kernel-filter");
-        assert_eq!(hook(2, 0)["deny_means"]["lsm"], "killed_after");
-        assert_eq!(hook(3, 0)["action"], "file.open");
-        assert_eq!(hook(3, 0)["waits_for"], serde_json::json!(["user"]));
-        assert_eq!(hook(3, 1)["waits_for"], serde_json::json!(["mixed"]));
+        assert_eq!(hook(2, 0)["deny_means"]["fanotify"], "killed_after");
+        assert_eq!(hook(3, 0)["deny_means"]["fanotify"], "unseen");
+        assert_eq!(hook(2, 0)["decided"], "user");
+        assert_eq!(hook(3, 0)["decided"], "kernel-filter");
+        assert_eq!(hook(3, 0)["deny_means"]["lsm"], "killed_after");
+        assert_eq!(hook(4, 0)["action"], "file.open");
+        assert_eq!(hook(4, 0)["waits_for"], serde_json::json!(["user"]));
+        assert_eq!(hook(4, 1)["waits_for"], serde_json::json!(["mixed"]));
     }
 }

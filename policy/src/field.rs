@@ -362,7 +362,8 @@ pub enum Field {
 impl Field {
     /// `process.executable`
     pub const EXECUTABLE: Self = Self::Process(Subject::Actor, Part::Executable);
-
+    /// `process.user.id`
+    pub const USER: Self = Self::Process(Subject::Actor, Part::UserId);
     /// `container.id`
     pub const CONTAINER: Self = Self::Plain(Plain::ContainerId);
 
@@ -432,6 +433,11 @@ impl Field {
         match self {
             Self::EXECUTABLE if kind == Kind::ProcessExec => Some(Dimension::Path),
             Self::EXECUTABLE => Some(Dimension::Executable),
+            Self::Process(Subject::Parent, Part::Executable) => Some(Dimension::Parent),
+            Self::Process(Subject::Actor, Part::UserId) if !changes_ids(kind) => {
+                Some(Dimension::User)
+            }
+            Self::Plain(Plain::Ancestors) => Some(Dimension::Ancestors),
             Self::Plain(plain) if plain.kinds().contains(kind) => match plain {
                 Plain::FilePath => Some(Dimension::Path),
                 // What a symbolic link says is no path before it is followed.
@@ -459,6 +465,11 @@ impl Field {
 /// Whether the only end is the socket's own.
 const fn waits(kind: Kind) -> bool {
     matches!(kind, Kind::NetworkBind | Kind::NetworkListen)
+}
+
+/// Whether the ids of the process are others afterwards: not every tier has a hook before that.
+const fn changes_ids(kind: Kind) -> bool {
+    matches!(kind, Kind::ProcessSetuid | Kind::ProcessSetgid)
 }
 
 impl Part {

@@ -43,6 +43,8 @@ pub mod redact;
 #[cfg(feature = "std")]
 pub mod replay;
 #[cfg(feature = "std")]
+pub mod sequence;
+#[cfg(feature = "std")]
 pub mod snapshot;
 #[cfg(feature = "std")]
 mod stage;

@@ -8,10 +8,9 @@ use std::fmt;
 use holdfast_wire::Kind;
 
 use crate::decision::{Candidates, Decision, decide};
-use crate::snapshot::Tables;
+use crate::snapshot::{Tables, suffix_key};
 use crate::table::{
-    Dimension, HOOKS, HookTable, KEY_PATH_BYTES, PortKey, Tag, Vector, WORDS,
-    executable_vector_index,
+    ANCESTORS, Dimension, HOOKS, HookTable, KEY_PATH_BYTES, NumberKey, Tag, Vector, class_index,
 };
 
 /// Tables in user space are replaced as a whole: there is one generation.
@@ -49,8 +48,20 @@ pub trait Known {
     fn open_flags(&self) -> Option<u32> {
         None
     }
+    /// Real user of the acting process.
+    fn user(&self) -> Option<u32> {
+        None
+    }
     /// Path of the acting process's executable; without NUL.
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    /// The same of its parent.
+    fn parent(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    /// The same of its ancestors, the parent's parent first.
+    fn ancestors(&self) -> Option<Cow<'_, [Vec<u8>]>> {
         None
     }
 }
@@ -60,9 +71,10 @@ pub struct Lookup {
     hooks: [Option<Box<HookTable>>; HOOKS],
     paths: LongestPrefix<Vector>,
     classes: LongestPrefix<u32>,
-    executable_vectors: HashMap<u32, Vector>,
+    ancestor_conditions: Vec<u32>,
+    suffixes: LongestPrefix<Vector>,
     addresses: LongestPrefix<Vector>,
-    ports: HashMap<PortKey, Vector>,
+    numbers: HashMap<NumberKey, Vector>,
 }
 
 impl fmt::Debug for Lookup {
@@ -94,17 +106,20 @@ impl Lookup {
             let key = entry.key(GENERATION);
             addresses.insert(key.tag, key.bits - TAG_BITS, &key.address, entry.vector);
         }
-        let vectors = tables.executable_vectors.iter();
-        let ports = tables.ports.iter();
+        let mut suffixes = LongestPrefix::default();
+        for entry in &tables.suffixes {
+            let key = entry.key(GENERATION);
+            suffixes.insert(key.tag, key.bits - TAG_BITS, &key.reversed, entry.vector);
+        }
+        let numbers = tables.numbers.iter();
         Self {
             hooks,
             paths,
             classes,
-            executable_vectors: vectors
-                .map(|entry| (entry.index(GENERATION), entry.vector))
-                .collect(),
+            ancestor_conditions: tables.ancestor_conditions.clone(),
+            suffixes,
             addresses,
-            ports: ports
+            numbers: numbers
                 .map(|entry| (entry.key(GENERATION), entry.vector))
                 .collect(),
         }
@@ -133,7 +148,7 @@ impl Lookup {
                 return;
             }
             match find(Tag::new(GENERATION, kind, dimension)) {
-                _ if known.lacks(dimension) => candidates.unlisted(hook, dimension),
+                _ if known.lacks(dimension.is_about()) => candidates.unlisted(hook, dimension),
                 None => candidates.unknown(hook, dimension),
                 Some(None) => candidates.unlisted(hook, dimension),
                 Some(Some(vector)) => candidates.keep(&vector),
@@ -147,32 +162,58 @@ impl Lookup {
             let path = known.target_path()?;
             Some(self.paths.of_path(tag, &path).copied())
         });
+        narrow(Dimension::Suffix, &|tag| {
+            let path = known.path()?;
+            let key = suffix_key(tag, &path);
+            let length = (key.bits - TAG_BITS) as usize / 8;
+            Some(self.suffixes.get(tag, &key.reversed[..length]).copied())
+        });
         narrow(Dimension::Address, &|tag| {
             let address = known.address()?;
             Some(self.addresses.get(tag, &address).copied())
         });
         narrow(Dimension::Port, &|tag| {
-            let port = u32::from(known.port()?);
-            Some(self.ports.get(&PortKey { tag, port }).copied())
+            Some(self.by_number(tag, known.port()?.into()))
         });
         narrow(Dimension::Access, &|_| {
             let mode = known.open_flags()? as usize & 3;
             Some(Some(hook.access[mode]))
         });
-        narrow(Dimension::Executable, &|_| {
-            let path = known.executable()?;
-            Some(Some(self.by_executable(kind, &path)))
+        narrow(Dimension::User, &|tag| {
+            Some(self.by_number(tag, known.user()?))
+        });
+        narrow(Dimension::Executable, &|tag| {
+            let class = self.class(&known.executable()?);
+            Some(self.by_number(tag, class))
+        });
+        narrow(Dimension::Parent, &|tag| {
+            let class = self.class(&known.parent()?);
+            Some(self.by_number(tag, class))
+        });
+        narrow(Dimension::Ancestors, &|tag| {
+            let known = known.ancestors()?;
+            let classes = known.iter().take(ANCESTORS).map(|path| self.class(path));
+            let held = classes.map(|class| self.held_by(class));
+            let held = held.fold(0, |all, held| all | held);
+            Some(self.by_number(tag, held & hook.ancestor_conditions))
         });
         candidates
     }
 
-    fn by_executable(&self, kind: Kind, path: &[u8]) -> Vector {
+    fn by_number(&self, tag: Tag, number: u32) -> Option<Vector> {
+        self.numbers.get(&NumberKey { tag, number }).copied()
+    }
+
+    /// The class of an executable.
+    fn class(&self, path: &[u8]) -> u32 {
         let tag = Tag::executable_class(GENERATION);
-        let class = self.classes.of_path(tag, path).copied().unwrap_or(0);
-        let index = executable_vector_index(GENERATION, kind as u32, class);
-        // A class that is not listed for a kind keeps no term.
-        let vector = self.executable_vectors.get(&index);
-        vector.copied().unwrap_or([0; WORDS])
+        self.classes.of_path(tag, path).copied().unwrap_or(0)
+    }
+
+    /// Which conditions on ancestors an executable of this class meets.
+    fn held_by(&self, class: u32) -> u32 {
+        let index = class_index(GENERATION, class) as usize;
+        self.ancestor_conditions.get(index).copied().unwrap_or(0)
     }
 }
 

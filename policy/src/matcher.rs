@@ -4,6 +4,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 
 use crate::field::Fields;
+use crate::sequence::{History, Moment};
 use crate::snapshot::{Rule, Snapshot};
 
 /// What the policies say about one event.
@@ -25,23 +26,54 @@ impl Judgement<'_> {
 }
 
 impl Snapshot {
-    /// Judges an event of `kind`: evaluates in order the rules that can match by the values they ask for.
-    /// Allocates nothing unless a rule joins strings.
+    /// Judges an event of `kind` by itself: rules on what comes after something else do not match. Evaluates in
+    /// order the rules that can match by the values they ask for. Allocates nothing unless a rule joins
+    /// strings.
     #[must_use]
     pub fn judge(&self, kind: Kind, fields: &dyn Fields) -> Judgement<'_> {
+        self.judge_by_index(kind, fields, &|_, rule| rule.after.is_none())
+    }
+
+    /// The same, by what happened before. Whoever asks then has to [`Self::remember`] the event.
+    #[must_use]
+    pub fn judge_after(
+        &self,
+        kind: Kind,
+        fields: &dyn Fields,
+        moment: &Moment<'_>,
+        history: &History,
+    ) -> Judgement<'_> {
+        self.judge_by_index(kind, fields, &|index, rule| {
+            self.has_happened(index, rule, fields, moment, history)
+        })
+    }
+
+    fn judge_by_index(
+        &self,
+        kind: Kind,
+        fields: &dyn Fields,
+        is_due: &dyn Fn(u16, &Rule) -> bool,
+    ) -> Judgement<'_> {
         match self.indices[kind.index()].find(fields) {
-            Some(found) => self.judge_by(found, fields),
-            None => self.judge_by_all(kind, fields),
+            Some(found) => self.judge_by(found, fields, is_due),
+            None => self.judge_by(self.by_kind[kind.index()].iter().copied(), fields, is_due),
         }
     }
 
     /// The same by evaluating every rule on the kind, in order: what [`Self::judge`] has to agree with.
     #[must_use]
     pub fn judge_by_all(&self, kind: Kind, fields: &dyn Fields) -> Judgement<'_> {
-        self.judge_by(self.by_kind[kind.index()].iter().copied(), fields)
+        let all = self.by_kind[kind.index()].iter().copied();
+        self.judge_by(all, fields, &|_, rule| rule.after.is_none())
     }
 
-    fn judge_by(&self, rules: impl Iterator<Item = u16>, fields: &dyn Fields) -> Judgement<'_> {
+    /// `is_due`: whether what has to have happened before a rule has.
+    fn judge_by(
+        &self,
+        rules: impl Iterator<Item = u16>,
+        fields: &dyn Fields,
+        is_due: &dyn Fn(u16, &Rule) -> bool,
+    ) -> Judgement<'_> {
         let mut judgement = Judgement {
             verdict: Verdict::None,
             rule: None,
@@ -51,7 +83,7 @@ impl Snapshot {
             let Some(rule) = self.rule(index) else {
                 continue;
             };
-            if settled == Some(rule.policy) || !rule.when.holds(fields) {
+            if settled == Some(rule.policy) || !rule.when.holds(fields) || !is_due(index, rule) {
                 continue;
             }
             settled = Some(rule.policy);

@@ -4,6 +4,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;
 
+use crate::expression::Expression;
 use crate::snapshot::Rule;
 use crate::stage::{self, Allowed, StagedTerm};
 use crate::table::{TERMS, Term};
@@ -23,6 +24,8 @@ pub(crate) struct RulePlan {
     pub(crate) rule: u16,
     pub(crate) policy: u16,
     pub(crate) reach: Reach,
+    /// What it is looked up by there, a bit per `Dimension`.
+    pub(crate) dimensions: u32,
 }
 
 /// How far the kernel gets with a rule by itself.
@@ -45,19 +48,8 @@ pub(crate) struct PlannedTerm {
 impl Plan {
     /// Plans the hook of `kind`; `rules` are those of all policies.
     pub(crate) fn new(kind: Kind, rules: &[Rule], allowed: Allowed) -> Self {
-        let mut staged = Vec::new();
-        for (index, rule) in rules
-            .iter()
-            .enumerate()
-            .filter(|(_, rule)| rule.on.contains(kind))
-        {
-            let terms = stage::terms(&rule.when, kind, allowed);
-            let terms = terms.unwrap_or_else(|| vec![StagedTerm::UNKNOWN]);
-            if !terms.is_empty() {
-                // `compile` refuses more rules than there are numbers.
-                staged.push((index as u16, rule, terms));
-            }
-        }
+        let mut staged = staged(kind, rules, allowed);
+        staged.extend(staged_steps(kind, rules, allowed));
         fit(&mut staged);
         let mut plan = Self {
             kind,
@@ -72,38 +64,25 @@ impl Plan {
             TERMS
         };
         let mut cut = None;
-        for (index, rule, terms) in staged {
+        for Staged { term, terms } in staged {
+            let is_rule = term.rule != NO_RULE;
             let fits = cut.is_none() && plan.terms.len() + terms.len() <= room;
-            if fits {
+            if is_rule {
                 plan.rules.push(RulePlan {
-                    rule: index,
-                    policy: rule.policy,
-                    reach: reach(&terms),
+                    rule: term.rule,
+                    policy: term.policy,
+                    reach: if fits { reach(&terms) } else { Reach::Nothing },
+                    dimensions: if fits { dimensions(&terms) } else { 0 },
                 });
-                let term = Term {
-                    policy: rule.policy,
-                    rule: index,
-                    verdict: rule.verdict as u8,
-                    reserved: [0; 3],
-                };
+            }
+            if fits {
                 plan.terms
                     .extend(terms.into_iter().map(|staged| PlannedTerm { staged, term }));
                 continue;
             }
-            plan.rules.push(RulePlan {
-                rule: index,
-                policy: rule.policy,
-                reach: Reach::Nothing,
-            });
-            if cut.is_none_or(|policy| policy != rule.policy) && plan.terms.len() < TERMS {
-                cut = Some(rule.policy);
-                let verdict = Verdict::None as u8;
-                let term = Term {
-                    policy: rule.policy,
-                    rule: NO_RULE,
-                    verdict,
-                    reserved: [0; 3],
-                };
+            if cut.is_none_or(|policy| policy != term.policy) && plan.terms.len() < TERMS {
+                cut = Some(term.policy);
+                let term = unspoken(term.policy);
                 plan.terms.push(PlannedTerm {
                     staged: StagedTerm::UNKNOWN,
                     term,
@@ -114,10 +93,77 @@ impl Plan {
     }
 }
 
+/// What is to be fitted in.
+struct Staged {
+    term: Term,
+    terms: Vec<StagedTerm>,
+}
+
+/// A term that says nothing but that user space has to look.
+const fn unspoken(policy: u16) -> Term {
+    Term {
+        policy,
+        rule: NO_RULE,
+        verdict: Verdict::None as u8,
+        reserved: [0; 3],
+    }
+}
+
+/// The terms of a condition on events of `kind`; none if it never holds.
+fn terms_of(when: &Expression, kind: Kind, allowed: Allowed) -> Vec<StagedTerm> {
+    stage::terms(when, kind, allowed).unwrap_or_else(|| vec![StagedTerm::UNKNOWN])
+}
+
+/// The rules on `kind` that can match.
+fn staged(kind: Kind, rules: &[Rule], allowed: Allowed) -> Vec<Staged> {
+    let on_kind = rules.iter().enumerate();
+    let on_kind = on_kind.filter(|(_, rule)| rule.on.contains(kind));
+    let stage = |(index, rule): (usize, &Rule)| {
+        let mut terms = terms_of(&rule.when, kind, allowed);
+        if rule.after.is_some() {
+            // The kernel does not know what happened before.
+            uncertain(&mut terms);
+        }
+        let term = Term {
+            policy: rule.policy,
+            // `compile` refuses more rules than there are numbers.
+            rule: index as u16,
+            verdict: rule.verdict as u8,
+            reserved: [0; 3],
+        };
+        (!terms.is_empty()).then_some(Staged { term, terms })
+    };
+    on_kind.filter_map(stage).collect()
+}
+
+/// What rules ask to have happened before: user space has to see it. Each is as a policy of its own, so that
+/// none stands in the way of a rule, nor of another.
+fn staged_steps(kind: Kind, rules: &[Rule], allowed: Allowed) -> Vec<Staged> {
+    let steps = rules.iter().flat_map(Rule::steps);
+    let on_kind = steps.filter(|step| step.on.contains(kind));
+    let terms = on_kind.map(|step| {
+        let mut terms = terms_of(&step.when, kind, allowed);
+        uncertain(&mut terms);
+        terms
+    });
+    // Policies count from the other end.
+    let numbers = (0..u16::MAX).rev();
+    let terms = terms.filter(|terms| !terms.is_empty());
+    let staged = terms.zip(numbers).map(|(terms, number)| Staged {
+        term: unspoken(number),
+        terms,
+    });
+    staged.collect()
+}
+
+fn uncertain(terms: &mut [StagedTerm]) {
+    terms.iter_mut().for_each(|term| term.uncertain = true);
+}
+
 /// Where the terms are more than there is room for, gives up those of the rules with the most.
-fn fit(staged: &mut [(u16, &Rule, Vec<StagedTerm>)]) {
-    let mut total: usize = staged.iter().map(|(_, _, terms)| terms.len()).sum();
-    let mut by_size: Vec<&mut Vec<_>> = staged.iter_mut().map(|(_, _, terms)| terms).collect();
+fn fit(staged: &mut [Staged]) {
+    let mut total: usize = staged.iter().map(|staged| staged.terms.len()).sum();
+    let mut by_size: Vec<&mut Vec<_>> = staged.iter_mut().map(|it| &mut it.terms).collect();
     by_size.sort_by_key(|terms| std::cmp::Reverse(terms.len()));
     for terms in by_size {
         if total <= TERMS || terms.len() == 1 {
@@ -126,6 +172,11 @@ fn fit(staged: &mut [(u16, &Rule, Vec<StagedTerm>)]) {
         total -= terms.len() - 1;
         *terms = vec![StagedTerm::UNKNOWN];
     }
+}
+
+fn dimensions(terms: &[StagedTerm]) -> u32 {
+    let tests = terms.iter().flat_map(|term| &term.tests);
+    tests.fold(0, |bits, (dimension, _)| bits | 1 << *dimension as u32)
 }
 
 fn reach(terms: &[StagedTerm]) -> Reach {

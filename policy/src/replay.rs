@@ -4,6 +4,8 @@ use holdfast_wire::control::Verdict;
 use serde_json::{Value as Json, json};
 
 use crate::field::{Recorded, Unrecognised};
+use crate::matcher::Judgement;
+use crate::sequence::{History, Moment};
 use crate::snapshot::Snapshot;
 
 /// A rule that matched, and what it asks for. Rules that allow are silent and count as none.
@@ -54,14 +56,51 @@ impl Matched {
     }
 }
 
+/// Recorded events, told one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Retelling {
+    history: History,
+    /// When the last one happened: an event that does not say when happened then, too.
+    time: u64,
+}
+
+impl Retelling {
+    /// Judges the next event by those before it.
+    pub fn judge<'s>(&mut self, snapshot: &'s Snapshot, event: &Recorded<'_>) -> Judgement<'s> {
+        self.tell(event, |moment, history| {
+            let judgement = snapshot.judge_after(event.kind(), event, moment, history);
+            snapshot.remember(event.kind(), event, moment, history);
+            judgement
+        })
+    }
+
+    pub(crate) fn tell<T>(
+        &mut self,
+        event: &Recorded<'_>,
+        look: impl FnOnce(&Moment<'_>, &mut History) -> T,
+    ) -> T {
+        self.time = event.time().unwrap_or(self.time);
+        let moment = Moment {
+            time: self.time,
+            processes: &event.identities(),
+        };
+        look(&moment, &mut self.history)
+    }
+}
+
 impl Snapshot {
-    /// Judges an event as the sensor printed it. What was redacted, or cut, is judged as it was printed.
+    /// Judges the next event of a retelling, as the sensor printed it. What was redacted, or cut, is judged as
+    /// it was printed.
     ///
     /// # Errors
     /// When it is no event that rules can be on, as those of the sensor about itself.
-    pub fn replay(&self, event: &Json) -> Result<Replayed, Unrecognised> {
+    pub fn replay(
+        &self,
+        event: &Json,
+        retelling: &mut Retelling,
+    ) -> Result<Replayed, Unrecognised> {
         let fields = Recorded::new(event)?;
-        let judgement = self.judge(fields.kind(), &fields);
+        let judgement = retelling.judge(self, &fields);
         let speaking = judgement
             .rule
             .filter(|(_, rule)| rule.action > Verdict::Allow);
@@ -105,10 +144,14 @@ mod tests {
         let event = json!({
             "event": {"action": "file.open"}, "file": {"path": "/a"},
             "rule": {"ruleset": "p", "id": "r"}, "holdfast": {"action": "deny"}});
-        let same = snapshot("deny").replay(&event).unwrap();
+        let same = snapshot("deny")
+            .replay(&event, &mut Retelling::default())
+            .unwrap();
         assert!(!same.changed(), "{same:?}");
         assert_eq!(same.message.as_deref(), Some("/a"));
-        let other = snapshot("alert").replay(&event).unwrap();
+        let other = snapshot("alert")
+            .replay(&event, &mut Retelling::default())
+            .unwrap();
         assert!(other.changed(), "{other:?}");
         assert_eq!(other.now.unwrap().action, "alert");
     }
@@ -116,9 +159,15 @@ mod tests {
     #[test]
     fn what_is_allowed_has_no_rule_and_what_is_no_event_of_a_hook_is_said() {
         let event = json!({"event": {"action": "file.open"}, "file": {"path": "/b"}});
-        let replayed = snapshot("deny").replay(&event).unwrap();
+        let replayed = snapshot("deny")
+            .replay(&event, &mut Retelling::default())
+            .unwrap();
         assert_eq!((replayed.changed(), replayed.now), (false, None));
         let start = json!({"event": {"action": "sensor.start"}});
-        assert!(snapshot("deny").replay(&start).is_err());
+        assert!(
+            snapshot("deny")
+                .replay(&start, &mut Retelling::default())
+                .is_err()
+        );
     }
 }

@@ -13,7 +13,10 @@ use crate::field::Kinds;
 use crate::index::Index;
 use crate::message::Template;
 use crate::plan::Plan;
-use crate::table::{self, AddressKey, Dimension, HookTable, PathKey, PortKey, Tag, Vector};
+use crate::sequence::Step;
+use crate::table::{
+    self, AddressKey, Dimension, HookTable, NumberKey, PathKey, SuffixKey, Tag, Vector,
+};
 use crate::throttle::Throttle;
 
 /// All policies of one epoch, compiled.
@@ -23,6 +26,8 @@ pub struct Snapshot {
     pub(crate) rules: Vec<Rule>,
     pub(crate) by_kind: [Vec<u16>; table::HOOKS],
     pub(crate) indices: [Index; table::HOOKS],
+    /// Rules that come after events of a kind, and after how many others these come.
+    pub(crate) steps_by_kind: [Vec<(u16, u8)>; table::HOOKS],
     pub(crate) reported: Kinds,
     pub(crate) plans: Vec<Plan>,
     pub(crate) tables: Tables,
@@ -57,6 +62,8 @@ pub struct Rule {
     pub message: Option<Template>,
     /// How often it may report.
     pub throttle: Option<Throttle>,
+    /// What has to have happened before.
+    pub(crate) after: Option<Arc<Step>>,
     pub(crate) when: Arc<Expression>,
 }
 
@@ -104,7 +111,9 @@ impl Snapshot {
     /// Whether a rule or a subscription asks for events of `kind`: whether to attach its hook.
     #[must_use]
     pub fn wants(&self, kind: Kind) -> bool {
-        self.reported.contains(kind) || !self.by_kind[kind.index()].is_empty()
+        let index = kind.index();
+        let is_asked = !self.by_kind[index].is_empty() || !self.steps_by_kind[index].is_empty();
+        self.reported.contains(kind) || is_asked
     }
 
     /// Whether a subscription asks for every event of `kind`, whatever the rules say.
@@ -129,13 +138,14 @@ pub struct Tables {
     pub paths: Vec<PathEntry>,
     /// `CLASSES`
     pub classes: Vec<ClassEntry>,
-    /// `EXECUTABLE_VECTORS`; a class that is not listed for a kind is all zero. Class 0 is listed for
-    /// each kind with a condition on the executable.
-    pub executable_vectors: Vec<ExecutableVector>,
+    /// `ANCESTOR_CONDITIONS_BY_CLASS`: a bit per condition, by class; 0 for those beyond.
+    pub ancestor_conditions: Vec<u32>,
+    /// `SUFFIXES`
+    pub suffixes: Vec<SuffixEntry>,
     /// `ADDRESSES`
     pub addresses: Vec<AddressEntry>,
-    /// `PORTS`
-    pub ports: Vec<PortEntry>,
+    /// `NUMBERS`
+    pub numbers: Vec<NumberEntry>,
 }
 
 /// Sizes only: what the tables hold is for the kernel.
@@ -145,9 +155,9 @@ impl fmt::Debug for Tables {
             .field("hooks", &self.hooks.len())
             .field("paths", &self.paths.len())
             .field("classes", &self.classes.len())
-            .field("executable_vectors", &self.executable_vectors.len())
+            .field("suffixes", &self.suffixes.len())
             .field("addresses", &self.addresses.len())
-            .field("ports", &self.ports.len())
+            .field("numbers", &self.numbers.len())
             .finish()
     }
 }
@@ -234,22 +244,40 @@ impl ClassEntry {
     }
 }
 
-/// An entry of `EXECUTABLE_VECTORS`.
+/// An entry of `SUFFIXES`.
 #[derive(Clone, Debug)]
-pub struct ExecutableVector {
+pub struct SuffixEntry {
     /// The hook.
     pub kind: Kind,
-    /// The class of executables.
-    pub class: u32,
+    /// How paths end; at most [`table::KEY_SUFFIX_BYTES`].
+    pub suffix: Box<[u8]>,
     /// The terms not ruled out.
     pub vector: Vector,
 }
 
-impl ExecutableVector {
-    /// Its index in the array, in `generation`.
+impl SuffixEntry {
+    /// Its key in `generation`.
     #[must_use]
-    pub const fn index(&self, generation: u32) -> u32 {
-        table::executable_vector_index(generation, self.kind as u32, self.class)
+    pub fn key(&self, generation: u32) -> SuffixKey {
+        suffix_key(
+            Tag::new(generation, self.kind, Dimension::Suffix),
+            &self.suffix,
+        )
+    }
+}
+
+/// The key of what ends in `path`, of which the last [`table::KEY_SUFFIX_BYTES`] count.
+pub(crate) fn suffix_key(tag: Tag, path: &[u8]) -> SuffixKey {
+    let mut reversed = [0; table::KEY_SUFFIX_BYTES];
+    let mut length = 0;
+    for (to, from) in reversed.iter_mut().zip(path.iter().rev()) {
+        *to = *from;
+        length += 1;
+    }
+    SuffixKey {
+        bits: 32 + 8 * length,
+        tag,
+        reversed,
     }
 }
 
@@ -278,24 +306,26 @@ impl AddressEntry {
     }
 }
 
-/// An entry of `PORTS`.
+/// An entry of `NUMBERS`.
 #[derive(Clone, Debug)]
-pub struct PortEntry {
+pub struct NumberEntry {
     /// The hook.
     pub kind: Kind,
-    /// Host order.
-    pub port: u16,
+    /// What it is a number of.
+    pub dimension: Dimension,
+    /// See [`NumberKey::number`].
+    pub number: u32,
     /// The terms not ruled out.
     pub vector: Vector,
 }
 
-impl PortEntry {
+impl NumberEntry {
     /// Its key in `generation`.
     #[must_use]
-    pub const fn key(&self, generation: u32) -> PortKey {
-        PortKey {
-            tag: Tag::new(generation, self.kind, Dimension::Port),
-            port: self.port as u32,
+    pub const fn key(&self, generation: u32) -> NumberKey {
+        NumberKey {
+            tag: Tag::new(generation, self.kind, self.dimension),
+            number: self.number,
         }
     }
 }

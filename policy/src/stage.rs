@@ -108,23 +108,22 @@ impl Splitter {
         }
         match condition {
             Condition::Not(inner) => self.split(inner, !negated),
+            // What holds for all is what none does not meet.
+            Condition::Quantified { all: true, .. } => self.leaf(condition, !negated),
             Condition::All(parts) => self.join(parts, negated, !negated),
             Condition::Any(parts) => self.join(parts, negated, negated),
             Condition::Value(Operand::Condition(inner)) => self.split(inner, negated),
-            leaf => match self.classify(leaf) {
-                Some((dimension, key)) if self.allowed >> dimension as u32 & 1 == 1 => {
-                    let test = Test::Key(key);
-                    Logic::Test(
-                        dimension,
-                        if negated {
-                            Test::Not(Box::new(test))
-                        } else {
-                            test
-                        },
-                    )
-                }
-                _ => Logic::Uncertain,
-            },
+            leaf => self.leaf(leaf, negated),
+        }
+    }
+
+    fn leaf(&self, condition: &Condition, negated: bool) -> Logic {
+        match self.classify(condition) {
+            Some((dimension, key)) if self.allowed >> dimension as u32 & 1 == 1 => {
+                let test = Test::Key(key);
+                Logic::Test(dimension, if negated { test.not() } else { test })
+            }
+            _ => Logic::Uncertain,
         }
     }
 
@@ -170,6 +169,22 @@ impl Splitter {
                 Operand::Field(field),
                 Operand::Constant(Constant::String(prefix)),
             ) => (field, Key::prefix(prefix)?),
+            Condition::Text(
+                TextTest::EndsWith,
+                Operand::Field(field),
+                Operand::Constant(Constant::String(suffix)),
+            ) => {
+                let is_of_path = field.dimension(self.kind) == Some(Dimension::Path);
+                let key = Key::suffix(suffix).filter(|_| is_of_path)?;
+                return Some((Dimension::Suffix, key));
+            }
+            Condition::Quantified { all, list, body } => {
+                let Operand::Field(field) = list else {
+                    return None;
+                };
+                let dimension = field.dimension(self.kind)?;
+                return Some((dimension, Key::of_ancestors(body, *all)?));
+            }
             Condition::Within(network, Operand::Field(field)) => {
                 (field, Key::Addresses(vec![*network]))
             }
@@ -271,7 +286,7 @@ impl Key {
             Constant::Ip(address) => Some(Self::Addresses(vec![crate::expression::Cidr::host(
                 *address,
             )])),
-            Constant::Int(port) => Some(Self::Ports(vec![*port])),
+            Constant::Int(number) => Some(Self::Numbers(vec![*number])),
             Constant::Strings(_) | Constant::Ints(_) => None,
         }
     }
@@ -279,7 +294,7 @@ impl Key {
     fn one_of(set: &Set) -> Option<Self> {
         match set {
             Set::Strings(paths) => Self::paths(paths.iter().map(String::as_str)),
-            Set::Ints(ports) => Some(Self::Ports(ports.clone())),
+            Set::Ints(numbers) => Some(Self::Numbers(numbers.clone())),
             Set::Ips(addresses) => Some(Self::Addresses(
                 addresses
                     .iter()

@@ -28,11 +28,22 @@ pub const PATH_ENTRIES: usize = 16_384;
 pub const CLASS_ENTRIES: usize = 4_096;
 /// Address entries there is room for in each generation.
 pub const ADDRESS_ENTRIES: usize = 16_384;
-/// Port entries there is room for in each generation.
-pub const PORT_ENTRIES: usize = 4_096;
+/// Entries for numbers there is room for in each generation: ports, users, classes of executables.
+pub const NUMBER_ENTRIES: usize = 8_192;
+/// Entries for ends of paths there is room for in each generation.
+pub const SUFFIX_ENTRIES: usize = 4_096;
 /// Path bytes that a key holds. `LPM_DATA_SIZE_MAX` of `kernel/bpf/lpm_trie.c` is 256, of which four
 /// are the tag. A longer prefix is entered by its head, and its terms are then uncertain.
 pub const KEY_PATH_BYTES: usize = 252;
+
+/// Bytes of a path's end that a key holds; eight of them are one step of the kernel programs.
+pub const KEY_SUFFIX_BYTES: usize = 64;
+/// Different conditions on ancestors there is room for, over all policies: each has a bit in what
+/// [`Dimension::Ancestors`] is looked up by.
+pub const ANCESTOR_CONDITIONS: usize = 8;
+/// Ancestors in an event, the parent's parent and so on: enough for container runtimes' chains; each costs
+/// 200 bytes of JSON.
+pub const ANCESTORS: usize = 6;
 
 /// Numbers of [`holdfast_wire::control::Verdict`], from 0.
 pub const VERDICTS: usize = 7;
@@ -57,6 +68,25 @@ pub enum Dimension {
     /// The access mode among `holdfast.flags`: `O_RDONLY`, `O_WRONLY` or `O_RDWR`; at `network.dns`
     /// `dns.type`: 0 for a query, 1 for an answer; of memory that may be executed [`memory_access`].
     Access = 5,
+    /// How [`Self::Path`] ends.
+    Suffix = 6,
+    /// `process.user.id`, but where it is the user that changes.
+    User = 7,
+    /// `process.parent.executable`
+    Parent = 8,
+    /// Which conditions on `process.ancestors` hold for any of them; a bit each.
+    Ancestors = 9,
+}
+
+impl Dimension {
+    /// Of which dimension's value this is a part: without the one there is not the other.
+    #[must_use]
+    pub const fn is_about(self) -> Self {
+        match self {
+            Self::Suffix => Self::Path,
+            whole => whole,
+        }
+    }
 }
 
 /// What [`Dimension::Access`] is of executable memory: whether it is of no file, and whether it may be
@@ -68,7 +98,7 @@ pub const fn memory_access(anonymous: bool, writable: bool) -> u32 {
 }
 
 /// Number of [`Dimension`]s.
-pub const DIMENSIONS: usize = 6;
+pub const DIMENSIONS: usize = 10;
 
 /// First part of every key: which generation, hook and dimension it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -139,14 +169,26 @@ pub struct AddressKey {
     pub address: [u8; 16],
 }
 
-/// Key of the port table (`PORTS` → [`Vector`]).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// Key of the trie of paths' ends (`SUFFIXES` → [`Vector`]).
+#[derive(Clone, Copy)]
 #[repr(C)]
-pub struct PortKey {
+pub struct SuffixKey {
+    /// Significant bits of what follows: 32 for the tag, and 8 per byte of the path.
+    pub bits: u32,
     /// What the entry is for.
     pub tag: Tag,
-    /// Host order.
-    pub port: u32,
+    /// The path from its last byte to its first.
+    pub reversed: [u8; KEY_SUFFIX_BYTES],
+}
+
+/// Key of the table of numbers (`NUMBERS` → [`Vector`]).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct NumberKey {
+    /// What the entry is for.
+    pub tag: Tag,
+    /// A port in host order, a user id, a class of executables, or a bit per condition on ancestors.
+    pub number: u32,
 }
 
 /// What a term does when it is the first of its policy that matches.
@@ -173,6 +215,8 @@ pub mod hook_flags {
     /// Every record is submitted, whether or not it is to become an event: the agent keeps the table
     /// of processes by it.
     pub const TRACK: u32 = 1 << 2;
+    /// Some hook asks who processes descend from: an exec and a fork note the class of the executable.
+    pub const LINEAGE: u32 = 1 << 3;
 }
 
 /// Everything about one hook in one generation that is not a lookup by value. The `HOOKS` array
@@ -188,6 +232,10 @@ pub struct HookTable {
     pub dimensions: u32,
     /// Number of terms in use.
     pub terms: u32,
+    /// Bit per condition on ancestors that any term has; they are looked up by these.
+    pub ancestor_conditions: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The terms in use.
     pub all: Vector,
     /// Terms with a condition that the kernel programs cannot evaluate: if they seem to match, it is
@@ -216,6 +264,8 @@ impl HookTable {
         flags: 0,
         dimensions: 0,
         terms: 0,
+        ancestor_conditions: 0,
+        reserved: 0,
         all: [0; WORDS],
         uncertain: [0; WORDS],
         unlisted: [[0; WORDS]; DIMENSIONS],
@@ -254,18 +304,21 @@ impl HookTable {
     }
 }
 
-/// Index into the `EXECUTABLE_VECTORS` array ([`Vector`] per generation, hook and class).
+/// Index into the `ANCESTOR_CONDITIONS_BY_CLASS` array: which conditions on ancestors an executable of
+/// `class` meets.
 #[must_use]
-pub const fn executable_vector_index(generation: u32, hook: u32, class: u32) -> u32 {
-    ((generation * HOOKS as u32) + hook) * CLASSES as u32 + class
+pub const fn class_index(generation: u32, class: u32) -> u32 {
+    generation * CLASSES as u32 + class
 }
 
 const _: () = {
     assert!(size_of::<PathKey>() == 260);
     assert!(size_of::<AddressKey>() == 24);
-    assert!(size_of::<PortKey>() == 8);
+    assert!(size_of::<NumberKey>() == 8);
+    assert!(size_of::<SuffixKey>() == 8 + KEY_SUFFIX_BYTES);
+    assert!(KEY_SUFFIX_BYTES.is_multiple_of(8) && ANCESTOR_CONDITIONS <= 8);
     assert!(size_of::<Term>() == 8);
     assert!(
-        size_of::<HookTable>() == 16 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS
+        size_of::<HookTable>() == 24 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS
     );
 };

@@ -13,19 +13,21 @@
 //!     "expect": {"rule": null}}]}
 //! ```
 //!
-//! `action` may be left out; it is the rule's own, whatever the mode.
+//! `action` may be left out; it is the rule's own, whatever the mode. `before` has events that happened before
+//! it, for rules on what comes after something else.
 
 use serde_json::Value as Json;
 
 use crate::compile::{Options, compile};
 use crate::document::{self, Mode, Policy};
 use crate::error::{Mistake, Problems};
-use crate::field::{Kinds, Recorded};
+use crate::field::{Kinds, Recorded, Unrecognised};
 use crate::json::{Part, Source, Text};
+use crate::replay::Retelling;
 use crate::snapshot::Snapshot;
 
 const KEYS: [&str; 2] = ["policy", "tests"];
-const TEST_KEYS: [&str; 3] = ["name", "event", "expect"];
+const TEST_KEYS: [&str; 4] = ["name", "before", "event", "expect"];
 const EXPECT_KEYS: [&str; 2] = ["rule", "action"];
 
 /// A file of tests.
@@ -42,6 +44,8 @@ pub struct Suite {
 pub struct Case {
     /// What it shows.
     pub name: String,
+    /// Events that happened before it, in order.
+    pub before: Vec<Json>,
     /// The recorded event.
     pub event: Json,
     /// The rule that must match; `None`: no rule may.
@@ -119,13 +123,18 @@ fn read_case<'t>(source: &mut Source<'t>, part: Part<'t>) -> Option<Case> {
     let name = source
         .required(&known, "name")
         .and_then(|part| source.string(part));
+    let before = match known.get("before") {
+        Some(part) => {
+            let parts = source.array(part)?;
+            parts
+                .into_iter()
+                .map(|part| read_event(source, part))
+                .collect()
+        }
+        None => Some(Vec::new()),
+    };
     let event = source.required(&known, "event");
-    let value = event.and_then(|part| source.value(part));
-    if let (Some(part), Some(value)) = (event, &value)
-        && let Err(error) = Recorded::new(value)
-    {
-        source.mistake(Mistake::new(part.at, error.to_string()));
-    }
+    let event = event.and_then(|part| read_event(source, part));
     let expect = source.required(&known, "expect")?;
     let expect = source.known(expect, "`expect`", &EXPECT_KEYS)?;
     let rule = source.required(&expect, "rule")?;
@@ -141,21 +150,34 @@ fn read_case<'t>(source: &mut Source<'t>, part: Part<'t>) -> Option<Case> {
     let owned = |text: Text<'_>| text.value.into_owned();
     Some(Case {
         name: owned(name?),
-        event: value?,
+        before: before?,
+        event: event?,
         rule: rule.map(owned),
         action,
     })
 }
 
+fn read_event<'t>(source: &mut Source<'t>, part: Part<'t>) -> Option<Json> {
+    let event = source.value(part)?;
+    if let Err(error) = Recorded::new(&event) {
+        source.mistake(Mistake::new(part.at, error.to_string()));
+    }
+    Some(event)
+}
+
 fn failure(case: &Case, snapshot: &Snapshot) -> Option<String> {
-    let event = match Recorded::new(&case.event) {
-        Ok(event) => event,
+    let mut retelling = Retelling::default();
+    let mut judge = |event: &Json| -> Result<_, Unrecognised> {
+        Ok(retelling.judge(snapshot, &Recorded::new(event)?).rule)
+    };
+    let before = case
+        .before
+        .iter()
+        .try_for_each(|event| judge(event).map(drop));
+    let matched = match before.and_then(|()| judge(&case.event)) {
+        Ok(rule) => rule.map(|(_, rule)| rule),
         Err(error) => return Some(error.to_string()),
     };
-    let matched = snapshot
-        .judge(event.kind(), &event)
-        .rule
-        .map(|(_, rule)| rule);
     match (&case.rule, matched) {
         (None, None) => None,
         (None, Some(rule)) => Some(format!("expected no rule to match, but `{}` did", rule.id)),

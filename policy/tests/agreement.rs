@@ -27,11 +27,14 @@ struct Known {
     path: Option<Vec<u8>>,
     target_path: Option<Vec<u8>>,
     executable: Option<Vec<u8>>,
+    user: Option<u32>,
+    parent: Option<Vec<u8>>,
+    ancestors: Option<Vec<Vec<u8>>>,
     address: Option<IpAddr>,
     port: Option<u16>,
     access: Option<u32>,
     /// What the operation is known not to have.
-    absent: &'static [Dimension],
+    absent: Vec<Dimension>,
 }
 
 impl lookup::Known for Known {
@@ -58,6 +61,15 @@ impl lookup::Known for Known {
     }
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
         self.executable.as_deref().map(Cow::Borrowed)
+    }
+    fn user(&self) -> Option<u32> {
+        self.user
+    }
+    fn parent(&self) -> Option<Cow<'_, [u8]>> {
+        self.parent.as_deref().map(Cow::Borrowed)
+    }
+    fn ancestors(&self) -> Option<Cow<'_, [Vec<u8>]>> {
+        self.ancestors.as_deref().map(Cow::Borrowed)
     }
 }
 
@@ -148,6 +160,7 @@ fn atom() -> impl Strategy<Value = String> {
         "file.path",
         "file.target_path",
         "process.executable",
+        "process.parent.executable",
         "holdfast.socket.path",
     ]);
     let by_path = (path_field, 0..8u8, path(), path()).prop_map(|(field, form, a, b)| match form {
@@ -199,20 +212,51 @@ fn atom() -> impl Strategy<Value = String> {
         "'PROT_READ' in holdfast.memory.protection",
     ])
     .prop_map(str::to_owned);
+    let tails = [
+        "/", "/a", "a", "b", "/b", "/b/c", "/bc", ".c", "tail", "/tail", "x5cxff", "ff", "xff",
+        "/xff", "é", "g", "", "2d",
+    ];
+    let by_end = (
+        select(vec![
+            "file.path",
+            "process.executable",
+            "holdfast.socket.path",
+        ]),
+        prop_oneof![select(tails.to_vec()).prop_map(str::to_owned), path()],
+    )
+        .prop_map(|(field, tail)| format!("{field}.endsWith(r'{tail}')"));
+    let by_user = select(vec![
+        "process.user.id == '0'",
+        "process.user.id != '0'",
+        "process.user.id in ['1', '01', 'root']",
+        "'+1' == process.user.id",
+        "process.user.id.startsWith('1')",
+    ])
+    .prop_map(str::to_owned);
+    let by_ancestors = (0..7u8, path(), path()).prop_map(|(form, a, b)| {
+        let condition = match form {
+            0 => format!("exists(a, a.executable == r'{a}')"),
+            1 => format!("exists(a, a.executable != r'{a}')"),
+            2 => format!("exists(a, a.executable.startsWith(r'{a}') && a.executable != r'{b}')"),
+            3 => "exists(a, a.executable in lists.some)".to_owned(),
+            4 => format!("all(a, a.executable == r'{a}' || r'{b}' == a.executable)"),
+            5 => format!("all(a, !(a.executable in [r'{a}', r'{b}']))"),
+            _ => format!("exists(a, a.executable == r'{a}' && a.pid == 1)"),
+        };
+        format!("process.ancestors.{condition}")
+    });
     let others = select(vec![
         "true",
         "false",
-        "process.user.id == '0'",
         "event.action == 'file.open'",
         "event.action in ['process.exec', 'file.rename']",
         "event.action.startsWith('file')",
         "has(file.path)",
         "holdfast.executable.memfd",
         "holdfast.flags.all(f, f == 'O_RDONLY')",
-        "process.ancestors.exists(a, a.executable == '/a')",
     ])
     .prop_map(str::to_owned);
-    prop_oneof![6 => by_path, 2 => by_address, 2 => by_port, 2 => by_access, 1 => by_direction, 2 => by_memory, 2 => by_capability, 1 => others]
+    prop_oneof![6 => by_path, 2 => by_end, 2 => by_user, 2 => by_ancestors, 2 => by_address, 2 => by_port, 2 => by_access, 1 => by_direction, 2 => by_memory, 2 => by_capability, 1 => others]
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -234,7 +278,11 @@ fn join(parts: &[String], operator: &str) -> String {
 
 fn policy(rules: std::ops::Range<usize>) -> impl Strategy<Value = Json> {
     let action = select(vec!["allow", "audit", "alert", "kill", "kill_tree"]);
-    let rule = (expression(), action);
+    let rule = (
+        expression(),
+        action,
+        prop::option::weighted(0.1, expression()),
+    );
     let mode = select(vec!["observe", "enforce"]);
     let scope = prop::option::weighted(0.2, atom());
     let default = prop::option::weighted(0.2, select(vec!["deny", "alert"]));
@@ -244,8 +292,13 @@ fn policy(rules: std::ops::Range<usize>) -> impl Strategy<Value = Json> {
         let rules: Vec<_> = rules
             .into_iter()
             .enumerate()
-            .map(|(id, (when, action))| {
-                json!({"id": id.to_string(), "on": on, "when": when, "action": action})
+            .map(|(id, (when, action, after))| {
+                let mut rule =
+                    json!({"id": id.to_string(), "on": on, "when": when, "action": action});
+                if let Some(when) = after {
+                    rule["after"] = json!({"on": on, "when": when, "within": "1s"});
+                }
+                rule
             })
             .collect();
         let mut policy = json!({
@@ -265,20 +318,30 @@ fn policy(rules: std::ops::Range<usize>) -> impl Strategy<Value = Json> {
 fn event() -> impl Strategy<Value = (Json, Known)> {
     let what = (select(&KINDS[..]), path_bytes(), path_bytes(), path_bytes());
     let peer = (select(&ADDRESSES[..]), 78..82u16, 0..4usize);
-    let gaps = prop_oneof![Just([false; 5]), any::<[bool; 5]>()];
-    (what, peer, gaps, any::<[bool; 3]>()).prop_map(
-        |((kind, path, target, executable), (ip, port, mode), gaps, [root, memfd, ancestor])| {
-            let ancestors = if ancestor {
-                json!([{"executable": "/a"}])
-            } else {
-                json!([])
-            };
+    let gaps = prop_oneof![Just([false; 8]), any::<[bool; 8]>()];
+    let lineage = prop::collection::vec(path_bytes(), 0..4);
+    (what, peer, gaps, any::<[bool; 2]>(), lineage).prop_map(
+        |((kind, path, target, executable), (ip, port, mode), gaps, [root, memfd], lineage)| {
+            let texts = lineage.iter().skip(1);
+            let ancestors: Vec<_> = texts
+                .map(|path| json!({"executable": text::path(path)}))
+                .collect();
             let mut event = json!({
                 "event": {"action": kind.action()},
                 "process": {"user": {"id": if root { "0" } else { "1" }}, "ancestors": ancestors}});
             let known = |gap: usize, value: &[u8]| (!gaps[gap]).then(|| value.to_vec());
             let mut kernel = Known::default();
             event["process"]["executable"] = text::path(&executable).into();
+            kernel.user = (!gaps[5]).then_some(if root { 0 } else { 1 });
+            kernel.ancestors = (!gaps[7]).then(|| lineage.iter().skip(1).cloned().collect());
+            let mut absent = Vec::new();
+            match lineage.first() {
+                Some(parent) => {
+                    event["process"]["parent"]["executable"] = text::path(parent).into();
+                    kernel.parent = known(6, parent);
+                }
+                None => absent.push(Dimension::Parent),
+            }
             kernel.executable = known(0, &executable);
             match kind {
                 Kind::FileOpen | Kind::FileRename => {
@@ -300,7 +363,7 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                 Kind::MemoryMap => {
                     let (anonymous, writable) = (mode & 1 == 1, mode & 2 == 2);
                     if anonymous {
-                        kernel.absent = &[Dimension::Path];
+                        absent.push(Dimension::Path);
                     } else {
                         event["file"]["path"] = text::path(&path).into();
                         kernel.path = known(1, &path);
@@ -317,13 +380,13 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                 Kind::NetworkConnect | Kind::NetworkAccept if memfd => {
                     event["holdfast"]["socket"]["path"] = text::path(&path).into();
                     kernel.path = known(1, &path);
-                    kernel.absent = &[Dimension::Address, Dimension::Port];
+                    absent.extend([Dimension::Address, Dimension::Port]);
                 }
                 Kind::NetworkConnect => {
                     event["destination"] = json!({"ip": ip, "port": port});
                     kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
                     kernel.port = (!gaps[4]).then_some(port);
-                    kernel.absent = &[Dimension::Path];
+                    absent.push(Dimension::Path);
                 }
                 Kind::NetworkDns => {
                     let direction = mode % 2;
@@ -338,10 +401,11 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                     event["destination"] = json!({"ip": "10.0.0.1", "port": port});
                     kernel.address = (!gaps[3]).then(|| ip.parse().unwrap());
                     kernel.port = (!gaps[4]).then_some(port);
-                    kernel.absent = &[Dimension::Path];
+                    absent.push(Dimension::Path);
                 }
                 _ => {}
             }
+            kernel.absent = absent;
             (event, kernel)
         },
     )
@@ -386,6 +450,9 @@ fn all_fit(tables: &Tables) -> bool {
     paths.all(|path| path.as_bytes().len() <= KEY_PATH_BYTES)
 }
 
+/// Policies that are compiled together at most; what stands for steps of sequences has greater numbers.
+const MOST_POLICIES: usize = 8;
+
 fn check(
     whole: &Snapshot,
     lookup: &Lookup,
@@ -406,7 +473,9 @@ fn check(
     for term in 0..hook.terms as usize {
         let rule = hook.term[term].rule;
         if rule == NO_RULE {
-            prop_assert!(!has(&candidates.must, term) && has(&candidates.may, term));
+            prop_assert!(!has(&candidates.must, term));
+            let is_rest = usize::from(hook.term[term].policy) < MOST_POLICIES;
+            prop_assert!(!is_rest || has(&candidates.may, term));
             continue;
         }
         prop_assert!(
@@ -421,7 +490,7 @@ fn check(
     }
     let overflown = hook.term[..hook.terms as usize]
         .iter()
-        .any(|term| term.rule == NO_RULE);
+        .any(|term| term.rule == NO_RULE && usize::from(term.policy) < MOST_POLICIES);
     for (rule, holds) in truth.iter().enumerate() {
         prop_assert!(
             !holds || possible[rule] || overflown,

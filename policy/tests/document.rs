@@ -423,7 +423,7 @@ fn the_documentation_is_right() {
         .iter()
         .map(|text| Policy::parse("docs", text.as_bytes()).unwrap_or_else(|e| panic!("{e}")))
         .collect();
-    assert_eq!(policies.len(), 2);
+    assert_eq!(policies.len(), 3);
     let suite = Suite::parse("docs", blocks("test")[0].as_bytes()).unwrap();
     for outcome in suite.run(&policies[0]).unwrap() {
         assert_eq!(outcome.failure, None, "{}", outcome.name);

@@ -24,6 +24,7 @@ pub mod input;
 pub mod ledger;
 pub mod missed;
 pub mod path;
+pub mod predicate;
 pub mod process;
 pub mod rate;
 pub mod refuse;
@@ -75,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         derive::SCENARIOS,
         doctor::SCENARIOS,
         refuse::SCENARIOS,
+        predicate::SCENARIOS,
         fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,

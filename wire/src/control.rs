@@ -125,6 +125,58 @@ pub struct Control {
     pub boottime_ahead: u64,
 }
 
+/// A process: key of the map `LINEAGE`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ProcessKey {
+    /// In the initial pid namespace.
+    pub tgid: u32,
+    /// When it started: `start_boottime` in ticks, see [`Self::TICK`].
+    pub start: u32,
+}
+
+impl ProcessKey {
+    /// Nanoseconds of a tick: what `/proc` counts in (`USER_HZ`, 100 a second on every architecture that is
+    /// served), so that both sides name a process alike. They begin again from 0 after 497 days.
+    pub const TICK: u64 = 10_000_000;
+    /// Stands for a parent that is not known. None has this pid (`PID_MAX_LIMIT` is 2^22).
+    pub const UNKNOWN: Self = Self {
+        tgid: u32::MAX,
+        start: 0,
+    };
+
+    /// `start_boottime`: nanoseconds.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(tgid: u32, start_boottime: u64) -> Self {
+        Self {
+            tgid,
+            start: (start_boottime / Self::TICK) as u32,
+        }
+    }
+}
+
+/// Who made a process, and what it runs: value of the map `LINEAGE`, which is there as long as a descendant
+/// may ask for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Lineage {
+    /// Who made it; tgid 0 for the first of all.
+    pub parent: ProcessKey,
+    /// In the upper half the epoch of the policies by which its executable was looked up last, in the lower
+    /// half its class there. One number, so that nobody sees half of it. 0: never.
+    pub class: u64,
+}
+
+impl Lineage {
+    /// See [`Self::class`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn class_of(epoch: u32, class: u32) -> u64 {
+        (epoch as u64) << 32 | class as u64
+    }
+}
+
 /// Per-CPU counters of one kind, each counted where it happens and never derived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -207,6 +259,8 @@ impl Cap {
 
 const _: () = {
     assert!(size_of::<Control>() == 16);
+    assert!(size_of::<ProcessKey>() == 8);
+    assert!(size_of::<Lineage>() == 16);
     assert!(size_of::<Counters>() == 56);
     assert!(size_of::<CapKey>() == 16);
     assert!(size_of::<Bucket>() == 16);

@@ -33,7 +33,7 @@ pub use names::{
 pub use path::PathView;
 pub use redactable::Redactable;
 pub use rendered::Rendered;
-pub use time::rfc3339;
+pub use time::{rfc3339, unix_nanoseconds};
 
 /// One event. Field names and nesting are ECS (<https://www.elastic.co/guide/en/ecs/current/>); what
 /// ECS has no name for lives under `holdfast`.

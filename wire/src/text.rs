@@ -57,6 +57,15 @@ pub fn is_plain_prefix(prefix: &str) -> bool {
     !is_open && next_escape(bytes, 0).is_none()
 }
 
+/// Whether a path ends in the bytes of `suffix` exactly where its text ends in `suffix`: not so when it has a
+/// backslash in it, or begins with what may be the end of an escape.
+#[must_use]
+pub fn is_plain_suffix(suffix: &str) -> bool {
+    let bytes = suffix.as_bytes();
+    let is_open = matches!(bytes, [first, ..] if *first == b'x' || digit(*first).is_some());
+    !is_open && !bytes.contains(&b'\\')
+}
+
 /// Bytes of `\xNN`.
 const ESCAPE_BYTES: usize = 4;
 
@@ -170,6 +179,14 @@ mod tests {
             let prefix = lossy(&b);
             if is_plain_prefix(&prefix) {
                 prop_assert_eq!(a.starts_with(prefix.as_bytes()), path(&a).starts_with(&*prefix));
+            }
+        }
+
+        #[test]
+        fn plain_suffixes_are_suffixes_of_both(a in bytes(), b in bytes()) {
+            let suffix = lossy(&b);
+            if is_plain_suffix(&suffix) {
+                prop_assert_eq!(a.ends_with(suffix.as_bytes()), path(&a).ends_with(&*suffix));
             }
         }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_policy::field::{Fields, Shown};
+use holdfast_policy::sequence::{History, Identity, Moment};
 use holdfast_policy::snapshot::{Rule, Snapshot};
 use holdfast_policy::throttle::Windows;
 use holdfast_wire::control::Verdict;
@@ -83,6 +84,8 @@ pub(crate) struct Evaluation {
     mounts: Mounts,
     /// By epoch and rule.
     throttles: HashMap<(u32, u16), Windows>,
+    /// By epoch: what rules are on that come after something else.
+    histories: HashMap<u32, History>,
     epoch: u32,
     outgoing: Outgoing,
     wall_offset: u64,
@@ -102,6 +105,7 @@ impl Evaluation {
             common: Common::new(settings.host.event.clone()),
             mounts: Mounts::new(settings.host.proc()),
             throttles: HashMap::new(),
+            histories: HashMap::new(),
             epoch: 0,
             outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),
             wall_offset: clock::wall_minus_boottime(),
@@ -142,6 +146,7 @@ impl Evaluation {
         if epoch != self.epoch {
             // Records of earlier epochs may still come; what they count is forgotten next time.
             self.throttles.retain(|(of, _), _| *of >= epoch);
+            self.histories.retain(|of, _| *of >= epoch);
             self.epoch = epoch;
         }
         self.report_notices(shared);
@@ -278,13 +283,21 @@ impl Evaluation {
         };
         let common = &mut self.common;
         let parent = process.parent.and_then(|key| table.get(key));
-        // A process that is gone may have left others in its mount namespace.
-        let pids: Vec<u32> = [Some(&process), parent]
+        let identities: Vec<Identity> = [Some(&process), parent]
             .into_iter()
             .flatten()
             .chain(table.ancestors(&process))
-            .map(|process| process.key.tgid)
+            .map(|process| Identity {
+                pid: process.key.tgid,
+                start: process.key.start,
+            })
             .collect();
+        // A process that is gone may have left others in its mount namespace.
+        let pids: Vec<u32> = identities.iter().map(|it| it.pid).collect();
+        let moment = Moment {
+            time: header.boottime,
+            processes: &identities,
+        };
         let views = view::of(record, &mut self.mounts, &pids, clock::boottime());
         let membership = self.memberships.of(header, parent);
         let parent = parent.map(|parent| common.parent(parent, &place));
@@ -316,7 +329,8 @@ impl Evaluation {
         };
         let mut event = build::event(record, subject, &place);
         event.host = Some(&common.host);
-        let judged = snapshot.judge(kind, &event);
+        let history = self.histories.entry(snapshot.epoch()).or_default();
+        let judged = snapshot.judge_after(kind, &event, &moment, history);
         let in_kernel = snapshot.rule(header.rule).map(|rule| (header.rule, rule));
         let ruling = outcome::rule(kind, header, in_kernel, &judged, killed);
         if let Some(scope) = ruling.kill {
@@ -330,6 +344,7 @@ impl Evaluation {
                 tree,
             });
         }
+        snapshot.remember(kind, &event, &moment, history);
         let admitted = match ruling.rule {
             Some((index, rule)) => {
                 let windows = self.throttles.entry((snapshot.epoch(), index)).or_default();

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use holdfast_policy::table::ANCESTORS;
 use holdfast_wire::event::Redactable;
 use holdfast_wire::record::Header;
 
@@ -23,8 +24,6 @@ const MAX_WEIGHT: usize = 32 << 20;
 /// How long a process is kept after its exit, nanoseconds: events of it may still be in other rings,
 /// or in a reader that is restarting.
 const KEEP_EXITED: u64 = 10_000_000_000;
-/// Ancestors in an event: enough for container runtimes' chains; each costs 200 bytes of JSON.
-pub(crate) const MAX_ANCESTORS: usize = 6;
 /// Identity of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -358,7 +357,7 @@ impl Table {
         let parent = |process: &Process| process.parent.and_then(|key| self.get(key));
         std::iter::successors(parent(process), move |process| parent(process))
             .skip(1)
-            .take(MAX_ANCESTORS)
+            .take(ANCESTORS)
     }
 
     /// Every process that descends from `key` and has not exited, at most `limit`, parents first.

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use holdfast_policy::replay::{Matched, Replayed};
-use holdfast_policy::snapshot::Snapshot;
+use holdfast_policy::field::Unrecognised;
+use holdfast_policy::replay::{Matched, Replayed, Retelling};
 use serde_json::{Value, json};
 
 use super::events::plain;
@@ -25,21 +25,23 @@ struct Totals {
 pub(super) fn replay(arguments: &Replay) -> Result<(), Failure> {
     let set = policies::of_command(&arguments.policy, &arguments.show.settings)?;
     let mut totals = Totals::default();
+    let mut retelling = Retelling::default();
     totals.unreadable = recorded::for_each(&arguments.file, |event| {
-        judge(&set.snapshot, event, arguments.show.json, &mut totals)
+        let replayed = set.snapshot.replay(event, &mut retelling);
+        show(replayed, event, arguments.show.json, &mut totals)
     })?;
     finish(arguments, &totals)
 }
 
-/// Judges one event, and shows it where a rule matches or did.
-fn judge(
-    snapshot: &Snapshot,
+/// Shows one event where a rule matches or did.
+fn show(
+    replayed: Result<Replayed, Unrecognised>,
     event: &Value,
     json: bool,
     totals: &mut Totals,
 ) -> Result<(), Failure> {
     // The sensor's events about itself are judged by nobody.
-    let Ok(replayed) = snapshot.replay(event) else {
+    let Ok(replayed) = replayed else {
         return Ok(());
     };
     totals.events += 1;

@@ -201,6 +201,10 @@ impl Known for Owned<'_> {
         })
     }
 
+    fn user(&self) -> Option<u32> {
+        self.proc.status(self.tgid).map(|status| status.uid)
+    }
+
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
         self.proc.executable(self.tgid).map(Cow::Owned)
     }

@@ -1,8 +1,8 @@
 //! Which shared types may be copied to and from maps byte by byte.
 #![allow(unsafe_code)] // `aya::Pod` is a promise about a type's bytes.
 
-use holdfast_policy::table::{HookTable, PortKey};
-use holdfast_wire::control::{Bucket, CapKey, Control, Counters};
+use holdfast_policy::table::{HookTable, NumberKey};
+use holdfast_wire::control::{Bucket, CapKey, Control, Counters, Lineage, ProcessKey};
 
 /// A shared type as a map's key or value.
 #[derive(Clone, Copy)]
@@ -21,4 +21,8 @@ unsafe impl aya::Pod for Plain<CapKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<HookTable> {}
 // SAFETY: as above.
-unsafe impl aya::Pod for Plain<PortKey> {}
+unsafe impl aya::Pod for Plain<NumberKey> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<ProcessKey> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<Lineage> {}

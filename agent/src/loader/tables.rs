@@ -7,10 +7,9 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData};
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::{
-    CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, PortKey, Tag, Vector,
-    executable_vector_index,
+    CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NumberKey, Tag,
+    Vector, class_index,
 };
-use holdfast_wire::Kind;
 use holdfast_wire::control::Control;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -19,6 +18,7 @@ use super::reason::chain;
 
 type PathTrie<V> = LpmTrie<MapData, [u8; KEY_PATH_BYTES + 4], V>;
 type PathTrieKey = Key<[u8; KEY_PATH_BYTES + 4]>;
+type SuffixTrieKey = Key<[u8; KEY_SUFFIX_BYTES + 4]>;
 type AddressTrieKey = Key<[u8; 20]>;
 
 /// The policy maps.
@@ -27,9 +27,10 @@ pub(crate) struct PolicyMaps {
     hooks: Array<MapData, Plain<HookTable>>,
     paths: PathTrie<Vector>,
     classes: PathTrie<u32>,
-    executable_vectors: Array<MapData, Vector>,
+    ancestor_conditions: Array<MapData, u32>,
+    suffixes: LpmTrie<MapData, [u8; KEY_SUFFIX_BYTES + 4], Vector>,
     addresses: LpmTrie<MapData, [u8; 20], Vector>,
-    ports: HashMap<MapData, Plain<PortKey>, Vector>,
+    numbers: HashMap<MapData, Plain<NumberKey>, Vector>,
     /// What each half holds, to be removed before it is filled again.
     entered: [Entered; GENERATIONS],
     state: Control,
@@ -39,8 +40,9 @@ pub(crate) struct PolicyMaps {
 struct Entered {
     paths: Vec<PathTrieKey>,
     classes: Vec<PathTrieKey>,
+    suffixes: Vec<SuffixTrieKey>,
     addresses: Vec<AddressTrieKey>,
-    ports: Vec<PortKey>,
+    numbers: Vec<NumberKey>,
 }
 
 /// A program that read the old half may still be running when the halves are switched, and it may be
@@ -77,9 +79,10 @@ impl PolicyMaps {
             hooks: take!("HOOKS"),
             paths: take!("PATHS"),
             classes: take!("CLASSES_BY_PATH"),
-            executable_vectors: take!("EXECUTABLE_VECTORS"),
+            ancestor_conditions: take!("ANCESTOR_CONDITIONS_BY_CLASS"),
+            suffixes: take!("SUFFIXES"),
             addresses: take!("ADDRESSES"),
-            ports: take!("PORTS"),
+            numbers: take!("NUMBERS"),
             entered: Default::default(),
             state: Control::default(),
         })
@@ -126,11 +129,14 @@ impl PolicyMaps {
         for key in &entered.classes {
             self.classes.remove(key).map_err(|error| chain(&error))?;
         }
+        for key in &entered.suffixes {
+            self.suffixes.remove(key).map_err(|error| chain(&error))?;
+        }
         for key in &entered.addresses {
             self.addresses.remove(key).map_err(|error| chain(&error))?;
         }
-        for key in &entered.ports {
-            self.ports
+        for key in &entered.numbers {
+            self.numbers
                 .remove(&Plain(*key))
                 .map_err(|error| chain(&error))?;
         }
@@ -155,6 +161,14 @@ impl PolicyMaps {
                 .map_err(|error| chain(&error))?;
             entered.classes.push(key);
         }
+        for entry in &tables.suffixes {
+            let key = entry.key(generation);
+            let key = Key::new(key.bits, joined(key.tag, &key.reversed));
+            self.suffixes
+                .insert(&key, entry.vector, 0)
+                .map_err(|error| chain(&error))?;
+            entered.suffixes.push(key);
+        }
         for entry in &tables.addresses {
             let key = entry.key(generation);
             let key = Key::new(key.bits, joined(key.tag, &key.address));
@@ -163,25 +177,17 @@ impl PolicyMaps {
                 .map_err(|error| chain(&error))?;
             entered.addresses.push(key);
         }
-        for entry in &tables.ports {
+        for entry in &tables.numbers {
             let key = entry.key(generation);
-            self.ports
+            self.numbers
                 .insert(Plain(key), entry.vector, 0)
                 .map_err(|error| chain(&error))?;
-            entered.ports.push(key);
+            entered.numbers.push(key);
         }
-        // A class that is not listed for a kind keeps no term.
-        for kind in Kind::ALL {
-            for class in 0..CLASSES as u32 {
-                let index = executable_vector_index(generation, *kind as u32, class);
-                self.executable_vectors
-                    .set(index, Vector::default(), 0)
-                    .map_err(|error| chain(&error))?;
-            }
-        }
-        for entry in &tables.executable_vectors {
-            self.executable_vectors
-                .set(entry.index(generation), entry.vector, 0)
+        for class in 0..CLASSES as u32 {
+            let met = tables.ancestor_conditions.get(class as usize);
+            self.ancestor_conditions
+                .set(class_index(generation, class), met.copied().unwrap_or(0), 0)
                 .map_err(|error| chain(&error))?;
         }
         for (kind, table) in &tables.hooks {

@@ -225,7 +225,7 @@ fn judge(via: Via, direction: u16, facts: Facts, peer: End, message: Message) ->
         return 0;
     };
     let facts = facts.with_own();
-    decide::by_address(&mut run, bytes(peer.address));
+    decide::by_address(&mut run, peer.address);
     decide::by_port(&mut run, peer.port);
     decide::by_access(&mut run, u32::from(direction));
     let decided = run.decide();

@@ -6,13 +6,15 @@
 //! has names would be more than old verifiers walk through, but short ones can be chained.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::{NOT_MET, PATH_BYTES};
 
 use super::{END, KEY_HEAD, POSITION_MASK, PathBuffer};
 use crate::bound::mask;
 use crate::maps::SCRATCH;
 use crate::offset;
-use crate::task::{embedded, pointer, read};
+use crate::scratch::Place;
+use crate::task::{current, embedded, read};
 
 /// Names and mount points that one part of a walk goes through: what most paths have. The verifier
 /// walks every step of it.
@@ -52,33 +54,55 @@ impl Position {
 }
 
 #[inline(always)]
-fn buffer_of(index: u32, what: u32) -> Option<*mut PathBuffer> {
-    let slot = SCRATCH.get_ptr_mut(index)?;
+fn buffer_of(place: u32) -> Option<*mut PathBuffer> {
+    let slot = SCRATCH.get_ptr_mut(place / BUFFERS)?;
     // SAFETY: a field of a map value; the index is bounded to the four that there are.
     Some(unsafe {
         (&raw mut (*slot).paths)
             .cast::<PathBuffer>()
-            .add(mask::<3>(u64::from(what)) as usize)
+            .add(mask::<3>(u64::from(place)) as usize)
     })
 }
 
-/// Walks, and writes to the buffer what was found. `task`: whose root the walk looks out for; 0: nobody's.
+impl Place {
+    /// How a global function finds it.
+    #[inline(always)]
+    pub(super) fn number(self) -> u32 {
+        self.index * BUFFERS + self.what as u32
+    }
+}
+
+/// Path buffers of a slot.
+const BUFFERS: u32 = 4;
+
+/// A field that is a pointer, read by way of `word`: of all that is read one after the other, each would
+/// have its own place on the stack.
+#[inline(always)]
+fn load(word: &mut u64, base: u64, offset: u32) -> u64 {
+    if offset == ABSENT {
+        return 0;
+    }
+    // SAFETY: the helper checks the address, and writes all of the word in any case.
+    unsafe {
+        let from = base.wrapping_add(u64::from(offset)) as *const _;
+        bpf_probe_read_kernel((&raw mut *word).cast(), size_of::<u64>() as u32, from);
+    }
+    *word
+}
+
+/// Walks, and writes to the buffer what was found. `place`: [`Place::number`].
+///
+/// Few arguments, and few values that are kept: its stack is a part of the 512 bytes that a program has with
+/// all that is called within each other.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn walk_path(index: u32, what: u32, vfsmount: u64, dentry: u64, task: u64) -> u64 {
-    let Some(buffer) = buffer_of(index, what) else {
+pub extern "C" fn walk_path(place: u32, vfsmount: u64, dentry: u64) -> u64 {
+    let Some(buffer) = buffer_of(place) else {
         return 0;
     };
-    let fs = pointer(task, offset!(task_fs));
+    let mut word = 0;
+    let fs = load(&mut word, current(), offset!(task_fs));
     let root = embedded(fs, offset!(fs_root));
-    let position = Position {
-        vfsmount,
-        mount_root: pointer(vfsmount, offset!(vfsmount_root)),
-        dentry,
-        root_vfsmount: pointer(root, offset!(path_mnt)),
-        root_dentry: pointer(root, offset!(path_dentry)),
-        ..Position::NOWHERE
-    };
     // SAFETY: fields of a map value, and the fixed last byte of its path.
     unsafe {
         (*buffer).mount = vfsmount.wrapping_sub(u64::from(offset!(mount_mnt)));
@@ -86,7 +110,12 @@ pub extern "C" fn walk_path(index: u32, what: u32, vfsmount: u64, dentry: u64, t
         (*buffer).truncated = 0;
         (*buffer).above_root = u64::from(NOT_MET);
         (*buffer).in_mount = 0;
-        (*buffer).position = position;
+        (*buffer).position = Position::NOWHERE;
+        (*buffer).position.vfsmount = vfsmount;
+        (*buffer).position.dentry = dentry;
+        (*buffer).position.mount_root = load(&mut word, vfsmount, offset!(vfsmount_root));
+        (*buffer).position.root_vfsmount = load(&mut word, root, offset!(path_mnt));
+        (*buffer).position.root_dentry = load(&mut word, root, offset!(path_dentry));
         (&raw mut (*buffer).bytes)
             .cast::<u8>()
             .add(KEY_HEAD + END as usize)
@@ -98,7 +127,7 @@ pub extern "C" fn walk_path(index: u32, what: u32, vfsmount: u64, dentry: u64, t
     let mut goes_on = GOES_ON;
     let mut part = 0;
     while part < PARTS && goes_on == GOES_ON {
-        goes_on = walk_part(index, what);
+        goes_on = walk_part(place);
         part += 1;
     }
     // SAFETY: as above.
@@ -124,8 +153,8 @@ const GOES_ON: u64 = 1;
 /// Takes a walk up where it stands. Not [`GOES_ON`]: the buffer has all that there is.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn walk_part(index: u32, what: u32) -> u64 {
-    let Some(buffer) = buffer_of(index, what) else {
+pub extern "C" fn walk_part(place: u32) -> u64 {
+    let Some(buffer) = buffer_of(place) else {
         return 0;
     };
     // SAFETY: fields of a map value.
@@ -139,6 +168,7 @@ pub extern "C" fn walk_part(index: u32, what: u32) -> u64 {
     } = unsafe { (*buffer).position };
     // SAFETY: as above.
     let mut start = mask::<POSITION_MASK>(unsafe { (*buffer).start });
+    let mut word = 0;
     let mut step = 0;
     while step < STEPS {
         step += 1;
@@ -154,16 +184,16 @@ pub extern "C" fn walk_part(index: u32, what: u32) -> u64 {
                     (*buffer).position.mount_start = start;
                 }
             }
-            let parent = pointer(mount, offset!(mount_parent));
+            let parent = load(&mut word, mount, offset!(mount_parent));
             if parent == mount || parent == 0 {
                 return finish(buffer, start);
             }
-            dentry = pointer(mount, offset!(mount_mountpoint));
+            dentry = load(&mut word, mount, offset!(mount_mountpoint));
             vfsmount = embedded(parent, offset!(mount_mnt));
-            mount_root = pointer(vfsmount, offset!(vfsmount_root));
+            mount_root = load(&mut word, vfsmount, offset!(vfsmount_root));
             continue;
         }
-        let parent = pointer(dentry, offset!(dentry_parent));
+        let parent = load(&mut word, dentry, offset!(dentry_parent));
         if parent == 0 {
             return cut(buffer, start);
         }

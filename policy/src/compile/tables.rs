@@ -1,6 +1,7 @@
 //! Terms → what is written into the kernel's maps.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use holdfast_wire::Kind;
 
@@ -8,12 +9,12 @@ use super::Options;
 use crate::expression::Cidr;
 use crate::plan::{Plan, PlannedTerm};
 use crate::snapshot::{
-    AddressEntry, ClassEntry, ExecutableVector, PathBytes, PathEntry, PortEntry, Rule, Tables,
+    AddressEntry, ClassEntry, NumberEntry, PathBytes, PathEntry, Rule, SuffixEntry, Tables,
 };
 use crate::stage::{Key, Probe, Test};
 use crate::table::{
-    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, Dimension, HookTable, PATH_ENTRIES, PORT_ENTRIES,
-    Vector, WORDS, hook_flags,
+    ADDRESS_ENTRIES, ANCESTOR_CONDITIONS, CLASS_ENTRIES, CLASSES, Dimension, HookTable,
+    NUMBER_ENTRIES, PATH_ENTRIES, SUFFIX_ENTRIES, Vector, WORDS, hook_flags,
 };
 
 /// There is no room for all keys of this dimension.
@@ -23,16 +24,29 @@ pub(super) struct Full(pub(super) Dimension);
 /// Fills the tables.
 pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result<Tables, Full> {
     let mut tables = Tables::default();
+    let ancestors = ancestor_conditions(plans)?;
     for plan in plans {
-        tables
-            .hooks
-            .push((plan.kind, Box::new(hook(plan, rules, options))));
+        let mut hook = hook(plan, rules, options);
+        hook.ancestor_conditions = conditions_of(plan, &ancestors);
         paths(plan, Dimension::Path, &mut tables.paths)?;
         paths(plan, Dimension::TargetPath, &mut tables.paths)?;
+        suffixes(plan, &mut tables.suffixes)?;
         addresses(plan, &mut tables.addresses)?;
-        ports(plan, &mut tables.ports)?;
+        numbers(plan, Dimension::Port, &mut tables.numbers)?;
+        numbers(plan, Dimension::User, &mut tables.numbers)?;
+        held_by_ancestors(plan, &ancestors, &hook, &mut tables.numbers)?;
+        tables.hooks.push((plan.kind, Box::new(hook)));
     }
-    executables(plans, &mut tables)?;
+    executables(plans, &ancestors, &mut tables)?;
+    let lineage = 1 << Dimension::Parent as u32 | 1 << Dimension::Ancestors as u32;
+    if tables
+        .hooks
+        .iter()
+        .any(|(_, hook)| hook.dimensions & lineage != 0)
+    {
+        let hooks = tables.hooks.iter_mut();
+        hooks.for_each(|(_, hook)| hook.flags |= hook_flags::LINEAGE);
+    }
     Ok(tables)
 }
 
@@ -88,6 +102,10 @@ const DIMENSIONS: [Dimension; crate::table::DIMENSIONS] = [
     Dimension::Address,
     Dimension::Port,
     Dimension::Access,
+    Dimension::Suffix,
+    Dimension::User,
+    Dimension::Parent,
+    Dimension::Ancestors,
 ];
 
 /// The terms that a value of `dimension` does not rule out.
@@ -148,58 +166,151 @@ fn addresses(plan: &Plan, entries: &mut Vec<AddressEntry>) -> Result<(), Full> {
     Ok(())
 }
 
-fn ports(plan: &Plan, entries: &mut Vec<PortEntry>) -> Result<(), Full> {
-    let mut listed: BTreeSet<u16> = BTreeSet::new();
-    keys(plan, Dimension::Port, |key| key.port_entries(&mut listed));
-    room(entries.len() + listed.len(), PORT_ENTRIES, Dimension::Port)?;
-    entries.extend(listed.into_iter().map(|port| PortEntry {
+fn numbers(plan: &Plan, dimension: Dimension, entries: &mut Vec<NumberEntry>) -> Result<(), Full> {
+    let mut listed: BTreeSet<u32> = BTreeSet::new();
+    keys(plan, dimension, |key| key.number_entries(&mut listed));
+    room(entries.len() + listed.len(), NUMBER_ENTRIES, dimension)?;
+    entries.extend(listed.into_iter().map(|number| NumberEntry {
         kind: plan.kind,
-        port,
-        vector: vector(plan, Dimension::Port, Probe::Port(port)),
+        dimension,
+        number,
+        vector: vector(plan, dimension, Probe::Number(number)),
     }));
     Ok(())
 }
 
-/// One class for all executables that no hook tells apart.
-fn executables(plans: &[Plan], tables: &mut Tables) -> Result<(), Full> {
-    const DIMENSION: Dimension = Dimension::Executable;
-    let asks = |plan: &&Plan| {
-        let mut tests = plan.terms.iter().flat_map(|term| &term.staged.tests);
-        tests.any(|(dimension, _)| *dimension == DIMENSION)
-    };
-    let plans: Vec<&Plan> = plans.iter().filter(asks).collect();
-    let vectors = |probe: Probe<'_>| -> Vec<Vector> {
-        plans
+fn suffixes(plan: &Plan, entries: &mut Vec<SuffixEntry>) -> Result<(), Full> {
+    const DIMENSION: Dimension = Dimension::Suffix;
+    let mut listed: BTreeSet<&[u8]> = BTreeSet::new();
+    keys(plan, DIMENSION, |key| key.suffix_entries(&mut listed));
+    room(entries.len() + listed.len(), SUFFIX_ENTRIES, DIMENSION)?;
+    entries.extend(listed.into_iter().map(|suffix| SuffixEntry {
+        kind: plan.kind,
+        suffix: suffix.into(),
+        vector: vector(plan, DIMENSION, Probe::Suffix(suffix)),
+    }));
+    Ok(())
+}
+
+/// Every condition on ancestors that any term has.
+fn ancestor_conditions(plans: &[Plan]) -> Result<Vec<Arc<Test>>, Full> {
+    const DIMENSION: Dimension = Dimension::Ancestors;
+    let mut conditions: Vec<Arc<Test>> = Vec::new();
+    for plan in plans {
+        keys(plan, DIMENSION, |key| match key {
+            Key::Ancestor(test) if !conditions.contains(test) => conditions.push(test.clone()),
+            _ => {}
+        });
+    }
+    room(conditions.len(), ANCESTOR_CONDITIONS, DIMENSION)?;
+    Ok(conditions)
+}
+
+/// Which of the conditions on ancestors the plan's terms have, a bit each.
+fn conditions_of(plan: &Plan, ancestors: &[Arc<Test>]) -> u32 {
+    let mut bits = 0;
+    keys(plan, Dimension::Ancestors, |key| {
+        let bit = ancestors
             .iter()
-            .map(|plan| vector(plan, DIMENSION, probe))
-            .collect()
+            .position(|condition| matches!(key, Key::Ancestor(test) if test == condition));
+        bits |= bit.map_or(0, |bit| 1 << bit);
+    });
+    bits
+}
+
+/// Each way in which the plan's conditions on ancestors can hold or not.
+fn held_by_ancestors(
+    plan: &Plan,
+    ancestors: &[Arc<Test>],
+    hook: &HookTable,
+    entries: &mut Vec<NumberEntry>,
+) -> Result<(), Full> {
+    const DIMENSION: Dimension = Dimension::Ancestors;
+    let asked = hook.ancestor_conditions;
+    // Where none holds, none is listed.
+    let held = (1..1 << ancestors.len()).filter(|held| held & !asked == 0);
+    let held: Vec<u32> = held.collect();
+    room(entries.len() + held.len(), NUMBER_ENTRIES, DIMENSION)?;
+    entries.extend(held.into_iter().map(|held| NumberEntry {
+        kind: plan.kind,
+        dimension: DIMENSION,
+        number: held,
+        vector: vector(plan, DIMENSION, Probe::Ancestors(ancestors, held)),
+    }));
+    Ok(())
+}
+
+/// What is looked up by the class of an executable.
+const BY_EXECUTABLE: [Dimension; 3] = [
+    Dimension::Executable,
+    Dimension::Parent,
+    Dimension::Ancestors,
+];
+
+/// One class for all executables that nothing tells apart: no hook by the executable or the parent's, and
+/// no condition on ancestors.
+fn executables(plans: &[Plan], ancestors: &[Arc<Test>], tables: &mut Tables) -> Result<(), Full> {
+    const BY_CLASS: [Dimension; 2] = [Dimension::Executable, Dimension::Parent];
+    // What a class stands for.
+    let told = |probe: Probe<'_>| -> (Vec<[Vector; 2]>, u32) {
+        let vectors = plans
+            .iter()
+            .map(|plan| BY_CLASS.map(|dimension| vector(plan, dimension, probe)));
+        let held = ancestors
+            .iter()
+            .enumerate()
+            .map(|(bit, condition)| u32::from(condition.holds(probe) == Some(true)) << bit);
+        (vectors.collect(), held.sum())
     };
     let mut listed: BTreeSet<PathBytes> = BTreeSet::new();
-    plans
-        .iter()
-        .for_each(|plan| keys(plan, DIMENSION, |key| key.path_entries(&mut listed)));
-    room(listed.len(), CLASS_ENTRIES, DIMENSION)?;
+    for plan in plans {
+        for dimension in BY_EXECUTABLE {
+            keys(plan, dimension, |key| key.path_entries(&mut listed));
+        }
+    }
+    // The dimension to leave out is one that is in use.
+    let full = || {
+        let is_in_use = |dimension: &&Dimension| {
+            let mut used = false;
+            plans
+                .iter()
+                .for_each(|plan| keys(plan, **dimension, |_| used = true));
+            used
+        };
+        BY_EXECUTABLE
+            .iter()
+            .find(is_in_use)
+            .copied()
+            .unwrap_or(Dimension::Executable)
+    };
+    room(listed.len(), CLASS_ENTRIES, full())?;
 
-    let mut classes = HashMap::from([(vectors(Probe::Unlisted), 0)]);
+    let unlisted = told(Probe::Unlisted);
+    let mut classes = HashMap::from([(unlisted.clone(), 0)]);
     for path in listed {
         // At most `CLASS_ENTRIES`.
         let next = classes.len() as u32;
-        let class = *classes.entry(vectors(Probe::Path(&path))).or_insert(next);
+        let class = *classes.entry(told(Probe::Path(&path))).or_insert(next);
         tables.classes.push(ClassEntry { path, class });
     }
-    room(classes.len(), CLASSES, DIMENSION)?;
-    let kinds: Vec<Kind> = plans.iter().map(|plan| plan.kind).collect();
-    for (vectors, class) in classes {
-        let of_class = kinds.iter().zip(vectors);
-        tables
-            .executable_vectors
-            .extend(of_class.map(|(kind, vector)| ExecutableVector {
-                kind: *kind,
-                class,
-                vector,
-            }));
+    room(classes.len(), CLASSES, full())?;
+    tables.ancestor_conditions = vec![0; classes.len()];
+    for ((vectors, held), class) in classes {
+        tables.ancestor_conditions[class as usize] = held;
+        for ((plan, vectors), unlisted) in plans.iter().zip(vectors).zip(&unlisted.0) {
+            for ((dimension, vector), unlisted) in BY_CLASS.into_iter().zip(vectors).zip(unlisted) {
+                if vector != *unlisted {
+                    tables.numbers.push(NumberEntry {
+                        kind: plan.kind,
+                        dimension,
+                        number: class,
+                        vector,
+                    });
+                }
+            }
+        }
     }
-    Ok(())
+    room(tables.numbers.len(), NUMBER_ENTRIES, full())
 }
 
 const fn room(needed: usize, there_is: usize, dimension: Dimension) -> Result<(), Full> {

@@ -14,7 +14,9 @@ use crate::field::{Field, Kinds};
 use crate::json::{Known, Part, Source, Text};
 use crate::message::Template;
 use crate::stage;
-use crate::throttle::{self, Throttle};
+use crate::throttle::Throttle;
+
+mod after;
 
 const API_VERSION: &str = "holdfast/v1";
 const DOCUMENT_KIND: &str = "Policy";
@@ -30,13 +32,14 @@ const KEYS: [&str; 10] = [
     "defaults",
     "rules",
 ];
-const RULE_KEYS: [&str; 13] = [
+const RULE_KEYS: [&str; 14] = [
     "id",
     "name",
     "description",
     "on",
     "when",
     "except",
+    "after",
     "action",
     "mode",
     "severity",
@@ -256,11 +259,11 @@ impl<'t> Reader<'t, '_> {
             .source
             .required(&known, "action")
             .and_then(|part| self.action(part, on.unwrap_or(Kinds::NONE)));
-        let when = self.source.required(&known, "when").and_then(|part| {
-            let text = self.source.string(part)?;
-            // With unknown kinds every field will do: one problem is enough.
-            self.expression(&text, on.unwrap_or(Kinds::ALL))
-        });
+        let when = self.condition(&known, on);
+        let after = match known.get("after") {
+            Some(part) => self.after(part, scope, 0).map(Some),
+            None => Some(None),
+        };
         let exceptions = known
             .get("except")
             .map(|part| self.exceptions(part, on.unwrap_or(Kinds::ALL)));
@@ -280,7 +283,7 @@ impl<'t> Reader<'t, '_> {
         let techniques = known.get("mitre").and_then(|part| self.techniques(part));
         let throttle = known.get("throttle").and_then(|part| self.throttle(part));
         let false_positives = self.source.optional_string(&known, "falsePositives");
-        let (id, on, action) = (id?, on?, action?);
+        let (id, on, action, after) = (id?, on?, action?, after?);
         let when = match exceptions {
             Some(exceptions) => Condition::All(vec![
                 when?,
@@ -304,7 +307,15 @@ impl<'t> Reader<'t, '_> {
             throttle,
             false_positives,
             when,
+            after,
         })
+    }
+
+    /// The condition `when`. With unknown kinds every field will do: one problem is enough.
+    fn condition(&mut self, known: &Known<'t>, on: Option<Kinds>) -> Option<Condition> {
+        let part = self.source.required(known, "when")?;
+        let text = self.source.string(part)?;
+        self.expression(&text, on.unwrap_or(Kinds::ALL))
     }
 
     /// Conditions of which each says that the rule does not match; `None` when one of them is wrong.
@@ -415,18 +426,10 @@ impl<'t> Reader<'t, '_> {
             .source
             .required(&known, "max")
             .and_then(|part| self.source.count(part));
-        let every = self.source.required(&known, "every").and_then(|part| {
-            let text = self.source.string(part)?;
-            let duration = throttle::parse_duration(&text.value);
-            if duration.is_none() {
-                let reason = format!(
-                    "`{}` is no duration such as 500ms, 30s, 5m, 1h, at most 24h",
-                    text.value
-                );
-                self.source.mistake(Mistake::new(text.at(), reason));
-            }
-            duration
-        });
+        let every = self
+            .source
+            .required(&known, "every")
+            .and_then(|part| self.duration(part));
         Some(Throttle {
             per,
             max: max?,
@@ -470,6 +473,7 @@ impl<'t> Reader<'t, '_> {
                 throttle: None,
                 false_positives: None,
                 when,
+                after: None,
             });
         }
     }

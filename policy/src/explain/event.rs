@@ -5,6 +5,8 @@ use serde_json::Value as Json;
 
 use crate::expression::{self, Condition};
 use crate::field::{Fields, Recorded, Unrecognised};
+use crate::replay::Retelling;
+use crate::sequence::{History, Moment, Step};
 use crate::snapshot::{Rule, Snapshot};
 
 /// Why a recorded event is judged as it is. Its JSON is that of `policy explain --event --json`.
@@ -48,21 +50,44 @@ pub struct Part {
 }
 
 impl Snapshot {
-    /// Explains the verdict on an event as the sensor printed it. What was redacted, or cut, is judged as it
+    /// Explains the verdict on the next event of a retelling, as the sensor printed it. What was redacted, or cut, is judged as it
     /// was printed.
     ///
     /// # Errors
     /// When it is no event that rules can be on.
-    pub fn explain_event(&self, event: &Json) -> Result<ExplainedEvent<'_>, Unrecognised> {
+    pub fn explain_event(
+        &self,
+        event: &Json,
+        retelling: &mut Retelling,
+    ) -> Result<ExplainedEvent<'_>, Unrecognised> {
         let fields = Recorded::new(event)?;
-        let judgement = self.judge(fields.kind(), &fields);
+        Ok(retelling.tell(&fields, |moment, history| {
+            let explained = self.explain_recorded(&fields, moment, history);
+            self.remember(fields.kind(), &fields, moment, history);
+            explained
+        }))
+    }
+
+    fn explain_recorded(
+        &self,
+        fields: &Recorded<'_>,
+        moment: &Moment<'_>,
+        history: &History,
+    ) -> ExplainedEvent<'_> {
+        let judgement = self.judge_after(fields.kind(), fields, moment, history);
         let mut first: Option<&Rule> = None;
         let mut rules = Vec::new();
         for number in &self.by_kind[fields.kind().index()] {
             let Some(rule) = self.rule(*number) else {
                 continue;
             };
-            let conditions = parts(&rule.when.condition, &fields);
+            let mut conditions = parts(&rule.when.condition, fields);
+            if let Some(step) = rule.steps().next() {
+                conditions.push(Part {
+                    text: step.text(),
+                    holds: self.has_happened(*number, rule, fields, moment, history),
+                });
+            }
             let matches = conditions.iter().all(|part| part.holds);
             let before = first.filter(|first| first.policy == rule.policy);
             if matches && before.is_none() {
@@ -80,11 +105,29 @@ impl Snapshot {
                 conditions,
             });
         }
-        Ok(ExplainedEvent {
+        ExplainedEvent {
             action: fields.kind().action(),
             verdict: judgement.verdict.name(),
             rules,
-        })
+        }
+    }
+}
+
+impl Step {
+    /// As in `after file.open (file.path == '/x') within 30s by tree`.
+    fn text(&self) -> String {
+        let on: Vec<&str> = self.on.iter().map(|kind| kind.action()).collect();
+        let when = expression::text(&self.when.condition, 0);
+        let text = format!(
+            "after {} ({when}) within {:?} by {}",
+            on.join(" or "),
+            self.within,
+            self.by.name()
+        );
+        match &self.after {
+            Some(step) => format!("{text}, {}", step.text()),
+            None => text,
+        }
     }
 }
 
@@ -127,7 +170,9 @@ mod tests {
         let snapshot = compile(&[policy], &options).unwrap();
         let event = json!({"event": {"action": "file.open"}, "file": {"path": "/a"},
                            "process": {"name": "y", "user": {"id": "0"}}});
-        let explained = snapshot.explain_event(&event).unwrap();
+        let explained = snapshot
+            .explain_event(&event, &mut Retelling::default())
+            .unwrap();
         assert_eq!((explained.action, explained.verdict), ("file.open", "deny"));
         let [other, this, late] = &explained.rules[..] else {
             panic!("three rules are on it: {explained:?}")

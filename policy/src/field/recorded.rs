@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use holdfast_wire::Kind;
+use holdfast_wire::event::unix_nanoseconds;
 use serde_json::Value as Json;
+
+use crate::sequence::Identity;
 
 use super::{Field, Fields, Part, ProcessList, Strings, Type, Value};
 
@@ -43,6 +46,29 @@ impl<'a> Recorded<'a> {
     pub const fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// When, nanoseconds since 1970; `None` where it does not say.
+    #[must_use]
+    pub fn time(&self) -> Option<u64> {
+        nanoseconds(self.event.get("@timestamp"))
+    }
+
+    /// Who did it, then the parent and its ancestors; none from the first on that has no pid.
+    #[must_use]
+    pub fn identities(&self) -> Vec<Identity> {
+        let actor = self.event.get("process");
+        let parent = actor.and_then(|actor| actor.get("parent"));
+        let ancestors = actor.and_then(|actor| actor.get("ancestors")?.as_array());
+        let near = [actor, parent].into_iter().flatten();
+        let all = near.chain(ancestors.into_iter().flatten());
+        all.map_while(|process| {
+            Some(Identity {
+                pid: process.get("pid")?.as_u64()?.try_into().ok()?,
+                start: nanoseconds(process.get("start")).unwrap_or(0),
+            })
+        })
+        .collect()
+    }
 }
 
 impl Fields for Recorded<'_> {
@@ -73,6 +99,10 @@ impl ProcessList for Vec<Json> {
             .and_then(|process| find(process, part.name()));
         typed(value, part.value_type())
     }
+}
+
+fn nanoseconds(time: Option<&Json>) -> Option<u64> {
+    unix_nanoseconds(time?.as_str()?)
 }
 
 /// The value at a dotted path.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use holdfast_wire::{event, text};
 
-use crate::expression::{Cidr, MAPPED};
-use crate::field::{Field, Plain};
+use crate::expression::{Cidr, Condition, Constant, MAPPED, Operand, Set, TextTest};
+use crate::field::{Field, Part, Plain};
 use crate::snapshot::PathBytes;
-use crate::table::{Dimension, KEY_PATH_BYTES, memory_access};
+use crate::table::{Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, memory_access};
 
 /// The names that the access mode has in `holdfast.flags`, by `open_flags & O_ACCMODE`.
 const ACCESS_NAMES: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
@@ -17,7 +17,7 @@ const ACCESS_NAMES: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
 const DIRECTIONS: [&str; 2] = ["query", "answer"];
 
 /// A condition on one dimension.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Test {
     Key(Key),
     Not(Box<Test>),
@@ -26,13 +26,17 @@ pub(crate) enum Test {
 }
 
 /// One of these is the value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     /// The kernel's bytes, sorted.
     Paths(Arc<[Vec<u8>]>),
     Prefix(String),
     Addresses(Vec<Cidr>),
-    Ports(Vec<i64>),
+    /// Ports, capabilities or users.
+    Numbers(Vec<i64>),
+    /// Some ancestor's executable meets this test.
+    Ancestor(Arc<Test>),
+    Suffix(String),
     /// A bit per access mode, per direction of DNS, or per `memory_access`.
     Access(u8),
 }
@@ -42,8 +46,11 @@ pub(crate) enum Key {
 pub(crate) enum Probe<'p> {
     Path(&'p PathBytes),
     Address(Cidr),
-    Port(u16),
+    Number(u32),
     Access(usize),
+    Suffix(&'p [u8]),
+    /// These are the ancestors' conditions that there are, and a bit for each that holds for any of them.
+    Ancestors(&'p [Arc<Test>], u32),
     /// No entry lists it, or the event does not have it.
     Unlisted,
 }
@@ -67,6 +74,11 @@ impl Test {
         }
     }
 
+    /// Its negation.
+    pub(crate) fn not(self) -> Self {
+        Self::Not(Box::new(self))
+    }
+
     /// Whether an entry does not say all about it: a path too long for a key is entered by its head.
     pub(crate) fn is_uncertain(&self) -> bool {
         let mut uncertain = false;
@@ -83,6 +95,42 @@ impl Test {
             Self::Any(parts) => all(parts.iter().map(|part| part.holds(probe)), false),
         }
     }
+}
+
+/// The number of a user, where that is how it stands in events.
+fn user_id(text: &str) -> Option<u32> {
+    let id: u32 = text.parse().ok()?;
+    (id.to_string() == text).then_some(id)
+}
+
+/// A condition on the executable of the process that the quantifier's variable is. Recursion follows the
+/// expression, whose depth is bounded.
+fn of_executable(condition: &Condition) -> Option<Test> {
+    let is_executable =
+        |operand: &Operand| matches!(operand, Operand::VariablePart(0, Part::Executable));
+    let all = |parts: &[Condition]| parts.iter().map(of_executable).collect::<Option<Vec<_>>>();
+    let key = match condition {
+        Condition::Not(inner) => return of_executable(inner).map(Test::not),
+        Condition::All(parts) => return all(parts).map(Test::All),
+        Condition::Any(parts) => return all(parts).map(Test::Any),
+        Condition::Value(Operand::Condition(inner)) => return of_executable(inner),
+        Condition::Equal(operand, Operand::Constant(Constant::String(path)))
+        | Condition::Equal(Operand::Constant(Constant::String(path)), operand)
+            if is_executable(operand) =>
+        {
+            Key::paths(std::iter::once(path.as_str()))?
+        }
+        Condition::OneOf(operand, Set::Strings(paths)) if is_executable(operand) => {
+            Key::paths(paths.iter().map(String::as_str))?
+        }
+        Condition::Text(
+            TextTest::StartsWith,
+            operand,
+            Operand::Constant(Constant::String(prefix)),
+        ) if is_executable(operand) => Key::prefix(prefix)?,
+        _ => return None,
+    };
+    Some(Test::Key(key))
 }
 
 /// Kleene's conjunction with `neutral` true, and disjunction with false.
@@ -119,6 +167,22 @@ impl Key {
         fits.then(|| Self::Prefix(prefix.to_owned()))
     }
 
+    /// `None` where it is not one of the bytes as well, or does not fit. Nor is the empty one looked up, as
+    /// of prefixes.
+    pub(crate) fn suffix(suffix: &str) -> Option<Self> {
+        let plain = text::is_plain_suffix(suffix) && !suffix.contains('\0');
+        let fits = plain && !suffix.is_empty() && suffix.len() <= KEY_SUFFIX_BYTES;
+        fits.then(|| Self::Suffix(suffix.to_owned()))
+    }
+
+    /// That an ancestor is there of which `body` holds, or, `negated`, does not. `None` where that asks for
+    /// more than executables that can be listed.
+    pub(crate) fn of_ancestors(body: &Condition, negated: bool) -> Option<Self> {
+        let test = of_executable(body)?;
+        let test = if negated { test.not() } else { test };
+        (!test.is_uncertain()).then(|| Self::Ancestor(Arc::new(test)))
+    }
+
     pub(crate) fn access(name: &str) -> Option<Self> {
         let mode = ACCESS_NAMES.iter().position(|access| *access == name)?;
         Some(Self::Access(1 << mode))
@@ -141,7 +205,11 @@ impl Key {
             Self::Paths(names) if field == Field::Plain(Plain::Capability) => {
                 let names = names.iter().filter_map(|name| str::from_utf8(name).ok());
                 let numbers = names.filter_map(event::capability_number);
-                Self::Ports(numbers.map(i64::from).collect())
+                Self::Numbers(numbers.map(i64::from).collect())
+            }
+            Self::Paths(ids) if field == Field::USER => {
+                let ids = ids.iter().filter_map(|id| str::from_utf8(id).ok());
+                Self::Numbers(ids.filter_map(user_id).map(i64::from).collect())
             }
             key => key,
         }
@@ -178,9 +246,9 @@ impl Key {
             (self, dimension),
             (
                 Self::Paths(_) | Self::Prefix(_),
-                Dimension::Path | Dimension::TargetPath | Dimension::Executable
+                Dimension::Path | Dimension::TargetPath | Dimension::Executable | Dimension::Parent
             ) | (Self::Addresses(_), Dimension::Address)
-                | (Self::Ports(_), Dimension::Port)
+                | (Self::Numbers(_), Dimension::Port | Dimension::User)
                 | (Self::Access(_), Dimension::Access)
         )
     }
@@ -189,7 +257,7 @@ impl Key {
         match self {
             Self::Paths(paths) => paths.iter().any(|path| path.len() >= KEY_PATH_BYTES),
             Self::Prefix(prefix) => prefix.len() > KEY_PATH_BYTES,
-            Self::Addresses(_) | Self::Ports(_) | Self::Access(_) => false,
+            _ => false,
         }
     }
 
@@ -200,7 +268,15 @@ impl Key {
             Self::Prefix(prefix) => {
                 entries.insert(PathBytes::prefix(prefix));
             }
-            Self::Addresses(_) | Self::Ports(_) | Self::Access(_) => {}
+            Self::Ancestor(test) => test.keys(&mut |key| key.path_entries(entries)),
+            _ => {}
+        }
+    }
+
+    /// How the paths end that it lists.
+    pub(crate) fn suffix_entries<'k>(&'k self, entries: &mut BTreeSet<&'k [u8]>) {
+        if let Self::Suffix(suffix) = self {
+            entries.insert(suffix.as_bytes());
         }
     }
 
@@ -217,10 +293,10 @@ impl Key {
         }
     }
 
-    /// The entries that list its ports. No event has a port beyond 16 bits.
-    pub(crate) fn port_entries(&self, entries: &mut BTreeSet<u16>) {
-        if let Self::Ports(ports) = self {
-            entries.extend(ports.iter().filter_map(|port| u16::try_from(*port).ok()));
+    /// The entries that list its numbers. No event has one beyond 32 bits.
+    pub(crate) fn number_entries(&self, entries: &mut BTreeSet<u32>) {
+        if let Self::Numbers(numbers) = self {
+            entries.extend(numbers.iter().filter_map(|it| u32::try_from(*it).ok()));
         }
     }
 
@@ -248,7 +324,17 @@ impl Key {
             (Self::Addresses(networks), Probe::Address(entry)) => {
                 Some(networks.iter().any(|network| network.contains(entry)))
             }
-            (Self::Ports(ports), Probe::Port(port)) => Some(ports.contains(&i64::from(port))),
+            (Self::Numbers(numbers), Probe::Number(number)) => {
+                Some(numbers.contains(&i64::from(number)))
+            }
+            // What a value's end is, if it is longer than an entry, has an entry of its own.
+            (Self::Suffix(suffix), Probe::Suffix(entry)) => {
+                Some(entry.ends_with(suffix.as_bytes()))
+            }
+            (Self::Ancestor(test), Probe::Ancestors(conditions, held)) => {
+                let bit = conditions.iter().position(|condition| condition == test);
+                Some(bit.is_some_and(|bit| held >> bit & 1 == 1))
+            }
             (Self::Access(modes), Probe::Access(mode)) => Some(modes >> mode & 1 == 1),
             _ => Some(false),
         }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use holdfast_policy::explain::TriedRule;
+use holdfast_policy::replay::Retelling;
 
 use crate::cli::Show;
 use crate::command::recorded;
@@ -57,9 +58,10 @@ const MAX_CONDITION: usize = 100;
 pub(super) fn event(paths: &[PathBuf], file: &Path, show: &Show) -> Result<(), Failure> {
     let set = policies::of_command(paths, &show.settings)?;
     let mut explained = 0;
+    let mut retelling = Retelling::default();
     recorded::for_each(file, |event| {
         // The sensor's events about itself are judged by nobody.
-        let Ok(explanation) = set.snapshot.explain_event(event) else {
+        let Ok(explanation) = set.snapshot.explain_event(event, &mut retelling) else {
             return Ok(());
         };
         explained += 1;

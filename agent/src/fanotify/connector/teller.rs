@@ -41,6 +41,10 @@ struct Actor<'a> {
 }
 
 impl Knows for Actor<'_> {
+    fn user(&self) -> Option<u32> {
+        user(&self.known.facts)
+    }
+
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
         match &self.known.executable {
             Some(path) => Some(Cow::Borrowed(path)),
@@ -50,12 +54,23 @@ impl Knows for Actor<'_> {
 }
 
 /// A program that is executed: what rules call the executable is the path here.
-struct Executed<'a>(&'a [u8]);
+struct Executed<'a> {
+    path: &'a [u8],
+    facts: &'a Facts,
+}
 
 impl Knows for Executed<'_> {
     fn path(&self) -> Option<Cow<'_, [u8]>> {
-        (!self.0.is_empty()).then_some(Cow::Borrowed(self.0))
+        (!self.path.is_empty()).then_some(Cow::Borrowed(self.path))
     }
+
+    fn user(&self) -> Option<u32> {
+        user(self.facts)
+    }
+}
+
+fn user(facts: &Facts) -> Option<u32> {
+    facts.are_known.then_some(facts.uid)
 }
 
 impl<'b> Teller<'b> {
@@ -219,7 +234,11 @@ impl<'b> Teller<'b> {
         if !attached(Kind::ProcessExec) || tgid == self.own {
             return;
         }
-        let judged = self.base.judge(Kind::ProcessExec, &Executed(&path));
+        let executed = Executed {
+            path: &path,
+            facts: &known.facts,
+        };
+        let judged = self.base.judge(Kind::ProcessExec, &executed);
         let lengths = Lengths {
             executable: path.len(),
             script: script.len(),

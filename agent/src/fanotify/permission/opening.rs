@@ -106,6 +106,10 @@ impl Known for Opening<'_> {
         self.flags()
     }
 
+    fn user(&self) -> Option<u32> {
+        self.proc.status(self.tid).map(|status| status.uid)
+    }
+
     fn executable(&self) -> Option<Cow<'_, [u8]>> {
         self.proc.executable(self.tid).map(Cow::Owned)
     }
