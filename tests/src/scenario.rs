@@ -30,6 +30,7 @@ pub mod rate;
 pub mod refuse;
 pub mod replay;
 pub mod restart;
+pub mod sequence;
 pub mod storm;
 pub mod supervision;
 pub mod tiers;
@@ -81,6 +82,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         supervision::SCENARIOS,
         input::SCENARIOS,
         replay::SCENARIOS,
+        sequence::SCENARIOS,
         restart::SCENARIOS,
         count::SCENARIOS,
         path::SCENARIOS,
