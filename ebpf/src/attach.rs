@@ -130,6 +130,7 @@ macro_rules! call {
 
         #[doc = concat!("`sys_enter_", $call, "`")]
         #[::aya_ebpf::macros::tracepoint]
+        #[inline(always)]
         pub fn $enter(context: ::aya_ebpf::programs::TracePointContext) -> u32 {
             $body(&context, $crate::attach::Via::tracepoint(&context));
             0
@@ -154,6 +155,8 @@ macro_rules! hook {
     (@refuse $lsm:ident $fmod_ret:ident, $hook:literal, $function:literal, $body:path) => {
         #[doc = concat!("`lsm`: `", $hook, "`")]
         #[::aya_ebpf::macros::lsm(hook = $hook)]
+        // The attribute makes two functions of it, and the stack has room for one.
+        #[inline(always)]
         pub fn $lsm(context: ::aya_ebpf::programs::LsmContext) -> i32 {
             $crate::hook!(@run $body, Lsm, context)
         }
@@ -170,6 +173,7 @@ macro_rules! hook {
     (@watch $fentry:ident $kprobe:ident, $function:literal, $body:path) => {
         #[doc = concat!("`fentry`: `", $function, "`")]
         #[::aya_ebpf::macros::fentry(function = $function)]
+        #[inline(always)]
         pub fn $fentry(context: ::aya_ebpf::programs::FEntryContext) -> i32 {
             $crate::hook!(@run $body, Fentry, context);
             0
@@ -177,6 +181,7 @@ macro_rules! hook {
 
         #[doc = concat!("`kprobe`: `", $function, "`")]
         #[::aya_ebpf::macros::kprobe(function = $function)]
+        #[inline(always)]
         pub fn $kprobe(context: ::aya_ebpf::programs::ProbeContext) -> u32 {
             $crate::hook!(@run $body, Kprobe, context);
             0

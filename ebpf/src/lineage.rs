@@ -15,7 +15,7 @@ use crate::maps::{
 use crate::offset;
 use crate::path::Path;
 use crate::run::Run;
-use crate::scratch::Use;
+use crate::scratch::{Place, Use};
 use crate::task::{current, current_tgid, pointer, process_start, read};
 
 /// How far back a walk to the ancestors is, and what it has found.
@@ -278,11 +278,24 @@ pub fn forget_class() {
 
 /// Notes what the current process runs from now on, for when it has exited and is asked for.
 #[inline(always)]
-pub fn note_class(run: &Run, path: &Path) {
-    if run.hook.flags & hook_flags::LINEAGE != 0 && path.is_certain() {
-        let class = class_of_path(run.generation, path);
-        note(Lineage::class_of(run.hook.epoch, class));
+pub fn note_class(run: &Run) {
+    if run.hook.flags & hook_flags::LINEAGE != 0 {
+        note_class_of_path(run.claimed.index(), run.generation, run.hook.epoch);
     }
+}
+
+/// Notes that the current process runs what the path of the operation leads to.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn note_class_of_path(index: u32, generation: u32, epoch: u32) -> u64 {
+    let Some(slot) = SCRATCH.get_ptr_mut(index) else {
+        return 0;
+    };
+    let path = Path::walked(Place::of(slot, index, Use::Path));
+    if path.is_certain() {
+        note(Lineage::class_of(epoch, class_of_path(generation, &path)));
+    }
+    0
 }
 
 /// The same, before it makes another process, if it is not known yet under these policies.

@@ -106,6 +106,12 @@ impl Path {
     #[inline(always)]
     pub fn walk(place: Place, vfsmount: u64, dentry: u64) -> Self {
         walk_path(place.number(), vfsmount, dentry);
+        Self::walked(place)
+    }
+
+    /// What a walk has left in a buffer.
+    #[inline(always)]
+    pub fn walked(place: Place) -> Self {
         Self {
             place,
             source: Source::Walk,

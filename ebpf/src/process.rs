@@ -88,7 +88,7 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
     let path = Path::of_file(run.claimed.path(Use::Path), file);
     run.narrow_by_path(Dimension::Path, &path);
     if !only_if_refused {
-        lineage::note_class(&run, &path);
+        lineage::note_class(&run);
     }
     // What rules call `process.executable` is the new program here.
     let decided = run.decide_by_others();

@@ -76,6 +76,7 @@ fn to_address(context: &TracePointContext, kind: Kind, at: u64, length: u64) -> 
 
 /// `sys_enter_listen(fd, backlog)`
 #[tracepoint]
+#[inline(always)]
 pub fn network_listen_enter(context: TracePointContext) -> u32 {
     match socket_of_descriptor(field(&context, 0)) {
         0 => {}
