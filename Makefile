@@ -58,6 +58,7 @@ check: kernel-programs
 	cargo fmt --manifest-path ebpf/Cargo.toml --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --quiet --manifest-path fuzz/Cargo.toml -- -D warnings
 	tools/build-ebpf clippy
 	tools/check-dependencies
 

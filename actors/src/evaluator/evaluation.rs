@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_policy::field::{Fields, Shown};
-use holdfast_policy::sequence::{History, Identity, Moment};
+use holdfast_policy::sequence::{History, Identity, MAX_REMEMBERED, Moment};
 use holdfast_policy::snapshot::{Rule, Snapshot};
 use holdfast_policy::throttle::Windows;
 use holdfast_wire::control::Verdict;
@@ -36,6 +36,8 @@ use crate::root::Settings;
 use crate::root::shared::Shared;
 use crate::runtime::membership::Memberships;
 
+/// What does not work where a history has no room.
+const SEQUENCES: &str = "sequences";
 const DOMAINS: usize = Domain::ALL.len();
 /// Records handled in one go, before control messages are looked at: some milliseconds.
 const RECORDS_PER_STEP: usize = 256;
@@ -86,6 +88,8 @@ pub(crate) struct Evaluation {
     throttles: HashMap<(u32, u16), Windows>,
     /// By epoch: what rules are on that come after something else.
     histories: HashMap<u32, History>,
+    /// That one of them forgets was said.
+    forgets: bool,
     epoch: u32,
     outgoing: Outgoing,
     wall_offset: u64,
@@ -106,6 +110,7 @@ impl Evaluation {
             mounts: Mounts::new(settings.host.proc()),
             throttles: HashMap::new(),
             histories: HashMap::new(),
+            forgets: false,
             epoch: 0,
             outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),
             wall_offset: clock::wall_minus_boottime(),
@@ -147,6 +152,9 @@ impl Evaluation {
             // Records of earlier epochs may still come; what they count is forgotten next time.
             self.throttles.retain(|(of, _), _| *of >= epoch);
             self.histories.retain(|of, _| *of >= epoch);
+            if std::mem::take(&mut self.forgets) {
+                shared.degraded.clear(SEQUENCES);
+            }
             self.epoch = epoch;
         }
         self.report_notices(shared);
@@ -345,6 +353,13 @@ impl Evaluation {
             });
         }
         snapshot.remember(kind, &event, &moment, history);
+        if history.forgotten() > 0 && !self.forgets {
+            self.forgets = true;
+            let reason = format!(
+                "a step of a rule is done by more than {MAX_REMEMBERED} within its time: the oldest are forgotten"
+            );
+            shared.degraded.set(SEQUENCES, &reason);
+        }
         let admitted = match ruling.rule {
             Some((index, rule)) => {
                 let windows = self.throttles.entry((snapshot.epoch(), index)).or_default();

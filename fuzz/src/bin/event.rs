@@ -1,5 +1,5 @@
 //! Recorded events: any JSON is judged or refused by one rule of each kind of condition, found by the index
-//! or by trying all, and can be explained, replayed and made a policy of.
+//! or by trying all, by what came before it too, and can be explained, replayed and made a policy of.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -8,6 +8,7 @@ use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::derive::{self, KINDS, Workload};
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
+use holdfast_policy::replay::Retelling;
 use holdfast_policy::snapshot::Snapshot;
 
 static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
@@ -44,7 +45,13 @@ libfuzzer_sys::fuzz_target!(|text: &[u8]| {
     let found = SNAPSHOT.judge(recorded.kind(), &recorded).verdict;
     let by_all = SNAPSHOT.judge_by_all(recorded.kind(), &recorded).verdict;
     assert_eq!(found, by_all, "the index loses no rule");
-    let explained = SNAPSHOT.explain_event(&event);
-    assert_eq!(explained.map(|it| it.verdict), Ok(found.name()));
-    assert!(SNAPSHOT.replay(&event).is_ok(), "it was recognised");
+    // Twice, since the second time something has come before.
+    let (mut judged, mut explained) = (Retelling::default(), Retelling::default());
+    for _ in 0..2 {
+        let verdict = judged.judge(&SNAPSHOT, &recorded).verdict;
+        let explained = SNAPSHOT.explain_event(&event, &mut explained);
+        assert_eq!(explained.map(|it| it.verdict), Ok(verdict.name()));
+    }
+    let replayed = SNAPSHOT.replay(&event, &mut judged);
+    assert!(replayed.is_ok(), "it was recognised");
 });
