@@ -29,8 +29,9 @@ test-long: tools-test build harness ## fuzzing, and the scenarios again and agai
 	@tools/fuzz $(or $(FUZZ),300)
 	@tools/repeat $(or $(ROUNDS),10) $(FAST)/scenario run "$(TESTS)"
 
-bench: tools-test build harness ## what rules cost, and where loss begins: events a second, each for SECONDS (60), or at RATES; writes dist/bench/rate.json
+bench: tools-test build harness ## what rules cost (instructions of an open, matching), and where loss begins: events a second, each for SECONDS (60), or at RATES; writes dist/bench/
 	@mkdir -p dist/bench
+	@$(FAST)/guest --scenario $(FAST)/scenario --kernels 6.12+icount --tests instructions --notes dist/bench/instructions.json
 	@cargo bench --package holdfast-policy --bench matching
 	@$(FAST)/scenario bench dist/bench/rate.json $(or $(SECONDS),60) $(RATES)
 

@@ -1,4 +1,4 @@
-//! The only actor that signals processes.
+//! The only actor that signals processes: what policies have killed or stopped.
 //!
 //! Requests come over a bounded lane that the root owns; the evaluator waits for the answer for a
 //! bounded time. A request that was in hand when the killer died is done by its next incarnation.
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ractor::ActorProcessingErr;
+use rustix::process::Signal;
 use tokio::sync::oneshot;
 
 use crate::evaluator::processes::{Key, scan};
@@ -19,6 +20,7 @@ use crate::root::shared::Shared;
 use crate::supervisor::SLICE;
 use crate::supervisor::worker::Job;
 
+mod container;
 pub(crate) mod guard;
 pub(crate) mod pidfd;
 mod tree;
@@ -48,19 +50,32 @@ const ATTEMPTS: u8 = 2;
 /// What the evaluator asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// Whom to kill.
+    /// To whom.
     pub(crate) target: Target,
-    /// With `kill_tree`: its descendants as far as they are known.
-    pub(crate) tree: Option<Vec<Key>>,
+    /// What is to be done.
+    pub(crate) deed: Deed,
+}
+
+/// What is done to a process.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    /// It is stopped.
+    Stop,
+    /// It is killed.
+    Kill,
+    /// And its descendants; these are known.
+    KillTree(Vec<Key>),
+    /// And all processes of the container with this id.
+    KillContainer(String),
 }
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
-    /// Why the target itself was not killed; `None`: it was.
+    /// Why it was not done to the target itself; `None`: it was.
     pub(crate) refused: Option<String>,
-    /// Descendants killed.
-    pub(crate) descendants: usize,
+    /// Other processes killed.
+    pub(crate) others: usize,
 }
 
 #[derive(Debug)]
@@ -115,7 +130,7 @@ impl Killing {
         };
         Reply {
             refused: Some(reason.to_owned()),
-            descendants: 0,
+            others: 0,
         }
     }
 
@@ -137,22 +152,27 @@ impl Killing {
             return false;
         };
         pending.attempts += 1;
-        let Request { target, tree } = &pending.request;
+        let Request { target, deed } = &pending.request;
         let recently = hand
             .recent
             .iter()
             .any(|key| *key == target.key && key.start != 0);
         let mut killed = Vec::new();
-        let descendants = match tree {
-            Some(known) => tree::kill(&self.proc, &self.guard, target, known, &mut killed),
-            None => 0,
-        };
-        let result = if killed.contains(&target.key) {
-            Ok(())
-        } else {
-            pidfd::kill(&self.proc, &self.guard, target)
+        let (proc, guard) = (&self.proc, &self.guard);
+        match deed {
+            Deed::Stop | Deed::Kill => {}
+            Deed::KillTree(known) => tree::kill(proc, guard, target, known, &mut killed),
+            Deed::KillContainer(id) => container::kill(proc, guard, id, &mut killed),
+        }
+        let among = killed.contains(&target.key);
+        let others = killed.len() - usize::from(among);
+        let result = match deed {
+            _ if among => Ok(()),
+            Deed::Stop => pidfd::signal(proc, guard, target, Signal::STOP),
+            _ => pidfd::signal(proc, guard, target, Signal::KILL),
         };
         let refused = match result {
+            Ok(()) if matches!(deed, Deed::Stop) => None,
             Ok(()) => {
                 hand.recent.push_front(target.key);
                 hand.recent.truncate(RECENT);
@@ -161,13 +181,10 @@ impl Killing {
             Err(Refusal::Gone) if recently => None,
             Err(refusal) => Some(refusal.to_string()),
         };
-        tracing::info!(pid = target.key.tgid, refused, descendants, "kill");
+        tracing::info!(pid = target.key.tgid, ?deed, refused, others, "response");
         if let Some(pending) = hand.pending.take() {
             // An evaluator that no longer waits has said so in its event.
-            let _ = pending.answer.send(Reply {
-                refused,
-                descendants,
-            });
+            let _ = pending.answer.send(Reply { refused, others });
         }
         true
     }

@@ -1,5 +1,6 @@
 //! One body, several ways to attach it: where its arguments come from, and the programs of a hook.
 
+use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
@@ -7,6 +8,7 @@ use aya_ebpf::programs::{
     FEntryContext, FExitContext, LsmContext, ProbeContext, TracePointContext,
 };
 use holdfast_wire::control::Tier;
+use holdfast_wire::layout::ABSENT;
 
 use crate::syscall::field;
 use crate::task::read;
@@ -41,36 +43,123 @@ impl Via {
 pub trait Arguments {
     /// The `n`th argument, from 0, as the 64 bits it was passed in.
     fn argument(&self, n: usize) -> u64;
+
+    /// The field at `offset` of the struct that the `n`th argument points to; `T` is an integer.
+    #[inline(always)]
+    fn field<T: Copy>(&self, n: usize, offset: u32) -> T {
+        read(self.argument(n), offset)
+    }
+
+    /// The field at `offset` of the struct that the field at `pointer` of the `n`th argument points to.
+    #[inline(always)]
+    fn behind<T: Copy>(&self, n: usize, pointer: u32, offset: u32) -> T {
+        read(self.field(n, pointer), offset)
+    }
 }
 
-/// Trampoline programs get an array of u64. It is read through a helper, for what the verifier sees
-/// as a pointer to a kernel struct cannot be passed to a function that takes numbers.
+/// One argument, which was found elsewhere.
+pub struct Given(pub u64);
+
+impl Arguments for Given {
+    #[inline(always)]
+    fn argument(&self, _n: usize) -> u64 {
+        self.0
+    }
+}
+
+/// Trampoline programs get an array of u64. To the verifier those that are pointers are of the types in the
+/// kernel's BTF: what they point to is loaded without a helper, which would cost eighty instructions.
+struct Array(*const u8);
+
+impl Array {
+    #[inline(always)]
+    fn of(context: &impl EbpfContext) -> Self {
+        Self(context.as_ptr().cast_const().cast())
+    }
+
+    #[inline(always)]
+    fn pointer(&self, n: usize) -> *const u8 {
+        load(self.0, 8 * n as u32)
+    }
+
+    #[inline(always)]
+    fn argument(&self, n: usize) -> u64 {
+        number(load(self.0, 8 * n as u32))
+    }
+
+    #[inline(always)]
+    fn field<T: Copy>(&self, n: usize, offset: u32) -> T {
+        member(self.pointer(n), offset)
+    }
+
+    #[inline(always)]
+    fn behind<T: Copy>(&self, n: usize, pointer: u32, offset: u32) -> T {
+        if pointer == ABSENT {
+            return zero();
+        }
+        member(load(self.pointer(n), pointer), offset)
+    }
+}
+
+/// A field of a struct that the verifier knows the type of.
 #[inline(always)]
-fn from_array(context: &impl EbpfContext, n: usize) -> u64 {
-    read(context.as_ptr() as u64, 8 * n as u32)
+fn member<T: Copy>(base: *const u8, offset: u32) -> T {
+    if offset == ABSENT {
+        return zero();
+    }
+    if size_of::<T>() == size_of::<u64>() {
+        let word = number(load(base, offset));
+        // SAFETY: of the same size, and T is an integer.
+        return unsafe { core::mem::transmute_copy(&word) };
+    }
+    load(base, offset)
 }
 
-impl Arguments for LsmContext {
-    #[inline(always)]
-    fn argument(&self, n: usize) -> u64 {
-        from_array(self, n)
-    }
+#[inline(always)]
+fn zero<T: Copy>() -> T {
+    // SAFETY: T is an integer at every call.
+    unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
 }
 
-impl Arguments for FEntryContext {
-    #[inline(always)]
-    fn argument(&self, n: usize) -> u64 {
-        from_array(self, n)
-    }
+#[inline(always)]
+fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: the verifier checks that it is a field, and the kernel reads zeros where there is none.
+    unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
 }
 
-/// At the return of a function, its result stands behind its arguments.
-impl Arguments for FExitContext {
-    #[inline(always)]
-    fn argument(&self, n: usize) -> u64 {
-        from_array(self, n)
-    }
+/// What may be a pointer to the verifier, as a number: only that may be given to a function that takes
+/// numbers. The negation of a pointer is a number to it (`check_alu_op`, to programs of whom
+/// `bpf_allow_ptr_leaks` holds).
+#[inline(always)]
+fn number(mut word: u64) -> u64 {
+    // SAFETY: two ALU instructions on a register.
+    unsafe { asm!("{0} = -{0}", "{0} = -{0}", inout(reg) word, options(nomem, nostack)) };
+    word
 }
+
+macro_rules! in_array {
+    ($($context:ty),*) => {
+        $(impl Arguments for $context {
+            #[inline(always)]
+            fn argument(&self, n: usize) -> u64 {
+                Array::of(self).argument(n)
+            }
+
+            #[inline(always)]
+            fn field<T: Copy>(&self, n: usize, offset: u32) -> T {
+                Array::of(self).field(n, offset)
+            }
+
+            #[inline(always)]
+            fn behind<T: Copy>(&self, n: usize, pointer: u32, offset: u32) -> T {
+                Array::of(self).behind(n, pointer, offset)
+            }
+        })*
+    };
+}
+
+// At the return of a function, its result stands behind its arguments.
+in_array!(LsmContext, FEntryContext, FExitContext);
 
 impl Arguments for ProbeContext {
     #[inline(always)]
@@ -94,7 +183,7 @@ impl Registers {
     /// Those that the function was called with.
     #[inline(always)]
     pub fn of(context: &FEntryContext) -> Self {
-        Self(from_array(context, 0))
+        Self(context.argument(0))
     }
 }
 

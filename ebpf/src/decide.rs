@@ -1,14 +1,17 @@
 //! The lookups behind `holdfast_policy::decision`, one per dimension.
 
 use aya_ebpf::helpers::bpf_get_current_uid_gid;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::maps::lpm_trie::Key;
 use holdfast_policy::table::{
-    AddressKey, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NumberKey, Tag, Vector,
+    AddressKey, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_WORDS, NumberKey, Tag, Vector,
+    name_bucket,
 };
 use holdfast_wire::layout::ABSENT;
 
+use crate::bound::mask;
 use crate::lineage::{self, ANCESTORS_UNKNOWN, HELD_SHIFT, PARENT_ABSENT, PARENT_KNOWN};
-use crate::maps::{ADDRESSES, NUMBERS, PATHS, SCRATCH, SUFFIXES};
+use crate::maps::{ADDRESSES, NAMES, NUMBERS, PATHS, SCRATCH, SUFFIXES};
 use crate::offset;
 use crate::path::Path;
 use crate::run::Run;
@@ -29,6 +32,27 @@ pub fn by_path(run: &mut Run, dimension: Dimension, path: &Path) {
         Some(vector) => run.candidates().keep(vector),
         None => run.candidates().unlisted(run.hook, dimension),
     }
+}
+
+/// Whether the last name of the path, of so many bytes, rules out all that is left. Only where
+/// [`Run::is_told_by_name`].
+#[inline(always)]
+pub fn is_ruled_out_by_name(run: &Run, name: u64, length: u32) -> bool {
+    const BYTES: u64 = (NAME_WORDS * size_of::<u64>()) as u64;
+    // SAFETY: a field of this run's slot, of which no more is written than there is.
+    let words = unsafe {
+        let words = &raw mut (*run.claimed.slot).name;
+        (&raw mut (*words)[0]).write_volatile(0);
+        (&raw mut (*words)[1]).write_volatile(0);
+        (&raw mut (*words)[2]).write_volatile(0);
+        let bytes = mask::<31>(u64::from(length).min(BYTES)).min(BYTES) as u32;
+        if bpf_probe_read_kernel(words.cast(), bytes, name as *const _) != 0 {
+            return false;
+        }
+        [(*words)[0], (*words)[1], (*words)[2]]
+    };
+    let bucket = NAMES.get(name_bucket(run.generation, words));
+    bucket.is_some_and(|terms| !run.candidates().any_in(terms))
 }
 
 /// Narrows by how the path of the operation ends.

@@ -1,13 +1,15 @@
 //! Building a record in the run's slot and handing it over: submit, else count.
 
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use holdfast_wire::ABI_VERSION;
+use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::{HEADER_BYTES, Header, flags};
 
 use crate::bound::mask;
 use crate::counter::{Count, count};
 use crate::path::Path;
 use crate::run::Run;
-use crate::scratch::{Decided, RECORD_BYTES, SLOTS};
+use crate::scratch::{Decided, RECORD_BYTES, SLOTS, Slot};
 use crate::task::fill_header;
 use crate::transport;
 
@@ -22,6 +24,8 @@ pub struct Emitter {
     record: *mut u8,
     /// Bytes used so far, in memory for the reason given at `Path::set`.
     length: *mut u64,
+    /// See [`Self::in_memory`].
+    number: *mut u64,
 }
 
 impl Emitter {
@@ -47,9 +51,22 @@ impl Emitter {
             (*header).reserved = 0;
             (*header).reserved_word = 0;
             fill_header(header, run.task);
-            let length = &raw mut (*run.claimed.slot).length;
-            length.write_volatile(HEADER_BYTES as u64);
-            Self { record, length }
+            let emitter = Self::of(run.claimed.slot);
+            emitter.length.write_volatile(HEADER_BYTES as u64);
+            emitter
+        }
+    }
+
+    /// The record that was begun in a slot.
+    #[inline(always)]
+    pub fn of(slot: *mut Slot) -> Self {
+        // SAFETY: fields of a map value.
+        unsafe {
+            Self {
+                record: (&raw mut (*slot).record).cast(),
+                length: &raw mut (*slot).length,
+                number: &raw mut (*slot).number,
+            }
         }
     }
 
@@ -75,6 +92,30 @@ impl Emitter {
     fn length(&self) -> u64 {
         // SAFETY: a field of the run's slot.
         mask::<OFFSET_MASK>(unsafe { self.length.read_volatile() })
+    }
+
+    /// A number, by way of memory: one that was read to the stack and is used as a length would be traced back
+    /// by the verifier, see `Path::set`.
+    #[inline(always)]
+    pub fn in_memory(&mut self, number: u64) -> u64 {
+        // SAFETY: a field of the run's slot.
+        unsafe {
+            self.number.write_volatile(number);
+            self.number.read_volatile()
+        }
+    }
+
+    /// As `task::read` of a number, by way of memory, where the stack has no room.
+    #[inline(always)]
+    pub fn read<T: Copy>(&mut self, base: u64, offset: u32) -> T {
+        self.in_memory(0);
+        if offset != ABSENT {
+            let from = base.wrapping_add(u64::from(offset)) as *const _;
+            // SAFETY: a field of the run's slot, of no less.
+            unsafe { bpf_probe_read_kernel(self.number.cast(), size_of::<T>() as u32, from) };
+        }
+        // SAFETY: as above; T is an integer.
+        unsafe { self.number.cast::<T>().read_volatile() }
     }
 
     /// Where the next string begins.

@@ -10,7 +10,7 @@ use crate::attach::{Arguments, Via};
 use crate::path::{Path, is_unlinked};
 use crate::run::Run;
 use crate::scratch::{Place, Use};
-use crate::task::{embedded, pointer, read};
+use crate::task::{embedded, nested, pointer, read};
 use crate::{decide, hook, offset};
 
 pub mod mount;
@@ -48,13 +48,12 @@ const S_IFDIR: u32 = 0o040_000;
 
 #[inline(always)]
 fn open(arguments: &impl Arguments, via: Via) -> i32 {
-    let file = arguments.argument(0);
     match Run::begin(Kind::FileOpen, via) {
-        Some(run) if is_backing(file) => {
+        Some(run) if is_backing(arguments) => {
             run.abandon();
             0
         }
-        Some(run) => opened(run, file),
+        Some(run) => opened(run, arguments),
         None => 0,
     }
 }
@@ -72,12 +71,14 @@ const MNT_INTERNAL: u32 = 0x4000;
 /// Whether a file system opens the file for itself, behind the one that somebody opened: one open
 /// passes `security_file_open` twice then. Overlayfs opens directories, and what it copies up, as
 /// other files on a private clone of the layer's mount (`clone_private_mount`).
+///
+/// `arguments`: the first is the `struct file`.
 #[inline(always)]
-fn is_backing(file: u64) -> bool {
-    if read::<u32>(file, offset!(file_mode)) & FMODE_NOACCOUNT != 0 {
+fn is_backing(arguments: &impl Arguments) -> bool {
+    if arguments.field::<u32>(0, offset!(file_mode)) & FMODE_NOACCOUNT != 0 {
         return true;
     }
-    let vfsmount = pointer(embedded(file, offset!(file_path)), offset!(path_mnt));
+    let vfsmount: u64 = arguments.field(0, nested(offset!(file_path), offset!(path_mnt)));
     let mount = vfsmount.wrapping_sub(u64::from(offset!(mount_mnt)));
     pointer(mount, offset!(mount_ns)) == MNT_NS_INTERNAL
         && read::<u32>(vfsmount, offset!(vfsmount_flags)) & MNT_INTERNAL == 0
@@ -108,7 +109,8 @@ fn made(kind: Kind, via: Via, arguments: &impl Arguments, file_type: u32) -> i32
     judge(
         run,
         path,
-        &Facts {
+        #[inline(always)]
+        || Facts {
             mode,
             ..Facts::NONE
         },
@@ -133,7 +135,12 @@ fn removed(kind: Kind, via: Via, arguments: &impl Arguments) -> i32 {
     };
     let dentry = arguments.argument(1);
     let path = in_directory(run.claimed.path(Use::Path), arguments.argument(0), dentry);
-    judge(run, path, &Facts::of_dentry(dentry))
+    judge(
+        run,
+        path,
+        #[inline(always)]
+        || Facts::of_dentry(dentry),
+    )
 }
 
 #[inline(always)]
@@ -148,7 +155,13 @@ fn rename(arguments: &impl Arguments, via: Via) -> i32 {
         arguments.argument(2),
         arguments.argument(3),
     );
-    judge_both(run, path, target, &Facts::of_dentry(dentry))
+    judge_both(
+        run,
+        path,
+        target,
+        #[inline(always)]
+        || Facts::of_dentry(dentry),
+    )
 }
 
 #[inline(always)]
@@ -165,7 +178,13 @@ fn link(arguments: &impl Arguments, via: Via) -> i32 {
         directory,
         arguments.argument(2),
     );
-    judge_both(run, path, target, &Facts::of_dentry(dentry))
+    judge_both(
+        run,
+        path,
+        target,
+        #[inline(always)]
+        || Facts::of_dentry(dentry),
+    )
 }
 
 #[inline(always)]
@@ -179,7 +198,7 @@ fn symlink(arguments: &impl Arguments, via: Via) -> i32 {
         arguments.argument(1),
     );
     let content = Path::content(run.claimed.path(Use::Target), arguments.argument(2));
-    judge_text(run, path, content, &Facts::NONE)
+    judge_text(run, path, content, || Facts::NONE)
 }
 
 #[inline(always)]
@@ -233,17 +252,24 @@ enum Change {
 /// A change of the file at a `struct path`.
 #[inline(always)]
 fn changed(run: Run, path: u64, change: Change) -> i32 {
-    let mut facts = Facts::of_dentry(pointer(path, offset!(path_dentry)));
-    match change {
-        Change::Mode(mode) => {
-            let now: u16 = read(facts.inode, offset!(inode_mode));
-            facts.mode = u32::from(mode) | u32::from(now) & S_IFMT;
-        }
-        Change::Owner(owner, group) => (facts.owner, facts.group) = (owner, group),
-        Change::Content => {}
-    }
-    let path = Path::of(run.claimed.path(Use::Path), path);
-    judge(run, path, &facts)
+    let found = Path::of(run.claimed.path(Use::Path), path);
+    judge(
+        run,
+        found,
+        #[inline(always)]
+        || {
+            let mut facts = Facts::of_dentry(pointer(path, offset!(path_dentry)));
+            match change {
+                Change::Mode(mode) => {
+                    let now: u16 = read(facts.inode, offset!(inode_mode));
+                    facts.mode = u32::from(mode) | u32::from(now) & S_IFMT;
+                }
+                Change::Owner(owner, group) => (facts.owner, facts.group) = (owner, group),
+                Change::Content => {}
+            }
+            facts
+        },
+    )
 }
 
 /// The path of an entry of a directory: the entry's own names, on the directory's mount.
@@ -252,19 +278,50 @@ fn in_directory(place: Place, directory: u64, dentry: u64) -> Path {
     Path::walk(place, pointer(directory, offset!(path_mnt)), dentry)
 }
 
-/// A `struct file` that is being opened, or has been.
+/// A `struct file`, the first argument, that is being opened, or has been.
+///
+/// What comes first costs least: most opens need not be looked at further.
 #[inline(always)]
-fn opened(mut run: Run, file: u64) -> i32 {
-    let open_flags = read(file, offset!(file_flags));
+fn opened(mut run: Run, arguments: &impl Arguments) -> i32 {
+    let open_flags = arguments.field(0, offset!(file_flags));
     decide::by_access(&mut run, open_flags);
-    let path = Path::of_file(run.claimed.path(Use::Path), file);
-    let facts = Facts::of_file(file);
-    judge(
+    let (mount, entry) = (
+        nested(offset!(file_path), offset!(path_mnt)),
+        nested(offset!(file_path), offset!(path_dentry)),
+    );
+    let dentry = arguments.field(0, entry);
+    let mut is_ruled_out = false;
+    if run.is_told_by_name() {
+        // A mount's root is called what the mount point is, and what is its own parent is in no directory.
+        let root: u64 = arguments.behind(0, mount, offset!(vfsmount_root));
+        let parent: u64 = arguments.behind(0, entry, offset!(dentry_parent));
+        if dentry != root && dentry != parent {
+            // `struct qstr`: hash and length, then the pointer to the name.
+            let length = arguments.behind(0, entry, nested(offset!(dentry_name), 4));
+            let name = arguments.behind(0, entry, nested(offset!(dentry_name), 8));
+            is_ruled_out = decide::is_ruled_out_by_name(&run, name, length);
+        }
+    }
+    if is_ruled_out || run.is_idle() {
+        run.filter();
+        return 0;
+    }
+    let path = Path::walk(
+        run.claimed.path(Use::Path),
+        arguments.field(0, mount),
+        dentry,
+    );
+    run.narrow_by_path(Dimension::Path, &path);
+    let target = Path::none(run.claimed.path(Use::Target));
+    settle(
         run,
         path,
-        &Facts {
+        target,
+        #[inline(always)]
+        || Facts {
             open_flags,
-            ..facts
+            dentry,
+            ..Facts::of_inode(arguments.field(0, offset!(file_inode)))
         },
     )
 }
@@ -370,14 +427,14 @@ impl Facts {
 }
 
 #[inline(always)]
-fn judge(mut run: Run, path: Path, facts: &Facts) -> i32 {
+fn judge(mut run: Run, path: Path, facts: impl FnOnce() -> Facts) -> i32 {
     run.narrow_by_path(Dimension::Path, &path);
     let target = Path::none(run.claimed.path(Use::Target));
     settle(run, path, target, facts)
 }
 
 #[inline(always)]
-fn judge_both(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
+fn judge_both(mut run: Run, path: Path, target: Path, facts: impl FnOnce() -> Facts) -> i32 {
     run.narrow_by_path(Dimension::Path, &path);
     run.narrow_by_path(Dimension::TargetPath, &target);
     settle(run, path, target, facts)
@@ -386,13 +443,14 @@ fn judge_both(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
 /// The second string is a text, by which rules cannot be looked up: what a symbolic link says, the name
 /// of an attribute.
 #[inline(always)]
-fn judge_text(mut run: Run, path: Path, content: Path, facts: &Facts) -> i32 {
+fn judge_text(mut run: Run, path: Path, content: Path, facts: impl FnOnce() -> Facts) -> i32 {
     run.narrow_by_path(Dimension::Path, &path);
     settle(run, path, content, facts)
 }
 
+/// `facts` are looked up only for a record.
 #[inline(always)]
-fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
+fn settle(mut run: Run, path: Path, target: Path, facts: impl FnOnce() -> Facts) -> i32 {
     let decided = run.decide();
     run.settle(
         decided,
@@ -403,7 +461,7 @@ fn settle(mut run: Run, path: Path, target: Path, facts: &Facts) -> i32 {
             let target_length = record.path(&target);
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
-                let described = facts.describe(&path, path_length);
+                let described = facts().describe(&path, path_length);
                 fixed.write(File {
                     target_length,
                     target_above_root: target.above_root(),

@@ -287,12 +287,13 @@ fn judge_bpf(via: Via, command: u32, attributes: &Attributes) -> i32 {
 fn perf(arguments: &impl Arguments, via: Via) -> i32 {
     /// The first check of each call; others ask for more (`include/linux/perf_event.h`).
     const PERF_SECURITY_OPEN: u32 = 0;
-    // Before the type stands a pointer in kernels that have both; those are negative as numbers.
-    let first = arguments.argument(0);
-    let kind = if (first as i64) < 0 {
-        arguments.argument(1)
-    } else {
-        first
+    // Each by itself: a trampoline's program is refused where it looks at an argument that is not there.
+    let kind = match offset!(perf_event_type) {
+        0 => arguments.argument(0),
+        1 => arguments.argument(1),
+        // Before the type stands a pointer in kernels that have both; those are negative as numbers.
+        _ if (arguments.argument(0) as i64) < 0 => arguments.argument(1),
+        _ => arguments.argument(0),
     };
     if kind as u32 == PERF_SECURITY_OPEN {
         Run::tell(Kind::KernelPerf, via, 0, ())

@@ -6,8 +6,8 @@ use aya_ebpf::maps::{
 };
 use holdfast_policy::table::{
     ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
-    KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NUMBER_ENTRIES, NumberKey, PATH_ENTRIES, SUFFIX_ENTRIES,
-    Vector,
+    KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS, NUMBER_ENTRIES, NumberKey, PATH_ENTRIES,
+    SUFFIX_ENTRIES, Vector,
 };
 use holdfast_wire::Domain;
 use holdfast_wire::control::{
@@ -128,6 +128,10 @@ pub static CLASSES_BY_PATH: LpmTrie<[u8; KEY_PATH_BYTES + 4], u32> =
 #[map]
 pub static SUFFIXES: LpmTrie<[u8; KEY_SUFFIX_BYTES + 4], Vector> =
     LpmTrie::with_max_entries((GENERATIONS * SUFFIX_ENTRIES) as u32, BPF_F_NO_PREALLOC);
+
+/// Last names of paths → terms, by generation and bucket: see `table::name_bucket`.
+#[map]
+pub static NAMES: Array<Vector> = Array::with_max_entries((GENERATIONS * NAME_BUCKETS) as u32, 0);
 
 /// Conditions on ancestors by generation and class: see `table::class_index`.
 #[map]

@@ -74,14 +74,21 @@ impl Facts {
         }
     }
 
+    /// Adds the name of a Unix socket; the addresses of other families are not reported.
+    #[inline(always)]
+    fn add_name(&mut self) {
+        if self.family == AF_UNIX {
+            self.name = Name::of(self.sock);
+        }
+    }
+
     /// Adds the socket's own end, if it is bound.
     #[inline(always)]
-    fn with_own(mut self) -> Self {
+    fn add_own(&mut self) {
         self.own = End::own(self.sock, self.family);
         if self.own.port != 0 {
             self.known |= ends::OWN;
         }
-        self
     }
 }
 
@@ -160,7 +167,7 @@ fn judge_address(kind: Kind, via: Via, socket: u64, given: Given) -> i32 {
         if matches!(kind, Kind::NetworkBind) {
             (facts.own, facts.known) = (end, ends::OWN);
         } else {
-            facts = facts.with_own();
+            facts.add_own();
             facts.peer = end;
             facts.known |= ends::PEER;
         }
@@ -214,15 +221,15 @@ fn listen(arguments: &impl Arguments, via: Via) -> i32 {
 #[inline(always)]
 fn judge_listen(socket: u64, via: Via) -> i32 {
     let sock = pointer(socket, offset!(socket_sk));
-    let facts = Facts::of(socket, sock, read(sock, offset!(sock_family)));
+    let mut facts = Facts::of(socket, sock, read(sock, offset!(sock_family)));
     if is_internet(facts.family) {
         // One that is not bound yet is bound to any address and port, which it does not have yet.
-        let mut facts = facts.with_own();
+        facts.add_own();
         facts.known = ends::OWN;
-        judge(Kind::NetworkListen, via, &facts)
     } else {
-        judge_named(Kind::NetworkListen, via, facts)
+        facts.add_name();
     }
+    judge(Kind::NetworkListen, via, &facts)
 }
 
 /// A new socket for a connection is given to the one that `accept(2)` returns.
@@ -242,19 +249,10 @@ fn judge_accept(socket: u64, sock: u64, via: Via) -> i32 {
         facts.own = End::own(sock, facts.family);
         facts.peer = End::peer(sock, facts.family);
         facts.known = ends::OWN | ends::PEER;
-        judge(Kind::NetworkAccept, via, &facts)
     } else {
-        judge_named(Kind::NetworkAccept, via, facts)
+        facts.add_name();
     }
-}
-
-/// Judges what a Unix socket does, or one of a family whose addresses are not reported.
-#[inline(always)]
-fn judge_named(kind: Kind, via: Via, mut facts: Facts) -> i32 {
-    if facts.family == AF_UNIX {
-        facts.name = Name::of(facts.sock);
-    }
-    judge(kind, via, &facts)
+    judge(Kind::NetworkAccept, via, &facts)
 }
 
 /// Only what names its destination.

@@ -1,7 +1,9 @@
 //! Life and death of processes, and signals between them.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{
+    bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
+};
 use aya_ebpf::macros::{raw_tracepoint, tracepoint};
 use aya_ebpf::programs::{RawTracePointContext, TracePointContext};
 use holdfast_policy::table::Dimension;
@@ -15,12 +17,12 @@ use holdfast_wire::record::{ARGUMENT_BYTES, ENVIRONMENT_BYTES, flags};
 use crate::attach::{Arguments, Via};
 use crate::bound::mask;
 use crate::emit::Emitter;
-use crate::maps::{ENVIRONMENT, EXECS, constant};
+use crate::maps::{ENVIRONMENT, EXECS, SCRATCH, constant};
 use crate::path::{Path, is_unlinked};
 use crate::run::Run;
-use crate::scratch::Use;
+use crate::scratch::{Place, Use};
 use crate::syscall::field;
-use crate::task::{current_tgid, embedded, pointer, process_start, read};
+use crate::task::{current, current_tgid, embedded, pointer, process_start, read};
 use crate::{hook, lineage, offset};
 
 mod credentials;
@@ -99,89 +101,118 @@ fn exec(mut run: Run, bprm: u64, only_if_refused: bool) -> i32 {
     run.settle(
         decided,
         #[inline(always)]
-        |record, run| {
-            let fixed = record.fixed::<Exec>();
-            let executable_length = record.path(&path);
-            let filename = pointer(bprm, offset!(bprm_filename));
-            let (filename_length, filename_cut) = kernel_string::<FILENAME_BYTES>(record, filename);
-            // `bprm_change_interp` gives it a string of its own for a script; else it is the same.
-            let interpreter = pointer(bprm, offset!(bprm_interp));
-            let (mut interpreter_length, mut interpreter_cut) = (0, 0);
-            if interpreter != filename {
-                (interpreter_length, interpreter_cut) =
-                    kernel_string::<INTERPRETER_BYTES>(record, interpreter);
-            }
-
-            let mut working_directory_length = 0;
-            let mut working_directory_cut = 0;
-            let mut arguments_length = 0;
-            let mut environment_length = 0;
-            if !only_if_refused {
-                let pwd = embedded(pointer(run.task, offset!(task_fs)), offset!(fs_pwd));
-                let directory = Path::of(run.claimed.path(Use::WorkingDirectory), pwd);
-                working_directory_length = record.path(&directory);
-                working_directory_cut = directory.truncated() as u32;
-
-                let mm = pointer(run.task, offset!(task_mm));
-                let start = pointer(mm, offset!(mm_arg_start));
-                let end = pointer(mm, offset!(mm_arg_end));
-                arguments_length = user_block(record, start, end, flags::ARGUMENTS_TRUNCATED);
-                if constant(&raw const ENVIRONMENT) != 0 {
-                    let start = pointer(mm, offset!(mm_env_start));
-                    let end = pointer(mm, offset!(mm_env_end));
-                    environment_length =
-                        user_block(record, start, end, flags::ENVIRONMENT_TRUNCATED);
-                }
-            }
-
-            let inode = pointer(file, offset!(file_inode));
-            let superblock = pointer(inode, offset!(inode_super));
-            let tty = pointer(pointer(run.task, offset!(task_signal)), offset!(signal_tty));
-            let mode: u16 = read(inode, offset!(inode_mode));
-            let dentry = pointer(embedded(file, offset!(file_path)), offset!(path_dentry));
-            let (mount_namespace, mount_id) = path.mount();
-            let file_flags = (is_unlinked(dentry) as u32 * exec_flags::UNLINKED)
-                | overlay_flags(inode, superblock)
-                | (path.truncated() as u32 * exec_flags::EXECUTABLE_CUT)
-                | (working_directory_cut * exec_flags::WORKING_DIRECTORY_CUT)
-                | (filename_cut * exec_flags::FILENAME_CUT)
-                | (interpreter_cut * exec_flags::INTERPRETER_CUT);
-            // SAFETY: the fixed part of this record's buffer.
-            unsafe {
-                fixed.write(Exec {
-                    inode: read(inode, offset!(inode_number)),
-                    capabilities_before: 0,
-                    device: read(superblock, offset!(super_dev)),
-                    links: read(inode, offset!(inode_links)),
-                    mode: u32::from(mode),
-                    executable_length,
-                    filename_length,
-                    working_directory_length,
-                    arguments_length,
-                    interpreter_length,
-                    environment_length,
-                    mount_namespace,
-                    mount_id,
-                    above_root: path.above_root(),
-                    in_mount: path.in_mount(),
-                    flags: file_flags,
-                    terminal: read::<[u8; TERMINAL_BYTES]>(tty, offset!(tty_name)),
-                });
-            }
-            if !only_if_refused {
-                // Straight into the record: as a value that is found or not, it would be a path of its
-                // own through the rest for the verifier.
-                // SAFETY: a lookup by value, which only this process writes; and the fixed part again.
-                unsafe {
-                    if let Some(before) = EXECS.get(current_tgid()) {
-                        (*fixed).capabilities_before = *before;
-                        (*fixed).flags = file_flags | exec_flags::CAPABILITIES_BEFORE;
-                    }
-                }
-                let _ = EXECS.remove(current_tgid());
-            }
+        |_, run| {
+            let refused = u32::from(only_if_refused);
+            describe_exec(run.claimed.index(), bprm, refused);
         },
     )
+}
+
+/// Adds to the record of a slot what an exec has besides its header. A global function: the verifier goes through
+/// it once, and not for each way that leads here.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn describe_exec(index: u32, bprm: u64, only_if_refused: u32) -> u64 {
+    let Some(slot) = SCRATCH.get_ptr_mut(index) else {
+        return 0;
+    };
+    let record = &mut Emitter::of(slot);
+    let path = Path::walked(Place::of(slot, index, Use::Path));
+    let task = current();
+    let fixed = record.fixed::<Exec>();
+    // Each fact goes straight into the record: the stack has no room to keep it.
+    macro_rules! put {
+        ($($field:ident: $value:expr;)*) => {$({
+            let value = $value;
+            // SAFETY: the fixed part of this record's buffer.
+            unsafe { (&raw mut (*fixed).$field).write_volatile(value) };
+        })*};
+    }
+    put! {
+        capabilities_before: 0;
+        flags: path.truncated() as u32 * exec_flags::EXECUTABLE_CUT;
+        executable_length: record.path(&path);
+    }
+    // SAFETY: as above.
+    let all_flags = unsafe { &raw mut (*fixed).flags };
+    let add_flags = move |flags: u32| {
+        // SAFETY: as above.
+        unsafe { all_flags.write_volatile(all_flags.read_volatile() | flags) };
+    };
+
+    let filename: u64 = record.read(bprm, offset!(bprm_filename));
+    let (length, cut) = kernel_string::<FILENAME_BYTES>(record, filename);
+    put!(filename_length: length;);
+    add_flags(cut * exec_flags::FILENAME_CUT);
+    // `bprm_change_interp` gives it a string of its own for a script; else it is the same.
+    let interpreter: u64 = record.read(bprm, offset!(bprm_interp));
+    put!(interpreter_length: 0;);
+    if interpreter != filename {
+        let (length, cut) = kernel_string::<INTERPRETER_BYTES>(record, interpreter);
+        put!(interpreter_length: length;);
+        add_flags(cut * exec_flags::INTERPRETER_CUT);
+    }
+
+    put! {
+        working_directory_length: 0;
+        arguments_length: 0;
+        environment_length: 0;
+    }
+    if only_if_refused == 0 {
+        let fs = record.read(task, offset!(task_fs));
+        let pwd = embedded(fs, offset!(fs_pwd));
+        let directory = Path::of(Place::of(slot, index, Use::WorkingDirectory), pwd);
+        put!(working_directory_length: record.path(&directory););
+        add_flags(directory.truncated() as u32 * exec_flags::WORKING_DIRECTORY_CUT);
+
+        let mm: u64 = record.read(task, offset!(task_mm));
+        let start = record.read(mm, offset!(mm_arg_start));
+        let end = record.read(mm, offset!(mm_arg_end));
+        put!(arguments_length: user_block(record, start, end, flags::ARGUMENTS_TRUNCATED););
+        if constant(&raw const ENVIRONMENT) != 0 {
+            let start = record.read(mm, offset!(mm_env_start));
+            let end = record.read(mm, offset!(mm_env_end));
+            put!(environment_length: user_block(record, start, end, flags::ENVIRONMENT_TRUNCATED););
+        }
+    }
+
+    let file: u64 = record.read(bprm, offset!(bprm_file));
+    let inode: u64 = record.read(file, offset!(file_inode));
+    let superblock: u64 = record.read(inode, offset!(inode_super));
+    let signal: u64 = record.read(task, offset!(task_signal));
+    let tty: u64 = record.read(signal, offset!(signal_tty));
+    let dentry: u64 = record.read(embedded(file, offset!(file_path)), offset!(path_dentry));
+    let (mount_namespace, mount_id) = path.mount();
+    put! {
+        inode: record.read(inode, offset!(inode_number));
+        device: record.read(superblock, offset!(super_dev));
+        links: record.read(inode, offset!(inode_links));
+        mode: u32::from(record.read::<u16>(inode, offset!(inode_mode)));
+        mount_namespace: mount_namespace;
+        mount_id: mount_id;
+        above_root: path.above_root();
+        in_mount: path.in_mount();
+        terminal: [0; TERMINAL_BYTES];
+    }
+    add_flags(is_unlinked(dentry) as u32 * exec_flags::UNLINKED);
+    add_flags(overlay_flags(record, inode, superblock));
+    if offset!(tty_name) != ABSENT {
+        // SAFETY: as above, of which no more is written.
+        unsafe {
+            let to = (&raw mut (*fixed).terminal).cast();
+            let name = embedded(tty, offset!(tty_name)) as *const _;
+            bpf_probe_read_kernel(to, TERMINAL_BYTES as u32, name);
+        }
+    }
+    if only_if_refused == 0 {
+        // SAFETY: a lookup by value, which only this process writes.
+        if let Some(before) = unsafe { EXECS.get(current_tgid()) } {
+            put!(capabilities_before: *before;);
+            add_flags(exec_flags::CAPABILITIES_BEFORE);
+        }
+        let _ = EXECS.remove(current_tgid());
+    }
+    0
 }
 
 /// Bytes of `bprm->filename` carried, NUL included. It is `process.executable` in another spelling,
@@ -212,12 +243,11 @@ fn kernel_string<const BYTES: u32>(record: &mut Emitter, string: u64) -> (u16, u
 /// when that is not all.
 #[inline(always)]
 fn user_block(record: &mut Emitter, start: u64, end: u64, cut: u32) -> u16 {
-    let mut length = end.saturating_sub(start);
-    if length > BLOCK_MASK as u64 {
-        length = BLOCK_MASK as u64;
+    let between = end.saturating_sub(start);
+    if between > BLOCK_MASK as u64 {
         record.set_flags(cut);
     }
-    let length = mask::<BLOCK_MASK>(length);
+    let length = mask::<BLOCK_MASK>(record.in_memory(between.min(BLOCK_MASK as u64)));
     // SAFETY: the record has room for a string of this size behind any offset.
     let failed =
         unsafe { bpf_probe_read_user(record.tail().cast(), length as u32, start as *const _) };
@@ -240,12 +270,12 @@ const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
 /// is a module's and not in the kernel's BTF; but since 4.13 its `__upperdentry` stands right behind
 /// the `struct inode` that it embeds.
 #[inline(always)]
-fn overlay_flags(inode: u64, superblock: u64) -> u32 {
-    let magic: u64 = read(superblock, offset!(super_magic));
+fn overlay_flags(record: &mut Emitter, inode: u64, superblock: u64) -> u32 {
+    let magic: u64 = record.read(superblock, offset!(super_magic));
     if magic != OVERLAYFS_SUPER_MAGIC || offset!(inode_end) == ABSENT {
         return 0;
     }
-    let upper = pointer(inode, offset!(inode_end));
+    let upper: u64 = record.read(inode, offset!(inode_end));
     exec_flags::ON_OVERLAY | (u32::from(upper != 0) * exec_flags::IN_UPPER_LAYER)
 }
 

@@ -9,7 +9,7 @@ use holdfast_wire::record::{NO_RULE, flags};
 
 use crate::attach::Via;
 use crate::cap;
-use crate::counter::{Count, count};
+use crate::counter::{Count, count, count_filtered};
 use crate::decide;
 use crate::emit::Emitter;
 use crate::maps::{CONTROL, HOOKS, NEVER_KILL};
@@ -19,6 +19,7 @@ use crate::task;
 
 const EPERM: i32 = 1;
 const SIGKILL: u32 = 9;
+const SIGSTOP: u32 = 19;
 
 /// A run that goes on: not the sensor's own, and with memory to work in.
 pub struct Run {
@@ -53,7 +54,7 @@ impl Run {
             return None;
         };
         // SAFETY: a field of this run's slot.
-        unsafe { (*claimed.slot).candidates = Candidates::all(hook) };
+        unsafe { (*claimed.slot).candidates.begin(hook) };
         Some(Self {
             kind,
             via,
@@ -90,6 +91,13 @@ impl Run {
     #[inline(always)]
     pub fn is_reported(&self) -> bool {
         self.hook.flags & hook_flags::REPORT != 0
+    }
+
+    /// Whether the last name of the path may rule out all that is left, so that the path need not be known.
+    #[inline(always)]
+    pub fn is_told_by_name(&self) -> bool {
+        let unlisted = &self.hook.unlisted[Dimension::Name as usize];
+        self.asks(Dimension::Name) && !self.is_reported() && !self.candidates().any_in(unlisted)
     }
 
     /// Narrows the candidates by a path.
@@ -235,9 +243,8 @@ impl Run {
 
     /// Ends a run that is not wanted, or not admitted: counted as filtered.
     #[inline(always)]
-    fn filter(self) {
-        count(self.kind, Count::Seen);
-        count(self.kind, Count::Filtered);
+    pub fn filter(self) {
+        count_filtered(self.kind);
         scratch::release(self.claimed);
     }
 
@@ -272,21 +279,21 @@ impl Run {
     fn act(&mut self, decided: Decided) -> Act {
         let mut act = Act {
             result: 0,
-            signal: false,
+            signal: 0,
         };
-        if decided.prevents() {
-            let refuses = self.via.tier.refuses(self.kind);
+        if decided.acts() {
+            let refuses = decided.prevents() && self.via.tier.refuses(self.kind);
             if refuses {
                 act.result = -EPERM;
                 self.flags |= flags::REFUSED;
             }
-            if !refuses || decided.verdict > Verdict::Deny as u32 {
+            if !refuses || decided.verdict != Verdict::Deny as u32 {
                 // SAFETY: a lookup by value.
                 if unsafe { NEVER_KILL.get(task::current_tgid()) }.is_some() {
                     self.flags |= flags::SPARED;
                 } else {
                     self.flags |= flags::SIGNALLED;
-                    act.signal = true;
+                    act.signal = if decided.prevents() { SIGKILL } else { SIGSTOP };
                 }
             }
         }
@@ -298,17 +305,17 @@ impl Run {
 struct Act {
     /// What an attachment that can refuse returns to the kernel.
     result: i32,
-    /// Whether the process is killed.
-    signal: bool,
+    /// What the process is sent; 0 for nothing.
+    signal: u32,
 }
 
 impl Act {
     #[inline(always)]
     fn carry_out(self) -> i32 {
-        if self.signal {
+        if self.signal != 0 {
             // SAFETY: no preconditions. On failure the record says what was attempted; the agent's
             // killer takes over when the process is still there.
-            unsafe { bpf_send_signal(SIGKILL) };
+            unsafe { bpf_send_signal(self.signal) };
         }
         self.result
     }
@@ -319,6 +326,12 @@ impl Decided {
     #[inline(always)]
     pub fn speaks(self) -> bool {
         self.undecided != 0 || self.verdict > Verdict::Allow as u32
+    }
+
+    /// See `Verdict::acts`: verdicts are numbered from the weakest to the strongest.
+    #[inline(always)]
+    pub fn acts(self) -> bool {
+        self.verdict >= Verdict::Stop as u32
     }
 
     /// See `Verdict::prevents`: verdicts are numbered from the weakest to the strongest.

@@ -8,6 +8,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use holdfast_policy::decision::Candidates;
+use holdfast_policy::table::NAME_WORDS;
 
 use crate::counter::add;
 use crate::lineage::Descent;
@@ -29,12 +30,16 @@ pub struct Slot {
     pub records: u64,
     /// Bytes of the record so far; see `emit::Emitter`.
     pub length: u64,
+    /// See `emit::Emitter::in_memory`.
+    pub number: u64,
     /// What was decided; see `run::Run::settle`.
     pub decision: Decided,
     /// The terms that may still match.
     pub candidates: Candidates,
     /// How far back a walk to the ancestors is.
     pub descent: Descent,
+    /// The last name of a path.
+    pub name: [u64; NAME_WORDS],
     /// Paths, by [`Use`].
     pub paths: [PathBuffer; 4],
     /// The record being built.

@@ -53,6 +53,16 @@ pub fn embedded(base: u64, offset: u32) -> u64 {
     }
 }
 
+/// The offset of a field of a struct that is in another; absent where either is.
+#[inline(always)]
+pub fn nested(outer: u32, inner: u32) -> u32 {
+    if outer == ABSENT || inner == ABSENT {
+        ABSENT
+    } else {
+        outer + inner
+    }
+}
+
 /// The current task.
 #[inline(always)]
 pub fn current() -> u64 {

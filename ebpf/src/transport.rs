@@ -45,7 +45,7 @@ struct Weight {
 pub fn hand_over(run: &Run, decided: Decided, record: *mut u8, length: u64) -> bool {
     let matters = decided.undecided != 0 || decided.verdict > Verdict::Audit as u32;
     let may_prevent = run.hook.flags & hook_flags::USER_MAY_PREVENT != 0;
-    let urgent = matters && may_prevent || decided.prevents();
+    let urgent = matters && may_prevent || decided.acts();
     let weight = Weight { matters, urgent };
     if constant(&raw const PERF_BUFFERS) == 0 {
         to_ring(run, weight, record, length)

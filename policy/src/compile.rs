@@ -14,6 +14,7 @@ use crate::snapshot::{Rule, Snapshot};
 use crate::stage::Allowed;
 use crate::table::DIMENSIONS;
 
+mod names;
 mod tables;
 
 /// What a snapshot depends on besides the policies.

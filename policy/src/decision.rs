@@ -22,15 +22,22 @@ pub struct Candidates {
 impl Candidates {
     /// All terms of the hook.
     #[must_use]
-    #[inline(always)]
     pub fn all(hook: &HookTable) -> Self {
-        let mut must = hook.all;
+        let mut all = Self {
+            may: [0; WORDS],
+            must: [0; WORDS],
+        };
+        all.begin(hook);
+        all
+    }
+
+    /// Makes it all terms of the hook. Word by word: as a value, the kernel programs would copy it byte by
+    /// byte, which is 300 instructions.
+    #[inline(always)]
+    pub fn begin(&mut self, hook: &HookTable) {
         for word in 0..WORDS {
-            must[word] &= !hook.uncertain[word];
-        }
-        Self {
-            may: hook.all,
-            must,
+            self.may[word] = hook.all[word];
+            self.must[word] = hook.all[word] & !hook.uncertain[word];
         }
     }
 
@@ -55,6 +62,17 @@ impl Candidates {
         for word in 0..WORDS {
             self.must[word] &= !hook.conditioned[dimension as usize][word];
         }
+    }
+
+    /// Whether any of `terms` can match.
+    #[must_use]
+    #[inline(always)]
+    pub fn any_in(&self, terms: &Vector) -> bool {
+        let mut any = 0;
+        for word in 0..WORDS {
+            any |= self.may[word] & terms[word];
+        }
+        any != 0
     }
 
     /// Whether no term can match.
@@ -105,10 +123,12 @@ pub fn decide(hook: &HookTable, candidates: &Candidates) -> Decision {
     decision
 }
 
-const STRONGEST_FIRST: [Verdict; 6] = [
+const STRONGEST_FIRST: [Verdict; 8] = [
+    Verdict::KillContainer,
     Verdict::KillTree,
     Verdict::Kill,
     Verdict::Deny,
+    Verdict::Stop,
     Verdict::Alert,
     Verdict::Audit,
     Verdict::Allow,

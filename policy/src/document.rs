@@ -56,11 +56,11 @@ impl Mode {
         Self::ALL.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// What becomes of a rule's action in this mode: one that prevents is an alert when observing.
+    /// What becomes of a rule's action in this mode: one that acts is an alert when observing.
     #[must_use]
     pub const fn cap(self, action: Verdict) -> Verdict {
         match self {
-            Self::Observe if action.prevents() => Verdict::Alert,
+            Self::Observe if action.acts() => Verdict::Alert,
             _ => action,
         }
     }

@@ -10,7 +10,8 @@ use holdfast_wire::Kind;
 use crate::decision::{Candidates, Decision, decide};
 use crate::snapshot::{Tables, suffix_key};
 use crate::table::{
-    ANCESTORS, Dimension, HOOKS, HookTable, KEY_PATH_BYTES, NumberKey, Tag, Vector, class_index,
+    ANCESTORS, Dimension, HOOKS, HookTable, KEY_PATH_BYTES, NumberKey, Tag, Vector, WORDS,
+    class_index, name_bucket, name_of,
 };
 
 /// Tables in user space are replaced as a whole: there is one generation.
@@ -73,6 +74,7 @@ pub struct Lookup {
     classes: LongestPrefix<u32>,
     ancestor_conditions: Vec<u32>,
     suffixes: LongestPrefix<Vector>,
+    names: HashMap<u32, Vector>,
     addresses: LongestPrefix<Vector>,
     numbers: HashMap<NumberKey, Vector>,
 }
@@ -111,6 +113,7 @@ impl Lookup {
             let key = entry.key(GENERATION);
             suffixes.insert(key.tag, key.bits - TAG_BITS, &key.reversed, entry.vector);
         }
+        let names = tables.names.iter();
         let numbers = tables.numbers.iter();
         Self {
             hooks,
@@ -118,6 +121,7 @@ impl Lookup {
             classes,
             ancestor_conditions: tables.ancestor_conditions.clone(),
             suffixes,
+            names: names.map(|entry| (entry.bucket, entry.vector)).collect(),
             addresses,
             numbers: numbers
                 .map(|entry| (entry.key(GENERATION), entry.vector))
@@ -154,6 +158,14 @@ impl Lookup {
                 Some(Some(vector)) => candidates.keep(&vector),
             }
         };
+        // As the kernel does, though a path costs nothing more than its name here: see `decide::by_name` there.
+        narrow(Dimension::Name, &|_| {
+            let bucket = name_bucket(GENERATION, name_of(&known.path()?));
+            let unlisted = &hook.unlisted[Dimension::Name as usize];
+            let mut vector = self.names.get(&bucket).copied().unwrap_or_default();
+            (0..WORDS).for_each(|word| vector[word] |= unlisted[word]);
+            Some(Some(vector))
+        });
         narrow(Dimension::Path, &|tag| {
             let path = known.path()?;
             Some(self.paths.of_path(tag, &path).copied())

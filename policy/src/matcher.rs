@@ -21,7 +21,7 @@ impl Judgement<'_> {
     #[must_use]
     pub fn would(&self) -> bool {
         self.rule
-            .is_some_and(|(_, rule)| rule.action.prevents() && !self.verdict.prevents())
+            .is_some_and(|(_, rule)| rule.action.acts() && !self.verdict.acts())
     }
 }
 

@@ -142,6 +142,8 @@ pub struct Tables {
     pub ancestor_conditions: Vec<u32>,
     /// `SUFFIXES`
     pub suffixes: Vec<SuffixEntry>,
+    /// `NAMES`
+    pub names: Vec<NameEntry>,
     /// `ADDRESSES`
     pub addresses: Vec<AddressEntry>,
     /// `NUMBERS`
@@ -156,6 +158,7 @@ impl fmt::Debug for Tables {
             .field("paths", &self.paths.len())
             .field("classes", &self.classes.len())
             .field("suffixes", &self.suffixes.len())
+            .field("names", &self.names.len())
             .field("addresses", &self.addresses.len())
             .field("numbers", &self.numbers.len())
             .finish()
@@ -279,6 +282,15 @@ pub(crate) fn suffix_key(tag: Tag, path: &[u8]) -> SuffixKey {
         tag,
         reversed,
     }
+}
+
+/// An entry of `NAMES`.
+#[derive(Clone, Debug)]
+pub struct NameEntry {
+    /// See [`table::name_bucket`], of generation 0.
+    pub bucket: u32,
+    /// The terms that ask for a name in it.
+    pub vector: Vector,
 }
 
 /// An entry of `ADDRESSES`.

@@ -36,6 +36,11 @@ pub const SUFFIX_ENTRIES: usize = 4_096;
 /// are the tag. A longer prefix is entered by its head, and its terms are then uncertain.
 pub const KEY_PATH_BYTES: usize = 252;
 
+/// Buckets for the last names of paths in each generation; a few hundred names seldom share one.
+pub const NAME_BUCKETS: usize = 8_192;
+/// Bytes of a name that count, in words; of a longer one the beginning does.
+pub const NAME_WORDS: usize = 3;
+
 /// Bytes of a path's end that a key holds; eight of them are one step of the kernel programs.
 pub const KEY_SUFFIX_BYTES: usize = 64;
 /// Different conditions on ancestors there is room for, over all policies: each has a bit in what
@@ -46,7 +51,7 @@ pub const ANCESTOR_CONDITIONS: usize = 8;
 pub const ANCESTORS: usize = 6;
 
 /// Numbers of [`holdfast_wire::control::Verdict`], from 0.
-pub const VERDICTS: usize = 7;
+pub const VERDICTS: usize = 9;
 
 /// What an event is looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +81,9 @@ pub enum Dimension {
     Parent = 8,
     /// Which conditions on `process.ancestors` hold for any of them; a bit each.
     Ancestors = 9,
+    /// The last name of [`Self::Path`], looked up before the path is. No rule asks about it: what it rules out
+    /// follows from what terms ask about the path.
+    Name = 10,
 }
 
 impl Dimension {
@@ -83,7 +91,7 @@ impl Dimension {
     #[must_use]
     pub const fn is_about(self) -> Self {
         match self {
-            Self::Suffix => Self::Path,
+            Self::Suffix | Self::Name => Self::Path,
             whole => whole,
         }
     }
@@ -98,7 +106,7 @@ pub const fn memory_access(anonymous: bool, writable: bool) -> u32 {
 }
 
 /// Number of [`Dimension`]s.
-pub const DIMENSIONS: usize = 10;
+pub const DIMENSIONS: usize = 11;
 
 /// First part of every key: which generation, hook and dimension it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -179,6 +187,40 @@ pub struct SuffixKey {
     pub tag: Tag,
     /// The path from its last byte to its first.
     pub reversed: [u8; KEY_SUFFIX_BYTES],
+}
+
+/// Index into the `NAMES` array: the bucket of a name, which is padded with NULs. Different names may share
+/// one, so a bucket says of a name only what it may be. A few multiplications: the kernel's own hash takes 120
+/// instructions.
+#[must_use]
+#[inline(always)]
+pub const fn name_bucket(generation: u32, name: [u64; NAME_WORDS]) -> u32 {
+    // Odd numbers without a pattern (the fractional parts of golden ratio, pi and e).
+    const FACTORS: [u64; NAME_WORDS] = [
+        0x9e37_79b9_7f4a_7c15,
+        0x243f_6a88_85a3_08d3,
+        0xb7e1_5162_8aed_2a6b,
+    ];
+    let mixed = name[0].wrapping_mul(FACTORS[0])
+        ^ name[1].wrapping_mul(FACTORS[1])
+        ^ name[2].wrapping_mul(FACTORS[2]);
+    let bucket = (mixed >> 32) as u32 % NAME_BUCKETS as u32;
+    generation * NAME_BUCKETS as u32 + bucket
+}
+
+/// The last name of a path, for [`name_bucket`].
+#[must_use]
+#[cfg(feature = "std")]
+pub fn name_of(path: &[u8]) -> [u64; NAME_WORDS] {
+    let from = path.iter().rposition(|byte| *byte == b'/');
+    let name = &path[from.map_or(0, |at| at + 1)..];
+    let mut words = [0; NAME_WORDS];
+    for (word, bytes) in words.iter_mut().zip(name.chunks(size_of::<u64>())) {
+        let mut padded = [0; size_of::<u64>()];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_ne_bytes(padded);
+    }
+    words
 }
 
 /// Key of the table of numbers (`NUMBERS` → [`Vector`]).
@@ -315,6 +357,7 @@ const _: () = {
     assert!(size_of::<PathKey>() == 260);
     assert!(size_of::<AddressKey>() == 24);
     assert!(size_of::<NumberKey>() == 8);
+    assert!(NAME_BUCKETS.is_power_of_two());
     assert!(size_of::<SuffixKey>() == 8 + KEY_SUFFIX_BYTES);
     assert!(KEY_SUFFIX_BYTES.is_multiple_of(8) && ANCESTOR_CONDITIONS <= 8);
     assert!(size_of::<Term>() == 8);

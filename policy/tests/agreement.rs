@@ -277,7 +277,14 @@ fn join(parts: &[String], operator: &str) -> String {
 }
 
 fn policy(rules: std::ops::Range<usize>) -> impl Strategy<Value = Json> {
-    let action = select(vec!["allow", "audit", "alert", "kill", "kill_tree"]);
+    let action = select(vec![
+        "allow",
+        "audit",
+        "alert",
+        "stop",
+        "kill",
+        "kill_container",
+    ]);
     let rule = (
         expression(),
         action,

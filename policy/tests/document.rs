@@ -45,11 +45,7 @@ fn each_defect_is_one_line_with_its_place() {
         ),
         (
             policy(r#"{"id":"r","on":["file.open"],"action":"dney","when":"true"}"#),
-            "p:2:39: unknown action `dney`: it is one of allow, audit, alert, deny, kill, kill_tree",
-        ),
-        (
-            policy(r#"{"id":"r","on":["file.open"],"action":"kill_container","when":"true"}"#),
-            "p:2:39: the action `kill_container` is not available in this version",
+            "p:2:39: unknown action `dney`: it is one of allow, audit, alert, stop, deny, kill, kill_tree, kill_container",
         ),
         (
             policy(r#"{"id":"r","on":["process.exit"],"action":"deny","when":"true"}"#),

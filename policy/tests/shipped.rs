@@ -127,7 +127,7 @@ fn all_are_in_force_together_and_prevent_nothing() {
     assert!(snapshot.wants(Kind::FileOpen) && !snapshot.wants(Kind::ProcessFork));
     for (kind, hook) in &snapshot.tables().hooks {
         let terms = &hook.term[..hook.terms as usize];
-        let prevents = |number| Verdict::from_number(number).unwrap().prevents();
+        let prevents = |number| Verdict::from_number(number).unwrap().acts();
         assert!(
             !terms.iter().any(|term| prevents(term.verdict)),
             "{}",

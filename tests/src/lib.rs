@@ -20,6 +20,7 @@ pub mod events;
 pub mod guest;
 pub mod init;
 pub mod load;
+pub mod noop;
 pub mod place;
 pub mod prototype;
 pub mod report;

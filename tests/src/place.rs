@@ -16,10 +16,18 @@ pub enum Variant {
     NoBtf,
     /// Fully preemptible: programs are interrupted by programs.
     Preempt,
+    /// One CPU whose clock counts its instructions, a nanosecond each.
+    Counted,
 }
 
 impl Variant {
-    const ALL: [Self; 4] = [Self::Stock, Self::BpfLsm, Self::NoBtf, Self::Preempt];
+    const ALL: [Self; 5] = [
+        Self::Stock,
+        Self::BpfLsm,
+        Self::NoBtf,
+        Self::Preempt,
+        Self::Counted,
+    ];
 
     fn suffix(self) -> &'static str {
         match self {
@@ -27,6 +35,7 @@ impl Variant {
             Self::BpfLsm => "+lsm",
             Self::NoBtf => "+nobtf",
             Self::Preempt => "+preempt",
+            Self::Counted => "+icount",
         }
     }
 
@@ -36,6 +45,28 @@ impl Variant {
             Self::Stock | Self::NoBtf => "",
             Self::BpfLsm => "lsm=lockdown,yama,loadpin,safesetid,integrity,apparmor,bpf",
             Self::Preempt => "preempt=full",
+            Self::Counted => "norandmaps",
+        }
+    }
+
+    /// What the emulator is told about the machine.
+    pub fn machine(self) -> &'static [&'static str] {
+        match self {
+            // Without the two features each step of `rep movsb` would be an instruction.
+            Self::Counted => &[
+                "-accel",
+                "tcg",
+                "-icount",
+                "shift=0,sleep=off",
+                "-cpu",
+                "max,-erms,-fsrm",
+                "-smp",
+                "1",
+            ],
+            // One host thread for both CPUs: with a thread each, a CPU may still meet the breakpoint
+            // of a code patch that the kernel has already taken back ("Oops: int3" while booting).
+            // Two guests at once fill the machine all the same.
+            _ => &["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2"],
         }
     }
 }
@@ -112,7 +143,9 @@ impl FromStr for Place {
         let variant = Variant::ALL
             .into_iter()
             .find(|variant| variant.suffix() == suffix)
-            .with_context(|| format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt"))?;
+            .with_context(|| {
+                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount")
+            })?;
         Ok(Self::Guest {
             kernel: kernel.to_owned(),
             variant,

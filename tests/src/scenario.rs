@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::bench::Bench;
-use crate::place::Place;
+use crate::place::{Place, Variant};
 
 pub mod buffer;
 pub mod cap;
@@ -21,6 +21,7 @@ pub mod fanotify;
 pub mod harness;
 pub mod hooks;
 pub mod input;
+pub mod instructions;
 pub mod ledger;
 pub mod missed;
 pub mod path;
@@ -58,6 +59,13 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether it is tried at this place.
+    pub fn applies(&self, place: &Place) -> bool {
+        // Where instructions are counted, everything else takes long and says nothing new.
+        let counted = place.is_variant(Variant::Counted);
+        (self.at)(place) && (!counted || instructions::counts(self))
+    }
+
     /// How long it may take at this place.
     pub fn limit(&self, place: &Place) -> Duration {
         Duration::from_secs(self.seconds) * if place.is_guest() { GUEST_SLOWNESS } else { 1 }
@@ -81,6 +89,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         fanotify::SCENARIOS,
         supervision::SCENARIOS,
         input::SCENARIOS,
+        instructions::SCENARIOS,
         replay::SCENARIOS,
         sequence::SCENARIOS,
         restart::SCENARIOS,
@@ -122,7 +131,7 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
         parts.is_empty() || parts.iter().any(|part| scenario.name.contains(part))
     };
     all()
-        .filter(|scenario| (scenario.at)(place) && wanted(scenario))
+        .filter(|scenario| scenario.applies(place) && wanted(scenario))
         .collect()
 }
 

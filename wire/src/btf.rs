@@ -177,9 +177,6 @@ impl Btf {
                 if path.is_empty() {
                     return Some(structure.size_or_type);
                 }
-                if path.is_empty() {
-                    return Some(structure.size_or_type);
-                }
                 let mut bits = 0;
                 let mut names = path.split('.').peekable();
                 while let Some(name) = names.next() {

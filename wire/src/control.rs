@@ -62,12 +62,16 @@ numbered! {
         Audit = 2, "audit";
         /// Reported as an alert.
         Alert = 3, "alert";
+        /// The process is stopped (SIGSTOP) once the operation is done, to be looked at.
+        Stop = 4, "stop";
         /// Refused where the tier can; else the process is killed.
-        Deny = 4, "deny";
+        Deny = 5, "deny";
         /// Refused where the tier can, and the process is killed.
-        Kill = 5, "kill";
+        Kill = 6, "kill";
         /// As kill, and all of its descendants.
-        KillTree = 6, "kill_tree";
+        KillTree = 7, "kill_tree";
+        /// As kill, and all processes of its container.
+        KillContainer = 8, "kill_container";
     }
 }
 
@@ -104,10 +108,19 @@ impl Tier {
 }
 
 impl Verdict {
+    /// Whether something is done to the operation or its process, which a policy that observes does not do.
+    #[must_use]
+    pub const fn acts(self) -> bool {
+        matches!(self, Self::Stop) || self.prevents()
+    }
+
     /// Whether the operation must not succeed.
     #[must_use]
     pub const fn prevents(self) -> bool {
-        matches!(self, Self::Deny | Self::Kill | Self::KillTree)
+        matches!(
+            self,
+            Self::Deny | Self::Kill | Self::KillTree | Self::KillContainer
+        )
     }
 }
 

@@ -237,6 +237,8 @@ parameters {
     // From 5.12 on behind the mapping of the mount's ids.
     set_xattr_dentry: "security_inode_setxattr"."dentry";
     remove_xattr_dentry: "security_inode_removexattr"."dentry";
+    // The second up to 6.11, and the only one from 6.12 on.
+    perf_event_type: "security_perf_event_open"."type";
 }
 values {
     reading_module: "kernel_read_file_id"."READING_MODULE";

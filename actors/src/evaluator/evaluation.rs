@@ -29,7 +29,7 @@ use super::users::Users;
 use super::{attribute, sensor, view};
 use crate::clock;
 use crate::killer::pidfd::Target;
-use crate::killer::{MAX_TREE, Reply, Request};
+use crate::killer::{Deed, MAX_TREE, Reply, Request};
 use crate::ledger::Fate;
 use crate::reader::intake::{Batch, time_of};
 use crate::root::Settings;
@@ -343,14 +343,17 @@ impl Evaluation {
         let ruling = outcome::rule(kind, header, in_kernel, &judged, killed);
         if let Some(scope) = ruling.kill {
             let key = process.key;
-            let tree = (scope == Scope::Tree).then(|| table.descendants(key, MAX_TREE));
-            return Some(Request {
-                target: Target {
-                    key,
-                    seen: header.boottime,
-                },
-                tree,
-            });
+            let deed = match (scope, membership.container()) {
+                (Scope::Stopped, _) => Deed::Stop,
+                (Scope::Tree, _) => Deed::KillTree(table.descendants(key, MAX_TREE)),
+                (Scope::Container, Some(container)) => Deed::KillContainer(container.id.clone()),
+                (Scope::Process | Scope::Container, _) => Deed::Kill,
+            };
+            let target = Target {
+                key,
+                seen: header.boottime,
+            };
+            return Some(Request { target, deed });
         }
         snapshot.remember(kind, &event, &moment, history);
         if history.forgotten() > 0 && !self.forgets {

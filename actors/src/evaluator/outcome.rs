@@ -16,10 +16,14 @@ pub(crate) type Named<'s> = (u16, &'s Rule);
 /// What to ask the killer for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// The process.
+    /// That the process be stopped.
+    Stopped,
+    /// That the process be killed.
     Process,
     /// The process and all its descendants.
     Tree,
+    /// The process and all of its container.
+    Container,
 }
 
 /// The whole of it.
@@ -72,6 +76,8 @@ pub(crate) fn rule<'s>(
     // signalled again: they cannot know that theirs arrived, and one too many does no harm.
     let due = match verdict {
         _ if kind == Kind::ProcessExit || spared => None,
+        Verdict::Stop => Some(Scope::Stopped),
+        Verdict::KillContainer => Some(Scope::Container),
         Verdict::KillTree => Some(Scope::Tree),
         Verdict::Kill => Some(Scope::Process),
         Verdict::Deny if !refused => Some(Scope::Process),
@@ -80,16 +86,19 @@ pub(crate) fn rule<'s>(
     if killed.is_none() {
         ruling.kill = due;
     }
-    ruling.outcome = if refused && !is(flags::SIGNALLED) {
+    let signalled = is(flags::SIGNALLED) && kernel_verdict.prevents();
+    ruling.outcome = if refused && !signalled {
         Some("blocked")
-    } else if is(flags::SIGNALLED) {
+    } else if signalled {
         // Of what was refused as well, nothing took effect.
         Some(if kind.outlives_its_process() && !refused {
             "killed_after"
         } else {
             "killed"
         })
-    } else if verdict.prevents() {
+    } else if verdict == Verdict::Stop && is(flags::SIGNALLED) {
+        Some("stopped")
+    } else if verdict.acts() {
         ruling.reason = match killed {
             Some(Reply { refused: None, .. }) => None,
             Some(Reply {
@@ -99,10 +108,12 @@ pub(crate) fn rule<'s>(
             None if spared => Some("it is on the never-kill list".into()),
             None => Some("it has exited already".into()),
         };
-        Some(if ruling.reason.is_none() {
-            "killed_after"
-        } else {
+        Some(if ruling.reason.is_some() {
             "allowed"
+        } else if verdict == Verdict::Stop {
+            "stopped"
+        } else {
+            "killed_after"
         })
     } else if judged.would() {
         Some("would_block")
@@ -165,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_did_is_said() {
-        use Verdict::{Deny, Kill, KillTree};
+        use Verdict::{Deny, Kill, KillContainer, KillTree, Stop};
         let both = (Deny, Deny);
         let of = |kind, kernel, user| outcome(kind, kernel, user, None);
         let open = Kind::FileOpen;
@@ -188,6 +199,14 @@ mod tests {
         assert_eq!(refused_only, (Some("blocked"), Some(Scope::Process)));
         let tree = of(open, (KillTree, flags::SIGNALLED), (KillTree, KillTree));
         assert_eq!(tree, (Some("killed"), Some(Scope::Tree)));
+        let container = (KillContainer, KillContainer);
+        let container = of(open, (KillContainer, flags::SIGNALLED), container);
+        assert_eq!(container, (Some("killed"), Some(Scope::Container)));
+        let stopped = of(open, (Stop, flags::SIGNALLED), (Stop, Stop));
+        assert_eq!(stopped, (Some("stopped"), Some(Scope::Stopped)));
+        // It was stopped only, and is to be killed.
+        let further = of(open, (Stop, flags::SIGNALLED), (Kill, Kill));
+        assert_eq!(further, (Some("allowed"), Some(Scope::Process)));
         // Another policy, which only user space could judge, goes further.
         let further = of(open, (Deny, flags::REFUSED), (Kill, Kill));
         assert_eq!(further, (Some("blocked"), Some(Scope::Process)));
@@ -203,10 +222,14 @@ mod tests {
         );
         let reply = |refused: Option<&str>| Reply {
             refused: refused.map(str::to_owned),
-            descendants: 0,
+            others: 0,
         };
         let killed = outcome(open, NOTHING, (Deny, Deny), Some(reply(None)));
         assert_eq!(killed, (Some("killed_after"), None));
+        let stop = (Verdict::Stop, Verdict::Stop);
+        assert_eq!(outcome(open, NOTHING, stop, None).1, Some(Scope::Stopped));
+        let stopped = outcome(open, NOTHING, stop, Some(reply(None)));
+        assert_eq!(stopped, (Some("stopped"), None));
         let gone = outcome(open, NOTHING, (Deny, Deny), Some(reply(Some("gone"))));
         assert_eq!(gone, (Some("allowed"), None));
         let exit = outcome(Kind::ProcessExit, NOTHING, (Deny, Deny), None);

@@ -1,4 +1,4 @@
-//! SIGKILL to the process that was meant, or to none: by pidfd, after its identity was checked.
+//! A signal to the process that was meant, or to none: by pidfd, after its identity was checked.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use super::guard::Guard;
 use crate::evaluator::processes::{Key, scan};
 
-/// Whom to kill.
+/// Whom to signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     /// Pid and start. A start of 0 is not known.
@@ -18,7 +18,7 @@ pub(crate) struct Target {
     pub(crate) seen: u64,
 }
 
-/// Why a process was not killed.
+/// Why a process was not signalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     /// It exited.
@@ -101,12 +101,17 @@ impl Verified {
     }
 }
 
-/// Kills one process.
+/// Signals one process.
 ///
 /// # Errors
-/// Why it was not; then nothing was signalled.
-pub(crate) fn kill(proc: &Path, guard: &Guard, target: &Target) -> Result<(), Refusal> {
-    verify(proc, guard, target)?.signal(Signal::KILL)
+/// Why it was not signalled.
+pub(crate) fn signal(
+    proc: &Path,
+    guard: &Guard,
+    target: &Target,
+    signal: Signal,
+) -> Result<(), Refusal> {
+    verify(proc, guard, target)?.signal(signal)
 }
 
 #[cfg(test)]
@@ -134,7 +139,12 @@ mod tests {
     }
 
     fn try_kill(target: Target) -> Result<(), Refusal> {
-        kill(Path::new(PROC), &Guard::new("/".into(), &[]), &target)
+        signal(
+            Path::new(PROC),
+            &Guard::new("/".into(), &[]),
+            &target,
+            Signal::KILL,
+        )
     }
 
     #[test]

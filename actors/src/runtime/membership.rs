@@ -154,7 +154,7 @@ fn is_in(unified: &Hierarchy, text: &str, id: u64) -> bool {
 
 /// What `/proc/PID/cgroup` says (cgroups(7)): lines of `hierarchy:controllers:path`. A container may
 /// be in some hierarchies only.
-fn membership(text: &str) -> Membership {
+pub(crate) fn membership(text: &str) -> Membership {
     let mut paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     match paths.find_map(cgroup::container) {
         Some(container) => Membership::Container(Arc::new(container)),

@@ -161,7 +161,7 @@ impl Base {
         let may_prevent = judged.hook().flags & hook_flags::USER_MAY_PREVENT != 0;
         let weight = Weight {
             matters,
-            urgent: matters && may_prevent || decision.verdict.prevents(),
+            urgent: matters && may_prevent || decision.verdict.acts(),
         };
         let record = encode(header, draft.fixed, draft.strings);
         let counts = self.account.of(*kind);

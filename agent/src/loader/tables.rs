@@ -7,8 +7,8 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData};
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::{
-    CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NumberKey, Tag,
-    Vector, class_index,
+    CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS,
+    NumberKey, Tag, Vector, WORDS, class_index,
 };
 use holdfast_wire::control::Control;
 use rustix::time::{ClockId, clock_gettime};
@@ -29,6 +29,7 @@ pub(crate) struct PolicyMaps {
     classes: PathTrie<u32>,
     ancestor_conditions: Array<MapData, u32>,
     suffixes: LpmTrie<MapData, [u8; KEY_SUFFIX_BYTES + 4], Vector>,
+    names: Array<MapData, Vector>,
     addresses: LpmTrie<MapData, [u8; 20], Vector>,
     numbers: HashMap<MapData, Plain<NumberKey>, Vector>,
     /// What each half holds, to be removed before it is filled again.
@@ -41,6 +42,7 @@ struct Entered {
     paths: Vec<PathTrieKey>,
     classes: Vec<PathTrieKey>,
     suffixes: Vec<SuffixTrieKey>,
+    names: Vec<u32>,
     addresses: Vec<AddressTrieKey>,
     numbers: Vec<NumberKey>,
 }
@@ -81,6 +83,7 @@ impl PolicyMaps {
             classes: take!("CLASSES_BY_PATH"),
             ancestor_conditions: take!("ANCESTOR_CONDITIONS_BY_CLASS"),
             suffixes: take!("SUFFIXES"),
+            names: take!("NAMES"),
             addresses: take!("ADDRESSES"),
             numbers: take!("NUMBERS"),
             entered: Default::default(),
@@ -132,6 +135,11 @@ impl PolicyMaps {
         for key in &entered.suffixes {
             self.suffixes.remove(key).map_err(|error| chain(&error))?;
         }
+        for index in &entered.names {
+            self.names
+                .set(*index, [0; WORDS], 0)
+                .map_err(|error| chain(&error))?;
+        }
         for key in &entered.addresses {
             self.addresses.remove(key).map_err(|error| chain(&error))?;
         }
@@ -168,6 +176,13 @@ impl PolicyMaps {
                 .insert(&key, entry.vector, 0)
                 .map_err(|error| chain(&error))?;
             entered.suffixes.push(key);
+        }
+        for entry in &tables.names {
+            let index = generation * NAME_BUCKETS as u32 + entry.bucket;
+            self.names
+                .set(index, entry.vector, 0)
+                .map_err(|error| chain(&error))?;
+            entered.names.push(index);
         }
         for entry in &tables.addresses {
             let key = entry.key(generation);

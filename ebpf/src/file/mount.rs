@@ -114,7 +114,13 @@ fn pivot_root(arguments: &impl Arguments, via: Via) -> i32 {
     let path = Path::of(run.claimed.path(Use::Path), new);
     let target = Path::of(run.claimed.path(Use::Target), old);
     let dentry = pointer(new, offset!(path_dentry));
-    judge_both(run, path, target, &Facts::of_dentry(dentry))
+    judge_both(
+        run,
+        path,
+        target,
+        #[inline(always)]
+        || Facts::of_dentry(dentry),
+    )
 }
 
 /// The `struct mount` around a `struct vfsmount`.

@@ -9,7 +9,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::record::file::AT_FDCWD;
 
 use super::{Change, Facts, S_IFDIR, changed, judge, judge_both, judge_text, opened};
-use crate::attach::Via;
+use crate::attach::{Given, Via};
 use crate::offset;
 use crate::path::Path;
 use crate::run::Run;
@@ -24,7 +24,7 @@ pub fn file_open_exit(context: TracePointContext) -> u32 {
         match file_of_descriptor(run.task, field(&context, 0)) {
             0 => run.abandon(),
             file => {
-                opened(run, file);
+                opened(run, &Given(file));
             }
         }
     }
@@ -42,7 +42,7 @@ pub fn file_create_exit(context: TracePointContext) -> u32 {
         if read::<u32>(file, offset!(file_mode)) & FMODE_CREATED == 0 {
             run.abandon();
         } else {
-            opened(run, file);
+            opened(run, &Given(file));
         }
     }
     0
@@ -53,7 +53,7 @@ pub fn file_create_exit(context: TracePointContext) -> u32 {
 fn by_argument(context: &TracePointContext, kind: Kind, path: u64, facts: Facts) -> u32 {
     if let Some(run) = Run::begin(kind, Via::tracepoint(context)) {
         let path = Path::argument(run.claimed.path(Use::Path), path);
-        judge(run, path, &facts);
+        judge(run, path, || facts);
     }
     0
 }
@@ -69,7 +69,7 @@ pub fn by_both(context: &TracePointContext, kind: Kind, old: (u64, i32), new: (u
         };
         let path = Path::argument(run.claimed.path(Use::Path), old.0);
         let target = Path::argument(run.claimed.path(Use::Target), new.0);
-        judge_both(run, path, target, &facts);
+        judge_both(run, path, target, || facts);
     }
     0
 }
@@ -184,7 +184,7 @@ fn symlink_by_argument(
         let facts = Facts::at(directory);
         let path = Path::argument(run.claimed.path(Use::Path), path);
         let content = Path::content_argument(run.claimed.path(Use::Target), content);
-        judge_text(run, path, content, &facts);
+        judge_text(run, path, content, || facts);
     }
     0
 }

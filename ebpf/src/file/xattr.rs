@@ -82,11 +82,16 @@ fn of_dentry(via: Via, dentry: u64, name: u64, xattr_flags: u32) -> i32 {
         run.flags |= flags::PATH_OF_FILE_SYSTEM;
     }
     let name = Path::content(run.claimed.path(Use::Target), name);
-    let facts = Facts {
-        open_flags: xattr_flags,
-        ..Facts::of_dentry(dentry)
-    };
-    judge_text(run, path, name, &facts)
+    judge_text(
+        run,
+        path,
+        name,
+        #[inline(always)]
+        || Facts {
+            open_flags: xattr_flags,
+            ..Facts::of_dentry(dentry)
+        },
+    )
 }
 
 /// `sys_enter_setxattr(pathname, name, value, size, flags)` and `lsetxattr`
@@ -96,7 +101,7 @@ pub fn file_setxattr_enter(context: TracePointContext) -> u32 {
         open_flags: field(&context, 4) as u32,
         ..Facts::NONE
     };
-    by_path(&context, field(&context, 0), field(&context, 1), &facts)
+    by_path(&context, field(&context, 0), field(&context, 1), facts)
 }
 
 /// `sys_enter_removexattr(pathname, name)` and `lremovexattr`
@@ -106,14 +111,14 @@ pub fn file_removexattr_enter(context: TracePointContext) -> u32 {
         open_flags: XATTR_REMOVED,
         ..Facts::NONE
     };
-    by_path(&context, field(&context, 0), field(&context, 1), &facts)
+    by_path(&context, field(&context, 0), field(&context, 1), facts)
 }
 
 /// `sys_enter_setxattrat(dfd, pathname, at_flags, name, uargs, usize)`, since 6.13
 #[tracepoint]
 pub fn file_setxattrat_enter(context: TracePointContext) -> u32 {
     let facts = Facts::at(field(&context, 0) as i32);
-    by_path(&context, field(&context, 1), field(&context, 3), &facts)
+    by_path(&context, field(&context, 1), field(&context, 3), facts)
 }
 
 /// `sys_enter_removexattrat(dfd, pathname, at_flags, name)`, since 6.13
@@ -123,15 +128,15 @@ pub fn file_removexattrat_enter(context: TracePointContext) -> u32 {
         open_flags: XATTR_REMOVED,
         ..Facts::at(field(&context, 0) as i32)
     };
-    by_path(&context, field(&context, 1), field(&context, 3), &facts)
+    by_path(&context, field(&context, 1), field(&context, 3), facts)
 }
 
 #[inline(always)]
-fn by_path(context: &TracePointContext, path: u64, name: u64, facts: &Facts) -> u32 {
+fn by_path(context: &TracePointContext, path: u64, name: u64, facts: Facts) -> u32 {
     if let Some(run) = Run::begin(Kind::FileSetxattr, Via::tracepoint(context)) {
         let path = Path::argument(run.claimed.path(Use::Path), path);
         let name = Path::content_argument(run.claimed.path(Use::Target), name);
-        judge_text(run, path, name, facts);
+        judge_text(run, path, name, || facts);
     }
     0
 }
@@ -158,11 +163,16 @@ fn of_descriptor(context: &TracePointContext, xattr_flags: u32) -> u32 {
         }
         let path = Path::of_file(run.claimed.path(Use::Path), file);
         let name = Path::content_argument(run.claimed.path(Use::Target), field(context, 1));
-        let facts = Facts {
-            open_flags: xattr_flags,
-            ..Facts::of_file(file)
-        };
-        judge_text(run, path, name, &facts);
+        judge_text(
+            run,
+            path,
+            name,
+            #[inline(always)]
+            || Facts {
+                open_flags: xattr_flags,
+                ..Facts::of_file(file)
+            },
+        );
     }
     0
 }

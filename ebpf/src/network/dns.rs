@@ -216,7 +216,7 @@ fn question(via: Via, socket: u64, given: Given, message: impl FnOnce() -> Messa
 }
 
 #[inline(always)]
-fn judge(via: Via, direction: u16, facts: Facts, peer: End, message: Message) -> i32 {
+fn judge(via: Via, direction: u16, mut facts: Facts, peer: End, message: Message) -> i32 {
     let [first, second] = message.pieces;
     if first.length.wrapping_add(second.length) < HEADER {
         return 0;
@@ -224,7 +224,7 @@ fn judge(via: Via, direction: u16, facts: Facts, peer: End, message: Message) ->
     let Some(mut run) = Run::begin(Kind::NetworkDns, via) else {
         return 0;
     };
-    let facts = facts.with_own();
+    facts.add_own();
     decide::by_address(&mut run, peer.address);
     decide::by_port(&mut run, peer.port);
     decide::by_access(&mut run, u32::from(direction));

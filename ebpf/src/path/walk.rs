@@ -14,7 +14,7 @@ use crate::bound::mask;
 use crate::maps::SCRATCH;
 use crate::offset;
 use crate::scratch::Place;
-use crate::task::{current, embedded, read};
+use crate::task::{current, embedded, nested, read};
 
 /// Names and mount points that one part of a walk goes through: what most paths have. The verifier
 /// walks every step of it.
@@ -39,6 +39,8 @@ pub struct Position {
     root_start: u64,
     /// The same of the path that leads from the root of the file's mount.
     mount_start: u64,
+    /// Fields that were read at once.
+    fields: [u64; 3],
 }
 
 impl Position {
@@ -50,6 +52,7 @@ impl Position {
         root_dentry: 0,
         root_start: END + 1,
         mount_start: END + 1,
+        fields: [0; 3],
     };
 }
 
@@ -75,19 +78,50 @@ impl Place {
 /// Path buffers of a slot.
 const BUFFERS: u32 = 4;
 
-/// A field that is a pointer, read by way of `word`: of all that is read one after the other, each would
-/// have its own place on the stack.
+/// Reads fields of one struct to [`Position::fields`]: at once where they follow each other, as on every kernel so
+/// far, for each read costs eighty instructions.
 #[inline(always)]
-fn load(word: &mut u64, base: u64, offset: u32) -> u64 {
-    if offset == ABSENT {
-        return 0;
+fn load_fields<const COUNT: usize>(buffer: *mut PathBuffer, base: u64, offsets: [u32; COUNT]) {
+    let first = offsets[0];
+    let mut follow = first != ABSENT;
+    let mut field = 1;
+    while field < COUNT {
+        follow &= offsets[field] == first.wrapping_add((field * size_of::<u64>()) as u32);
+        field += 1;
     }
-    // SAFETY: the helper checks the address, and writes all of the word in any case.
+    // SAFETY: a field of a map value, of no fewer; the helper checks the address, and writes all of it in any
+    // case.
     unsafe {
-        let from = base.wrapping_add(u64::from(offset)) as *const _;
-        bpf_probe_read_kernel((&raw mut *word).cast(), size_of::<u64>() as u32, from);
+        let to = (&raw mut (*buffer).position.fields).cast::<u64>();
+        if follow {
+            let from = base.wrapping_add(u64::from(first)) as *const _;
+            bpf_probe_read_kernel(to.cast(), (COUNT * size_of::<u64>()) as u32, from);
+        } else {
+            field = 0;
+            while field < COUNT {
+                to.add(field).write_volatile(0);
+                if offsets[field] != ABSENT {
+                    let from = base.wrapping_add(u64::from(offsets[field])) as *const _;
+                    bpf_probe_read_kernel(to.add(field).cast(), size_of::<u64>() as u32, from);
+                }
+                field += 1;
+            }
+        }
     }
-    *word
+}
+
+/// A field that is a pointer, read to [`Position::fields`]: the stack has no room for it.
+#[inline(always)]
+fn load(buffer: *mut PathBuffer, base: u64, offset: u32) -> u64 {
+    load_fields(buffer, base, [offset]);
+    found(buffer, 0)
+}
+
+/// One of the fields that were read.
+#[inline(always)]
+fn found(buffer: *mut PathBuffer, field: usize) -> u64 {
+    // SAFETY: a field of a map value.
+    unsafe { (&raw const (*buffer).position.fields[field]).read_volatile() }
 }
 
 /// Walks, and writes to the buffer what was found. `place`: [`Place::number`].
@@ -100,8 +134,7 @@ pub extern "C" fn walk_path(place: u32, vfsmount: u64, dentry: u64) -> u64 {
     let Some(buffer) = buffer_of(place) else {
         return 0;
     };
-    let mut word = 0;
-    let fs = load(&mut word, current(), offset!(task_fs));
+    let fs = load(buffer, current(), offset!(task_fs));
     let root = embedded(fs, offset!(fs_root));
     // SAFETY: fields of a map value, and the fixed last byte of its path.
     unsafe {
@@ -113,9 +146,11 @@ pub extern "C" fn walk_path(place: u32, vfsmount: u64, dentry: u64) -> u64 {
         (*buffer).position = Position::NOWHERE;
         (*buffer).position.vfsmount = vfsmount;
         (*buffer).position.dentry = dentry;
-        (*buffer).position.mount_root = load(&mut word, vfsmount, offset!(vfsmount_root));
-        (*buffer).position.root_vfsmount = load(&mut word, root, offset!(path_mnt));
-        (*buffer).position.root_dentry = load(&mut word, root, offset!(path_dentry));
+        (*buffer).position.mount_root = load(buffer, vfsmount, offset!(vfsmount_root));
+        // The two members of a `struct path` at once.
+        load_fields(buffer, root, [offset!(path_mnt), offset!(path_dentry)]);
+        (*buffer).position.root_vfsmount = found(buffer, 0);
+        (*buffer).position.root_dentry = found(buffer, 1);
         (&raw mut (*buffer).bytes)
             .cast::<u8>()
             .add(KEY_HEAD + END as usize)
@@ -157,54 +192,60 @@ pub extern "C" fn walk_part(place: u32) -> u64 {
     let Some(buffer) = buffer_of(place) else {
         return 0;
     };
-    // SAFETY: fields of a map value.
-    let Position {
-        mut vfsmount,
-        mut mount_root,
-        mut dentry,
-        root_vfsmount,
-        root_dentry,
-        ..
-    } = unsafe { (*buffer).position };
+    // SAFETY: a field of a map value, as all that follow.
+    let position = unsafe { &raw mut (*buffer).position };
+    // Where the walk stands is kept there, not on the stack, which has no room for it. Volatile: to the compiler
+    // the stack is memory like any other.
+    macro_rules! get {
+        ($field:ident) => {
+            // SAFETY: as above.
+            unsafe { (&raw const (*position).$field).read_volatile() }
+        };
+    }
+    macro_rules! put {
+        ($field:ident, $value:expr) => {
+            // SAFETY: as above.
+            unsafe { (&raw mut (*position).$field).write_volatile($value) }
+        };
+    }
+    let mut dentry = get!(dentry);
     // SAFETY: as above.
     let mut start = mask::<POSITION_MASK>(unsafe { (*buffer).start });
-    let mut word = 0;
     let mut step = 0;
     while step < STEPS {
         step += 1;
-        if dentry == root_dentry && vfsmount == root_vfsmount {
-            // SAFETY: a field of a map value.
-            unsafe { (*buffer).position.root_start = start };
+        if dentry == get!(root_dentry) && get!(vfsmount) == get!(root_vfsmount) {
+            put!(root_start, start);
         }
-        if dentry == mount_root {
-            let mount = vfsmount.wrapping_sub(u64::from(offset!(mount_mnt)));
-            // SAFETY: a field of a map value.
-            unsafe {
-                if (*buffer).position.mount_start > END {
-                    (*buffer).position.mount_start = start;
-                }
+        if dentry == get!(mount_root) {
+            let mount = get!(vfsmount).wrapping_sub(u64::from(offset!(mount_mnt)));
+            if get!(mount_start) > END {
+                put!(mount_start, start);
             }
-            let parent = load(&mut word, mount, offset!(mount_parent));
+            let parent = load(buffer, mount, offset!(mount_parent));
             if parent == mount || parent == 0 {
                 return finish(buffer, start);
             }
-            dentry = load(&mut word, mount, offset!(mount_mountpoint));
-            vfsmount = embedded(parent, offset!(mount_mnt));
-            mount_root = load(&mut word, vfsmount, offset!(vfsmount_root));
+            dentry = load(buffer, mount, offset!(mount_mountpoint));
+            let vfsmount = embedded(parent, offset!(mount_mnt));
+            put!(vfsmount, vfsmount);
+            put!(mount_root, load(buffer, vfsmount, offset!(vfsmount_root)));
             continue;
         }
-        let parent = load(&mut word, dentry, offset!(dentry_parent));
+        // The parent and, behind it, `struct qstr`: hash and length, then the pointer to the name.
+        let (names, name) = (offset!(dentry_name), nested(offset!(dentry_name), 8));
+        load_fields(buffer, dentry, [offset!(dentry_parent), names, name]);
+        // Each is loaded where it is needed: the stack has no room to keep them.
+        let parent = found(buffer, 0);
         if parent == 0 {
             return cut(buffer, start);
         }
-        // `struct qstr` at once: hash and length, then the pointer to the name.
-        let [hash_and_length, name]: [u64; 2] = read(dentry, offset!(dentry_name));
-        let length = mask::<NAME_MASK>(hash_and_length >> 32);
+        let length = mask::<NAME_MASK>(found(buffer, 1) >> 32);
         if length + 1 > start {
             return cut(buffer, start);
         }
         // A pseudo file (memfd, pipe) is its own parent and has a name; a root has the name "/".
-        let is_root = parent == dentry && read::<u8>(name, 0) == b'/';
+        let is_root = parent == dentry && read::<u8>(found(buffer, 2), 0) == b'/';
         if !is_root {
             let at = mask::<POSITION_MASK>(start - length);
             // SAFETY: `at` is below PATH_BYTES and the buffer has 256 bytes behind that.
@@ -215,7 +256,8 @@ pub extern "C" fn walk_part(place: u32) -> u64 {
                 // The byte behind the name is already written, and the read ends before it. Bounded once
                 // more: 6.12 forgets the bounds of what `length + 1` was compared by above.
                 let bytes = mask::<NAME_MASK>(length) as u32;
-                if bpf_probe_read_kernel(to.cast(), bytes, name as *const _) != 0 {
+                let name = found(buffer, 2) as *const _;
+                if bpf_probe_read_kernel(to.cast(), bytes, name) != 0 {
                     return cut(buffer, start);
                 }
             }
@@ -237,8 +279,6 @@ pub extern "C" fn walk_part(place: u32) -> u64 {
     // SAFETY: fields of a map value.
     unsafe {
         (*buffer).start = start;
-        (*buffer).position.vfsmount = vfsmount;
-        (*buffer).position.mount_root = mount_root;
         (*buffer).position.dentry = dentry;
     }
     GOES_ON

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_wire::Kind;
 
-use super::Options;
+use super::{Options, names};
 use crate::expression::Cidr;
 use crate::plan::{Plan, PlannedTerm};
 use crate::snapshot::{
@@ -28,6 +28,7 @@ pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result
     for plan in plans {
         let mut hook = hook(plan, rules, options);
         hook.ancestor_conditions = conditions_of(plan, &ancestors);
+        names::enter(plan, &mut hook, &mut tables.names);
         paths(plan, Dimension::Path, &mut tables.paths)?;
         paths(plan, Dimension::TargetPath, &mut tables.paths)?;
         suffixes(plan, &mut tables.suffixes)?;
@@ -69,7 +70,7 @@ fn hook(plan: &Plan, rules: &[Rule], options: &Options) -> HookTable {
         .rules
         .iter()
         .filter_map(|rule| rules.get(usize::from(rule.rule)));
-    if in_force.any(|rule| rule.verdict.prevents()) {
+    if in_force.any(|rule| rule.verdict.acts()) {
         hook.flags |= hook_flags::USER_MAY_PREVENT;
     }
     // A plan has at most `TERMS`.
@@ -106,6 +107,7 @@ const DIMENSIONS: [Dimension; crate::table::DIMENSIONS] = [
     Dimension::User,
     Dimension::Parent,
     Dimension::Ancestors,
+    Dimension::Name,
 ];
 
 /// The terms that a value of `dimension` does not rule out.
@@ -120,7 +122,7 @@ fn vector(plan: &Plan, dimension: Dimension, probe: Probe<'_>) -> Vector {
     vector
 }
 
-const fn set(vector: &mut Vector, index: usize) {
+pub(super) const fn set(vector: &mut Vector, index: usize) {
     vector[index / 64] |= 1 << (index % 64);
 }
 

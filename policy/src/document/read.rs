@@ -50,9 +50,16 @@ const RULE_KEYS: [&str; 14] = [
 ];
 const LIST_KEYS: [&str; 1] = ["file"];
 const THROTTLE_KEYS: [&str; 3] = ["per", "max", "every"];
-const ACTIONS: [&str; 6] = ["allow", "audit", "alert", "deny", "kill", "kill_tree"];
-/// Actions that are defined and that this version does not take.
-const LATER_ACTIONS: [&str; 2] = ["stop", "kill_container"];
+const ACTIONS: [&str; 8] = [
+    "allow",
+    "audit",
+    "alert",
+    "stop",
+    "deny",
+    "kill",
+    "kill_tree",
+    "kill_container",
+];
 /// By their number in events, from 1.
 const SEVERITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 /// Of a rule that names none.
@@ -357,13 +364,6 @@ impl<'t> Reader<'t, '_> {
 
     fn action(&mut self, part: Part<'t>, on: Kinds) -> Option<Verdict> {
         let text = self.source.string(part)?;
-        if LATER_ACTIONS.contains(&&*text.value) {
-            let reason = format!(
-                "the action `{}` is not available in this version",
-                text.value
-            );
-            return self.source.refuse(text.at(), reason);
-        }
         let index = self.one_of(part, "action", &ACTIONS)?;
         let action = Verdict::from_name(ACTIONS[index])?;
         if action == Verdict::Deny

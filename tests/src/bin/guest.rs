@@ -1,5 +1,6 @@
 //! Boots guest kernels, runs the scenarios in them and prints the table of results.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,34 +10,38 @@ use holdfast_tests::guest::kept::TABLES;
 use holdfast_tests::guest::matrix::{self, Request};
 
 const USAGE: &str = "usage: guest --scenario FILE [--kernels 'VERSION…'] [--tests PATTERN] \
-    [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR]";
+    [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR] [--notes FILE]";
 
 fn main() -> ExitCode {
-    let tried = request().and_then(|request| Ok((matrix::run(&request)?, request.dir)));
-    match tried {
-        Ok((results, dir)) => {
-            let totals = results.totals();
-            let tables: Vec<Result<()>> = TABLES
-                .iter()
-                .filter_map(|table| Some(table.compare(&results.columns(table.scenario)?, &dir)))
-                .collect();
-            print!("\n{results}\n");
-            for error in tables.iter().filter_map(|compared| compared.as_ref().err()) {
-                println!("{error:#}");
-            }
-            print!("{}", results.failures);
-            println!("{totals}");
-            if totals.good() && tables.iter().all(Result::is_ok) {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
-        }
+    match request().and_then(|request| run(&request)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("guest: {error:#}");
             ExitCode::from(2)
         }
     }
+}
+
+/// Whether all is well.
+fn run(request: &Request) -> Result<bool> {
+    let results = matrix::run(request)?;
+    if let Some(file) = &request.notes {
+        let notes = format!("{:#}\n", results.notes());
+        fs::write(file, notes).with_context(|| format!("write {}", file.display()))?;
+    }
+    let totals = results.totals();
+    let tables: Vec<Result<()>> = TABLES
+        .iter()
+        .filter_map(|table| Some(table.compare(&results.columns(table.scenario)?, &request.dir)))
+        .collect();
+    print!("\n{results}\n");
+    for error in tables.iter().filter_map(|compared| compared.as_ref().err()) {
+        println!("{error:#}");
+    }
+    print!("{}", results.failures);
+    println!("{totals}");
+    Ok(totals.good() && tables.iter().all(Result::is_ok))
 }
 
 fn request() -> Result<Request> {
@@ -52,6 +57,7 @@ fn request() -> Result<Request> {
             hooks: PathBuf::from("ebpf/src"),
         },
         dir: PathBuf::from("target/guest"),
+        notes: None,
     };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
@@ -66,6 +72,7 @@ fn request() -> Result<Request> {
             "--scenario" => request.content.scenario = value.into(),
             "--policies" => request.content.policies = value.into(),
             "--dir" => request.dir = value.into(),
+            "--notes" => request.notes = Some(value.into()),
             _ => bail!("unknown option {name}\n{USAGE}"),
         }
     }

@@ -92,19 +92,8 @@ impl Machine {
         let errors =
             File::create(self.dir.join("emulator")).context("create the emulator's log")?;
         Command::new("qemu-system-x86_64")
-            // One host thread for both CPUs: with a thread each, a CPU may still meet the breakpoint
-            // of a code patch that the kernel has already taken back ("Oops: int3" while booting).
-            // Two guests at once fill the machine all the same.
-            .args([
-                "-accel",
-                "tcg,thread=single",
-                "-cpu",
-                "max",
-                "-m",
-                "1G",
-                "-smp",
-                "2",
-            ])
+            .args(variant.machine())
+            .args(["-m", "1G"])
             .args(["-no-reboot", "-nodefaults", "-display", "none"])
             .args([
                 "-serial",

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::initramfs::Content;
 use super::machine::Machine;
@@ -17,13 +17,14 @@ use crate::report::{Failures, Outcome, Totals, Verdict};
 use crate::scenario::{self, Scenario};
 
 /// The guests of a full run: each kernel as shipped, and the variants that change what a tier can do.
-const GUESTS: [&str; 7] = [
+const GUESTS: [&str; 8] = [
     "5.10",
     "5.10+lsm",
     "6.1",
     "6.1+nobtf",
     "6.1+preempt",
     "6.12",
+    "6.12+icount",
     "7",
 ];
 /// Guests at once; each has two virtual CPUs.
@@ -40,6 +41,8 @@ pub struct Request {
     pub content: Content,
     /// Where consoles and results are kept.
     pub dir: PathBuf,
+    /// Where to write what scenarios noted as JSON.
+    pub notes: Option<PathBuf>,
 }
 
 /// What came of it: the last outcome of each scenario in each place, and what failed at first.
@@ -211,7 +214,7 @@ impl Results {
         } = self;
         let scenario = scenario::find(scenario).ok()?;
         let all = GUESTS.iter().filter_map(|name| name.parse::<Place>().ok());
-        all.filter(|place| (scenario.at)(place))
+        all.filter(|place| scenario.applies(place))
             .map(|place| {
                 let index = places.iter().position(|it| *it == place)?;
                 let outcome = outcomes.get(&(index, scenario.name))?;
@@ -219,6 +222,18 @@ impl Results {
                 Some((place.to_string(), note))
             })
             .collect()
+    }
+
+    /// What scenarios noted that is JSON, by place and scenario.
+    pub fn notes(&self) -> Value {
+        let mut notes = BTreeMap::<String, BTreeMap<&str, Value>>::new();
+        for ((index, scenario), outcome) in &self.outcomes {
+            if let Ok(note @ Value::Object(_)) = serde_json::from_str(&outcome.reason) {
+                let place = self.places[*index].to_string();
+                notes.entry(place).or_default().insert(scenario, note);
+            }
+        }
+        json!(notes)
     }
 
     /// How many ended how.
