@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
@@ -25,6 +25,14 @@ pub const SCENARIOS: &[Scenario] = &[
         at: has_paths,
         seconds: 60,
         run: views,
+    },
+    Scenario {
+        name: "path-names",
+        about: "a rule on a path finds what is called otherwise where it comes from: files and directories that \
+                are mounted there, hard links, files that were renamed, long names",
+        at: has_paths,
+        seconds: 60,
+        run: names,
     },
     Scenario {
         name: "path-overlay",
@@ -292,4 +300,49 @@ fn long(bench: &Bench) -> Result<()> {
     sensor.stop()?;
     // std removes what is too deep for one path as well.
     fs::remove_dir_all(&deep).context("remove the deep directory")
+}
+
+/// Whether a rule asks for an open is decided by the last name of the path first, which is not always that of
+/// the file.
+fn names(bench: &Bench) -> Result<()> {
+    let long = "n".repeat(200);
+    let wanted = ["mounted", "directory", "link", "renamed", long.as_str()];
+    let path = |name: &str| bench.path(name).display().to_string();
+    let rules: Vec<Value> = wanted
+        .iter()
+        .map(|name| {
+            json!({"id": name[..4], "on": ["file.open"], "action": "alert",
+                   "when": format!("file.path == '{}'", path(name))})
+        })
+        .collect();
+    let policy = bench.policy("names", &json!(rules))?;
+    for name in ["source", "mounted", "other", "before", &long] {
+        bench.file(name, "x")?;
+    }
+    for name in ["elsewhere", "directory"] {
+        fs::create_dir(bench.path(name)).context("make a directory")?;
+    }
+    let sensor = bench
+        .sensor()
+        .policy(&policy)
+        .option("events", "")
+        .start()?;
+    let [source, mounted, elsewhere, directory] =
+        ["source", "mounted", "elsewhere", "directory"].map(path);
+    let [other, link, before, renamed] = ["other", "link", "before", "renamed"].map(path);
+    let long = path(&long);
+    shell(
+        bench,
+        &format!(
+            "mount --bind {source} {mounted} && cat {mounted} && umount {mounted} && \
+             mount --bind {elsewhere} {directory} && ls {directory} && umount {directory} && \
+             ln {other} {link} && cat {link} && mv {before} {renamed} && cat {renamed} && cat {long}"
+        ),
+    )?;
+    for name in wanted {
+        sensor.events.wait_for(name, EVENT, |event| {
+            text(event, "/rule/id") == &name[..4] && text(event, "/file/path") == path(name)
+        })?;
+    }
+    sensor.stop().map(drop)
 }
