@@ -9,6 +9,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::record::capability::{Bpf, Load, NAME_BYTES, NOT_GIVEN, source};
 
 use crate::attach::{Arguments, Via};
+use crate::bound::mask;
 use crate::file::Facts;
 use crate::path::Path;
 use crate::run::Run;
@@ -287,13 +288,20 @@ fn judge_bpf(via: Via, command: u32, attributes: &Attributes) -> i32 {
 fn perf(arguments: &impl Arguments, via: Via) -> i32 {
     /// The first check of each call; others ask for more (`include/linux/perf_event.h`).
     const PERF_SECURITY_OPEN: u32 = 0;
-    // Each by itself: a trampoline's program is refused where it looks at an argument that is not there.
+    // Each by itself: a trampoline's program is refused where it looks at an argument that is not there. The masks
+    // differ so that the compiler does not make one load at a place that is computed, which is refused in kprobes.
     let kind = match offset!(perf_event_type) {
-        0 => arguments.argument(0),
-        1 => arguments.argument(1),
+        0 => mask::<0x7fff_ffff>(arguments.argument(0)),
+        1 => mask::<0x3fff_ffff>(arguments.argument(1)),
         // Before the type stands a pointer in kernels that have both; those are negative as numbers.
-        _ if (arguments.argument(0) as i64) < 0 => arguments.argument(1),
-        _ => arguments.argument(0),
+        _ => {
+            let first = arguments.argument(0);
+            if (first as i64) < 0 {
+                mask::<0x1fff_ffff>(arguments.argument(1))
+            } else {
+                first
+            }
+        }
     };
     if kind as u32 == PERF_SECURITY_OPEN {
         Run::tell(Kind::KernelPerf, via, 0, ())
