@@ -40,7 +40,7 @@ const ANSWER: Duration = Duration::from_millis(250);
 const REFRESH: Duration = Duration::from_secs(2);
 /// Processes killed of late, by identity: enough for a request that is repeated after a failure.
 const RECENT: usize = 64;
-/// Processes looked at for the never-kill list.
+/// Processes looked at in one listing of `/proc`.
 const MAX_PROCESSES: usize = 131_072;
 /// Entries of the kernel's never-kill list.
 const MAX_SPARED: usize = 1024;

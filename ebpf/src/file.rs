@@ -311,12 +311,9 @@ fn opened(mut run: Run, arguments: &impl Arguments) -> i32 {
         arguments.field(0, mount),
         dentry,
     );
-    run.narrow_by_path(Dimension::Path, &path);
-    let target = Path::none(run.claimed.path(Use::Target));
-    settle(
+    judge(
         run,
         path,
-        target,
         #[inline(always)]
         || Facts {
             open_flags,

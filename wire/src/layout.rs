@@ -237,7 +237,7 @@ parameters {
     // From 5.12 on behind the mapping of the mount's ids.
     set_xattr_dentry: "security_inode_setxattr"."dentry";
     remove_xattr_dentry: "security_inode_removexattr"."dentry";
-    // The second up to 6.11, and the only one from 6.12 on.
+    // The second, still in 6.12; the only one in 7.x.
     perf_event_type: "security_perf_event_open"."type";
 }
 values {

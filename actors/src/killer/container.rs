@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
+use super::MAX_PROCESSES;
 use super::guard::Guard;
 use super::pidfd::{Target, Verified, verify};
 use crate::evaluator::processes::{Key, scan};
@@ -16,13 +17,11 @@ use crate::runtime::membership::membership;
 const ROUNDS: usize = 32;
 /// Processes caught in a round: each holds a descriptor until it is killed.
 const MAX_CAUGHT: usize = 512;
-/// Pids looked at in a round.
-const MAX_PIDS: usize = 131_072;
 
 /// Kills them, but those that the guard spares. Puts whom it killed into `killed`.
 pub(super) fn kill(proc: &Path, guard: &Guard, id: &str, killed: &mut Vec<Key>) {
     for _ in 0..ROUNDS {
-        let pids = scan::pids(proc, MAX_PIDS).unwrap_or_default();
+        let pids = scan::pids(proc, MAX_PROCESSES).unwrap_or_default();
         let inside = pids.into_iter().filter(|tgid| is_in(proc, *tgid, id));
         let caught = inside.filter_map(|tgid| {
             let verified = verify(proc, guard, &target(tgid)).ok()?;

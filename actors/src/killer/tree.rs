@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
+use super::MAX_PROCESSES;
 use super::guard::Guard;
 use super::pidfd::{Target, Verified, verify};
 use crate::evaluator::processes::{Key, scan};
@@ -15,8 +16,6 @@ use crate::evaluator::processes::{Key, scan};
 const ROUNDS: usize = 32;
 /// Processes of one tree at most: each holds a descriptor until it is killed.
 pub(crate) const MAX_TREE: usize = 512;
-/// Pids looked at in a round.
-const MAX_PIDS: usize = 131_072;
 
 /// Kills `target` and its descendants, `known` among them (which may have lost the parent by which
 /// `/proc` would show them). Puts whom it killed into `killed`.
@@ -51,7 +50,7 @@ pub(super) fn kill(
         if caught.len() == before {
             break;
         }
-        for tgid in scan::pids(proc, MAX_PIDS).unwrap_or_default() {
+        for tgid in scan::pids(proc, MAX_PROCESSES).unwrap_or_default() {
             if let Some(stat) = scan::stat(proc, tgid)
                 && caught.contains_key(&stat.ppid)
             {
