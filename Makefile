@@ -64,6 +64,7 @@ check: kernel-programs
 	tools/check-dependencies
 
 unit: kernel-programs
+	@tools/cel-vectors target/cel-vectors.json
 	@if command -v cargo-nextest >/dev/null; then cargo nextest run --workspace; else cargo test --quiet --workspace; fi
 
 # What scenarios need beside the sensor: their runner, and a sensor that can be told to panic.

@@ -330,7 +330,10 @@ impl State {
         let cap = shared.settings.cap;
         Status {
             tier: tiers.min().map_or("none", Tier::name),
-            mode: shared.settings.mode.name(),
+            mode: match &shared.settings.derive {
+                Some(_) => "derive",
+                None => shared.settings.mode.name(),
+            },
             ready: *self.ready.borrow(),
             since: self.since.clone(),
             degraded: shared.degraded.in_force(),

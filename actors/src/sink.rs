@@ -17,6 +17,7 @@ use crate::root::{Format, Settings, status};
 use crate::supervisor::SLICE;
 use crate::supervisor::worker::Job;
 
+pub(crate) mod derive;
 pub(crate) mod file;
 pub(crate) mod pretty;
 pub(crate) mod stdout;
@@ -226,6 +227,10 @@ impl Sinks {
         if let Some(log) = &settings.log {
             let writer = Box::new(file::Rotated::new(log.clone()));
             outlets.push(Arc::new(Outlet::new("sink.file", false, writer)));
+        }
+        if let Some(directory) = &settings.derive {
+            let writer = Box::new(derive::Deriver::new(directory.clone()));
+            outlets.push(Arc::new(Outlet::new("sink.derive", false, writer)));
         }
         Self {
             outlets,

@@ -230,6 +230,14 @@ Examples:
   holdfast replay workload.json --policy app.json
 It is in mode observe: try it so before you let it enforce.")]
     Derive(Derive),
+    /// Make a policy of Sigma rules for Linux, and say which ones cannot be expressed and why
+    #[command(after_help = "\
+Examples:
+  holdfast policy import --sigma rules/linux/process_creation --name sigma > sigma.json
+  holdfast policy import --sigma rule.yml --json | jq .left_out
+  holdfast policy check sigma.json; holdfast policy explain sigma.json
+Taken over are the categories process_creation, file_event, file_change, file_access, file_delete, file_rename, network_connection and dns_query.")]
+    Import(Import),
     /// Run policy tests (*.test.json); exit code 1 when one fails
     #[command(after_help = "\
 Examples:
@@ -268,6 +276,20 @@ pub(crate) struct Derive {
     /// What becomes of the rest: deny or alert
     #[arg(long, default_value = "deny", value_parser = ["deny", "alert"])]
     pub(crate) action: String,
+}
+
+/// `policy import`
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Files of Sigma rules, and directories of *.yml and *.yaml
+    #[arg(long, value_name = "FILE|DIR", required = true, num_args = 1..)]
+    pub(crate) sigma: Vec<PathBuf>,
+    /// Name of the policy
+    #[arg(long, default_value = "sigma")]
+    pub(crate) name: String,
+    /// Print the policy, and what was left out, as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `config …`

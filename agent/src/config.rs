@@ -98,7 +98,7 @@ impl ConfigError {
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Config {
-    /// `observe` or `enforce`.
+    /// `observe`, `enforce` or `derive`.
     pub(crate) mode: String,
     /// `auto` or the name of a tier.
     pub(crate) tier: String,
@@ -110,6 +110,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// Executables that are never killed, by path or last component.
     pub(crate) never_kill: Vec<String>,
+    /// What outlives a run.
+    pub(crate) state: State,
     /// Logs and the event file.
     pub(crate) log: Log,
     /// The control socket.
@@ -144,6 +146,11 @@ sections! {
     Policy {
         /// Files and directories.
         paths: Vec<PathBuf>,
+    }
+    /// `[state]`
+    State {
+        /// What outlives a run.
+        dir: PathBuf,
     }
     /// `[log]`
     Log {
@@ -247,6 +254,11 @@ impl Inputs {
 }
 
 impl Config {
+    /// Where allow-list policies of what happens are written to, in the mode that makes them.
+    pub(crate) fn derived(&self) -> Option<PathBuf> {
+        (self.mode == setting::DERIVE).then(|| self.state.dir.join("derived"))
+    }
+
     /// Where policies are: the usual directory only if it is there.
     pub(crate) fn policy_paths(&self) -> Vec<PathBuf> {
         let usual = Path::new(USUAL_POLICIES);

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_policy::compile::{self, Options, compile};
+use holdfast_policy::derive;
 use holdfast_policy::document::{MAX_BYTES, MAX_LIST_BYTES, Mode, Policy};
 use holdfast_policy::error::{Problem, Problems};
 use holdfast_policy::field::Kinds;
@@ -14,6 +15,7 @@ use holdfast_wire::Kind;
 use serde::Serialize;
 
 use crate::cli::Settings;
+use crate::config::setting::DERIVE;
 use crate::config::{Config, action};
 use crate::failure::Failure;
 
@@ -123,7 +125,7 @@ fn find(
         files.push(path.to_owned());
     }
     if files.len() > MAX_FILES {
-        let reason = format!("more than {MAX_FILES} policy files");
+        let reason = format!("more than {MAX_FILES} files");
         return Err(PolicyError::Read {
             file: path.display().to_string(),
             reason,
@@ -148,19 +150,19 @@ pub(crate) fn is_test(path: &Path) -> bool {
 /// # Errors
 /// When it cannot be read; else everything that is wrong with it.
 pub(crate) fn read_one(path: &Path) -> Result<Policy, Vec<PolicyError>> {
-    let text = read_bounded(path).map_err(|error| vec![error])?;
+    let text = read_bounded(path, MAX_BYTES).map_err(|error| vec![error])?;
     // As in most languages with includes: what is named stands beside who names it.
     let mut list_file =
         |name: &str| read_list(&path.with_file_name(name)).map_err(|error| error.to_string());
     Policy::parse_with(&path.display().to_string(), &text, &mut list_file).map_err(all)
 }
 
-/// Reads a file up to one byte more than the largest policy, which is enough to refuse a larger one.
+/// Reads a file up to one byte more than `most`, which is enough to refuse a larger one.
 ///
 /// # Errors
 /// When it cannot be read.
-pub(crate) fn read_bounded(path: &Path) -> Result<Vec<u8>, PolicyError> {
-    bounded(path, MAX_BYTES).map_err(|error| PolicyError::read(path, &error))
+pub(crate) fn read_bounded(path: &Path, most: usize) -> Result<Vec<u8>, PolicyError> {
+    bounded(path, most).map_err(|error| PolicyError::read(path, &error))
 }
 
 /// Reads the file of a list.
@@ -252,7 +254,7 @@ pub(crate) fn together(
     let options: compile::Options = Options {
         epoch,
         mode: mode(config),
-        reported: kinds(&config.events.report),
+        reported: reported(config),
     };
     let snapshot = compile(policies, &options).map_err(all)?;
     let summaries = policies
@@ -276,6 +278,16 @@ pub(crate) fn mode(config: &Config) -> Mode {
         Mode::Enforce
     } else {
         Mode::Observe
+    }
+}
+
+/// The kinds that are reported without a rule.
+fn reported(config: &Config) -> Kinds {
+    let asked = kinds(&config.events.report);
+    if config.mode == DERIVE {
+        asked.or(derive::KINDS)
+    } else {
+        asked
     }
 }
 

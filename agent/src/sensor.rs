@@ -193,6 +193,24 @@ impl Sensor {
             .values()
             .map(|kind| kind.ring_full + kind.missed + kind.dropped)
             .sum();
+        if let Some(directory) = self.config.derived() {
+            let untold: u64 = status
+                .sinks
+                .iter()
+                .filter(|sink| sink.name == "sink.derive")
+                .map(|sink| sink.dropped)
+                .sum();
+            tracing::info!(
+                "what was seen is allowed by the policies in {}",
+                directory.display()
+            );
+            if lost + untold > 0 {
+                tracing::warn!(
+                    "{} events are missing in them, since they were lost",
+                    lost + untold
+                );
+            }
+        }
         let emitted: u64 = status.ledger.kinds.values().map(|kind| kind.emitted).sum();
         tracing::info!("stopped: {emitted} events emitted, {lost} lost");
         Ok(())
@@ -233,6 +251,7 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
         redaction,
         stdout,
         log,
+        derive: config.derived(),
         never_kill: config.never_kill.clone(),
         cap: kernel::cap(config),
         host,

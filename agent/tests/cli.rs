@@ -268,6 +268,48 @@ fn policies_are_checked_explained_and_tested() {
 }
 
 #[test]
+fn sigma_rules_become_a_policy_and_what_cannot_is_said() {
+    let place = Place::new();
+    let rule = |title: &str, field: &str| {
+        format!(
+            "title: {title}\nlogsource:\n    product: linux\n    category: process_creation\n\
+             detection:\n    s:\n        {field}: '/bin/x'\n    condition: s\n"
+        )
+    };
+    std::fs::create_dir(place.path("sigma")).unwrap();
+    place.file("sigma/a.yml", &rule("Good", "Image"));
+    place.file("sigma/b.yaml", &rule("Bad", "Hashes"));
+    place.file("sigma/readme.md", "not looked at");
+    let directory = place.path("sigma").display().to_string();
+    let words = ["policy", "import", "--sigma", &directory, "--name", "mine"];
+    let output = place.run(&words);
+    assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let said = "b.yaml: \"Bad\": no event has a field like `Hashes`\nholdfast: 1 rules were imported, 1 left out\n";
+    assert!(stderr.ends_with(said), "{stderr}");
+    let policy = String::from_utf8(output.stdout).unwrap();
+    let policy = place.file("mine.json", &policy);
+    assert_eq!(
+        place.fine(&["policy", "check", &policy]),
+        format!("{policy}: 1 rules\n")
+    );
+    let bad = place.path("sigma/b.yaml").display().to_string();
+    let output = place.run(&["policy", "import", "--sigma", &bad]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.ends_with("no rule could be imported; 1 were left out\n"),
+        "{stderr}"
+    );
+    place.refused(&["policy", "import"], 2, &["--sigma"]);
+    place.refused(
+        &["policy", "import", "--sigma", "/nonexistent.yml"],
+        1,
+        &["cannot read /nonexistent.yml"],
+    );
+}
+
+#[test]
 fn the_event_log_is_read_without_a_sensor() {
     let place = Place::new();
     std::fs::create_dir(place.path("log")).unwrap();

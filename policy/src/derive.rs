@@ -31,6 +31,9 @@ const MANY_PEERS: usize = 8;
 const EPHEMERAL: i64 = 32_768;
 /// Entries of a list that still stand in the condition itself.
 const INLINE: usize = 4;
+/// Paths and peers that a workload may have: what a build of something large touches, and a bound for one that
+/// makes new names without end. Events about more are left out.
+const MAX_OBJECTS: usize = 200_000;
 /// Largest port.
 const LAST_PORT: i64 = 65_535;
 
@@ -38,6 +41,7 @@ const LAST_PORT: i64 = 65_535;
 #[derive(Debug, Default)]
 pub struct Workload {
     deeds: BTreeMap<Deed, Objects>,
+    objects: usize,
     covered: u64,
     left_out: u64,
 }
@@ -85,16 +89,15 @@ impl Workload {
         // What was cut, or is not known, is a guess.
         let is_whole = event.pointer("/holdfast/truncated").is_none();
         match text("/process/executable").filter(|_| is_whole) {
-            Some(executable) => {
+            Some(executable) if self.objects < MAX_OBJECTS => {
                 self.covered += 1;
                 self.cover(kind, executable, event);
             }
-            None => self.left_out += 1,
+            _ => self.left_out += 1,
         }
     }
 
     fn cover(&mut self, kind: Kind, executable: &str, event: &Json) {
-        let text = |pointer: &str| event.pointer(pointer).and_then(Json::as_str);
         let flags = event.pointer("/holdfast/flags").and_then(Json::as_array);
         let only_reads = flags.is_some_and(|flags| flags.iter().any(|it| it == "O_RDONLY"));
         let deed = Deed {
@@ -107,43 +110,17 @@ impl Workload {
             },
         };
         let objects = self.deeds.entry(deed).or_default();
-        if kind == Kind::ProcessExec {
-            objects.paths.insert(executable.to_owned());
-            // The kernel asks for the script as well.
-            let script = text("/holdfast/executable/script").map(str::to_owned);
-            objects.paths.extend(script);
-            return;
-        }
-        objects.paths.extend(text("/file/path").map(str::to_owned));
-        let target = text("/file/target_path").map(str::to_owned);
-        objects.targets.extend(target);
-        let (ip, port) = if kind == Kind::NetworkConnect {
-            ("/destination/ip", "/destination/port")
-        } else {
-            ("/source/ip", "/source/port")
-        };
-        let is_network = matches!(kind, Kind::NetworkConnect | Kind::NetworkBind);
-        match text(ip).zip(event.pointer(port).and_then(Json::as_i64)) {
-            Some((ip, port)) if is_network => {
-                objects.peers.insert((ip.to_owned(), port));
-            }
-            None if is_network => match text("/holdfast/socket/path") {
-                Some(path) => {
-                    objects.paths.insert(path.to_owned());
-                }
-                None => objects.others = true,
-            },
-            _ => {}
-        }
+        let before = objects.count();
+        objects.insert(kind, executable, event);
+        self.objects += objects.count() - before;
     }
-
     /// Events that are covered.
     #[must_use]
     pub const fn covered(&self) -> u64 {
         self.covered
     }
 
-    /// Events that cannot be: their program is not known, or a path of theirs is cut.
+    /// Events that cannot be: their program is not known, a path of theirs is cut, or there are too many names.
     #[must_use]
     pub const fn left_out(&self) -> u64 {
         self.left_out
@@ -220,6 +197,42 @@ fn rule(
 }
 
 impl Objects {
+    fn count(&self) -> usize {
+        self.paths.len() + self.targets.len() + self.peers.len()
+    }
+
+    fn insert(&mut self, kind: Kind, executable: &str, event: &Json) {
+        let text = |pointer: &str| event.pointer(pointer).and_then(Json::as_str);
+        if kind == Kind::ProcessExec {
+            self.paths.insert(executable.to_owned());
+            // The kernel asks for the script as well.
+            let script = text("/holdfast/executable/script").map(str::to_owned);
+            self.paths.extend(script);
+            return;
+        }
+        self.paths.extend(text("/file/path").map(str::to_owned));
+        let target = text("/file/target_path").map(str::to_owned);
+        self.targets.extend(target);
+        let (ip, port) = if kind == Kind::NetworkConnect {
+            ("/destination/ip", "/destination/port")
+        } else {
+            ("/source/ip", "/source/port")
+        };
+        let is_network = matches!(kind, Kind::NetworkConnect | Kind::NetworkBind);
+        match text(ip).zip(event.pointer(port).and_then(Json::as_i64)) {
+            Some((ip, port)) if is_network => {
+                self.peers.insert((ip.to_owned(), port));
+            }
+            None if is_network => match text("/holdfast/socket/path") {
+                Some(path) => {
+                    self.paths.insert(path.to_owned());
+                }
+                None => self.others = true,
+            },
+            _ => {}
+        }
+    }
+
     fn condition(&self, kind: Kind, lists: &mut Lists) -> String {
         if kind == Kind::FileRename {
             let both = [

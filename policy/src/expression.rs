@@ -19,6 +19,7 @@ mod names;
 mod parse;
 pub(crate) mod pattern;
 mod text;
+pub(crate) mod time;
 mod typed;
 
 pub(crate) use address::{Cidr, MAPPED};

@@ -187,6 +187,7 @@ named! {
         Executable "executable" String Kinds::ALL;
         Name "name" String Kinds::ALL;
         Args "args" Strings Kinds::ALL;
+        CommandLine "command_line" String Kinds::ALL;
         EnvVars "env_vars" Strings Kinds::ALL;
         WorkingDirectory "working_directory" String Kinds::ALL;
         EntityId "entity_id" String Kinds::ALL;
@@ -195,12 +196,14 @@ named! {
         UserEffectiveId "user.effective.id" String Kinds::ALL;
         GroupId "group.id" String Kinds::ALL;
         TtyName "tty.name" String Kinds::ALL;
+        Start "start" Timestamp Kinds::ALL;
     }
 }
 
 named! {
     /// A field of the event that is not a [`Part`] of a process.
     Plain {
+        Timestamp "@timestamp" Timestamp Kinds::ALL;
         EventAction "event.action" String Kinds::ALL;
         EventOutcome "event.outcome" String Kinds::ALL;
         HostId "host.id" String Kinds::ALL;

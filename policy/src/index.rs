@@ -238,7 +238,10 @@ fn anchors(kind: Kind, condition: &Condition) -> Option<Anchors> {
                 Constant::String(text) => Anchor::Text(text.clone()),
                 Constant::Int(number) => Anchor::Number(*number),
                 Constant::Ip(address) => Anchor::Address(address.to_canonical()),
-                Constant::Strings(_) | Constant::Ints(_) => return None,
+                Constant::Strings(_)
+                | Constant::Ints(_)
+                | Constant::Timestamp(_)
+                | Constant::Duration(_) => return None,
             };
             Some(vec![(*field, anchor)])
         }

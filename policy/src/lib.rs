@@ -45,6 +45,8 @@ pub mod replay;
 #[cfg(feature = "std")]
 pub mod sequence;
 #[cfg(feature = "std")]
+pub mod sigma;
+#[cfg(feature = "std")]
 pub mod snapshot;
 #[cfg(feature = "std")]
 mod stage;

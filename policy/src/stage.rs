@@ -287,7 +287,10 @@ impl Key {
                 *address,
             )])),
             Constant::Int(number) => Some(Self::Numbers(vec![*number])),
-            Constant::Strings(_) | Constant::Ints(_) => None,
+            Constant::Strings(_)
+            | Constant::Ints(_)
+            | Constant::Timestamp(_)
+            | Constant::Duration(_) => None,
         }
     }
 

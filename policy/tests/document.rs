@@ -127,6 +127,27 @@ fn each_defect_is_one_line_with_its_place() {
         ),
         (rule("file.path.matches('(')"), "bad regular expression"),
         (
+            rule("@timestamp > '2026-11-22T19:00:00Z'"),
+            "timestamp > string is not defined",
+        ),
+        (
+            rule("@timestamp - process.start < duration('1d')"),
+            "`1d` is no duration such as 500ms, 90s or 1h30m",
+        ),
+        (
+            rule("@timestamp > timestamp('2026-11-22')"),
+            "`2026-11-22` is no time such as",
+        ),
+        (
+            rule("@timestamp.getHours('Europe/Berlin') > 18"),
+            "names of zones are not known on every machine",
+        ),
+        (
+            rule("duration('1h').getDate() == 1"),
+            "getDate() of duration",
+        ),
+        (rule("process.name.getHours() == 1"), "getHours() of string"),
+        (
             rule("true true"),
             "expected an operator or the end, found `true`",
         ),
@@ -194,10 +215,11 @@ fn absence_is_false_and_its_negation_true() {
 #[test]
 fn expressions_mean_what_cel_says() {
     let event = json!({
+        "@timestamp": "2026-11-22T19:00:00.5Z",
         "event": {"action": "process.exec"},
-        "process": {"pid": 7, "executable": "/usr/bin/bash", "args": ["bash", "-i"],
+        "process": {"pid": 7, "start": "2026-11-22T18:59:00Z", "executable": "/usr/bin/bash", "args": ["bash", "-i"],
             "parent": {"executable": "/usr/sbin/sshd"},
-            "ancestors": [{"executable": "/sbin/init", "args": ["init"]}, {"pid": 0}]},
+            "ancestors": [{"executable": "/sbin/init", "args": ["init"], "start": "2026-11-20T08:00:00Z"}, {"pid": 0}]},
         "destination": {"ip": "::ffff:10.1.2.3", "port": 443}});
     let truths = [
         "process.pid == 7 && process.pid != 8 && process.pid >= 7 && process.pid - 8 == -1",
@@ -214,6 +236,9 @@ fn expressions_mean_what_cel_says() {
         "process.parent.executable + 'x' == '/usr/sbin/sshdx' && 'a' < 'b'",
         "(process.pid > 5 ? 'big' : 'small') == 'big' && (process.pid == 7) == true",
         "false || true && !false // the end",
+        "@timestamp - process.start < duration('90s') && @timestamp > process.start",
+        "@timestamp.getHours() == 19 && @timestamp.getHours('+02:00') == 21 && @timestamp.getDayOfWeek() == 0",
+        "process.ancestors.exists(a, @timestamp - a.start > duration('1h30m')) && !has(process.parent.start)",
         "size('é') == 1 && 'é' == '\\u00e9' && r'\\d' == '\\\\d'",
     ];
     for text in truths {

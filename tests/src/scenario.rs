@@ -29,6 +29,7 @@ pub mod predicate;
 pub mod process;
 pub mod rate;
 pub mod refuse;
+pub mod reload;
 pub mod replay;
 pub mod restart;
 pub mod sequence;
@@ -90,6 +91,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         supervision::SCENARIOS,
         input::SCENARIOS,
         instructions::SCENARIOS,
+        reload::SCENARIOS,
         replay::SCENARIOS,
         sequence::SCENARIOS,
         restart::SCENARIOS,

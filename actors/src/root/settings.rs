@@ -26,6 +26,8 @@ pub struct Settings {
     pub stdout: Option<Stdout>,
     /// The event log; `None`: no log.
     pub log: Option<Log>,
+    /// Where allow-list policies of what happens are written to; `None`: none are made.
+    pub derive: Option<PathBuf>,
     /// Executables that are never killed besides the built-in ones: a path, or the last component
     /// of one.
     pub never_kill: Vec<String>,

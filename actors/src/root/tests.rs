@@ -176,6 +176,7 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
         environment: Vec::new(),
         redaction: Redaction::new([redact::DEFAULT]).unwrap(),
         stdout: None,
+        derive: None,
         log: log.map(|directory| Log {
             directory: directory.to_owned(),
             max_bytes: u64::MAX,

@@ -11,6 +11,7 @@ use crate::policies::{self, given_or_configured, refused};
 
 mod derive;
 mod explain;
+mod import;
 mod test;
 
 pub(super) fn policy(arguments: &Policy) -> Result<(), Failure> {
@@ -23,6 +24,7 @@ pub(super) fn policy(arguments: &Policy) -> Result<(), Failure> {
         } => explain::event(paths, event, show),
         Policy::Explain { paths, show, .. } => explain::explain(paths, show),
         Policy::Derive(arguments) => derive::derive(arguments),
+        Policy::Import(arguments) => import::import(arguments),
         Policy::Test { paths, show } => test::test(paths, show),
         Policy::List(show) => list(show),
         Policy::Reload(show) => reload(show),

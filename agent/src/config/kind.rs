@@ -17,11 +17,8 @@ pub(crate) enum Kind {
     Path,
     /// An absolute path, or empty for "none".
     OptionalPath,
-    /// One of these words. Those in `later` are part of the interface, but not of this version.
-    OneOf {
-        words: &'static [&'static str],
-        later: &'static [&'static str],
-    },
+    /// One of these words.
+    OneOf(&'static [&'static str]),
     /// A whole number, bounds included.
     Integer { min: i64, max: i64 },
     /// A number of bytes, bounds included; `KiB`, `MiB` and `GiB` may follow it.
@@ -118,11 +115,9 @@ impl Kind {
             Self::Path | Self::OptionalPath if !text.starts_with('/') => {
                 Err(format!("expected {self}, found \"{text}\""))
             }
-            Self::OneOf { words, later } => {
+            Self::OneOf(words) => {
                 if words.contains(&text) {
                     Ok(text.into())
-                } else if later.contains(&text) {
-                    Err(format!("\"{text}\" is not available in this version"))
                 } else {
                     Err(format!(
                         "expected {self}, found \"{text}\"{}",
@@ -163,7 +158,7 @@ impl std::fmt::Display for Kind {
             Self::Text => f.write_str("a text"),
             Self::Path => f.write_str("an absolute path"),
             Self::OptionalPath => f.write_str("an absolute path, or nothing"),
-            Self::OneOf { words, .. } => write!(f, "one of {}", words.join(", ")),
+            Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Bytes {
                 min,
@@ -287,16 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn words_that_come_later_say_so() {
-        let kind = Kind::OneOf {
-            words: &["observe", "enforce"],
-            later: &["derive"],
-        };
+    fn a_wrong_word_is_told_the_nearest() {
+        let kind = Kind::OneOf(&["observe", "enforce"]);
         assert_eq!(kind.read_text("enforce").unwrap(), "enforce");
-        assert_eq!(
-            kind.read_text("derive").unwrap_err(),
-            "\"derive\" is not available in this version"
-        );
         assert_eq!(
             kind.read_text("enforced").unwrap_err(),
             "expected one of observe, enforce, found \"enforced\" (did you mean \"enforce\"?)"

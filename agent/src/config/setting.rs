@@ -76,33 +76,28 @@ const fn later(key: &'static str, kind: Kind, default: &'static str, doc: &'stat
     }
 }
 
+/// The mode in which policies are made of what happens.
+pub(crate) const DERIVE: &str = "derive";
+
 /// Every setting, section by section.
 pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "mode",
-        Kind::OneOf {
-            words: &["observe", "enforce"],
-            later: &["derive"],
-        },
+        Kind::OneOf(&["observe", "enforce", DERIVE]),
         "observe",
-        "the most that any policy may do: observe only reports what would have been done",
+        "the most that any policy may do: observe only reports what would have been done; derive does the same, \
+         and writes allow-list policies of what happens to state.dir, `derived`",
     ),
     setting(
         "tier",
-        Kind::OneOf {
-            words: TIERS,
-            later: &[],
-        },
+        Kind::OneOf(TIERS),
         "auto",
         "how hooks are attached; auto takes the best that works, hook by hook, and fanotify where there is \
          no eBPF at all",
     ),
     setting(
         "output",
-        Kind::OneOf {
-            words: &["pretty", "json", "none"],
-            later: &[],
-        },
+        Kind::OneOf(&["pretty", "json", "none"]),
         "pretty",
         "what `run` prints to stdout",
     ),
@@ -144,7 +139,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "state.dir",
         Kind::Path,
         "/var/lib/holdfast",
-        "what outlives a run: identity, spool",
+        "what outlives a run: derived policies",
     ),
     setting(
         "log.dir",
@@ -154,10 +149,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "log.level",
-        Kind::OneOf {
-            words: &["error", "warn", "info", "debug", "trace"],
-            later: &[],
-        },
+        Kind::OneOf(&["error", "warn", "info", "debug", "trace"]),
         "info",
         "what is logged to stderr",
     ),
@@ -191,10 +183,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "kernel.fanotify",
-        Kind::OneOf {
-            words: &["never", "auto"],
-            later: &[],
-        },
+        Kind::OneOf(&["never", "auto"]),
         "never",
         "auto: where opens and execs end up in the tracepoint tier, what policies deny of them is refused \
          through fanotify",
@@ -231,10 +220,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "kernel.buffer",
-        Kind::OneOf {
-            words: &["auto", "ring", "perf"],
-            later: &[],
-        },
+        Kind::OneOf(&["auto", "ring", "perf"]),
         "auto",
         "what carries records from the kernel: ring buffers, or perf buffers where the kernel has none \
          (before 5.8), each domain's bytes then divided among the CPUs (64KiB each at least, and an \

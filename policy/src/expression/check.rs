@@ -5,9 +5,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::tz::Offset;
+
 use super::functions;
 use super::parse::{Node, Syntax};
 use super::pattern::Pattern;
+use super::time::{self, TimePart};
 use super::typed::{Condition, Constant, Operand, Order, Set, TextTest};
 use super::{Cidr, Lists};
 use crate::error::Mistake;
@@ -75,7 +78,9 @@ impl Checker<'_> {
                 name,
                 name_at,
                 arguments,
-            } if name != "size" => self.method(receiver, name, *name_at, arguments),
+            } if name != "size" && TimePart::from_method(name).is_none() => {
+                self.method(receiver, name, *name_at, arguments)
+            }
             Node::Call {
                 receiver: None,
                 name,
@@ -144,6 +149,10 @@ impl Checker<'_> {
                     let [argument] = self.arguments(name, *name_at, arguments)?;
                     self.size(argument)
                 }
+                ("duration" | "timestamp", None) => self.time_literal(name, *name_at, arguments),
+                (_, Some(receiver)) if let Some(part) = TimePart::from_method(name) => {
+                    self.time_part(receiver, part, *name_at, arguments)
+                }
                 ("cidr", None) => self.refuse(
                     at,
                     "cidr() is used as `cidr('10.0.0.0/8').containsIP(…)` only",
@@ -183,12 +192,75 @@ impl Checker<'_> {
             ("+", Type::Int, Type::Int) | ("+", Type::String, Type::String) => {
                 Some(Operand::Sum(operands))
             }
-            ("-", Type::Int, Type::Int) => Some(Operand::Difference(operands)),
+            ("+", Type::Timestamp, Type::Duration)
+            | ("+", Type::Duration, Type::Timestamp | Type::Duration) => {
+                Some(Operand::Sum(operands))
+            }
+            ("-", Type::Int, Type::Int)
+            | ("-", Type::Timestamp, Type::Timestamp | Type::Duration)
+            | ("-", Type::Duration, Type::Duration) => Some(Operand::Difference(operands)),
             (_, left, right) => {
                 let reason = format!("`{}` {operator} `{}`", left.name(), right.name());
                 self.refuse(sides[0].at, format!("{reason} is not defined"))
             }
         }
+    }
+
+    /// `duration('90s')`, `timestamp('2026-11-22T19:00:00Z')`
+    fn time_literal(&mut self, name: &str, at: usize, arguments: &[Syntax]) -> Option<Operand> {
+        let [argument] = self.arguments(name, at, arguments)?;
+        let Node::String(text) = &argument.node else {
+            return self.refuse(argument.at, format!("{name}() takes a string literal"));
+        };
+        let constant = match name {
+            "duration" => time::duration(text).map(Constant::Duration),
+            _ => time::instant(text).map(Constant::Timestamp),
+        };
+        let form = match name {
+            "duration" => "duration such as 500ms, 90s or 1h30m",
+            _ => "time such as 2026-11-22T19:00:00Z (RFC 3339)",
+        };
+        match constant {
+            Some(constant) => Some(Operand::Constant(constant)),
+            None => self.refuse(argument.at, format!("`{text}` is no {form}")),
+        }
+    }
+
+    /// `time.getHours()`, `time.getHours('+02:00')`, `duration.getHours()`
+    fn time_part(
+        &mut self,
+        receiver: &Syntax,
+        part: TimePart,
+        name_at: usize,
+        arguments: &[Syntax],
+    ) -> Option<Operand> {
+        let name = part.method();
+        let operand = self.operand(receiver)?;
+        match operand.value_type() {
+            Type::Timestamp => {}
+            Type::Duration if part.is_of_durations() && arguments.is_empty() => {}
+            other => return self.refuse(name_at, format!("{name}() of {}", other.name())),
+        }
+        let offset = match arguments {
+            [] => Offset::UTC,
+            [
+                Syntax {
+                    node: Node::String(text),
+                    at,
+                },
+            ] => match time::offset(text) {
+                Some(offset) => offset,
+                None => {
+                    let reason = format!(
+                        "`{text}` is no offset such as '+02:00', or 'UTC': names of zones are not \
+                         known on every machine"
+                    );
+                    return self.refuse(*at, reason);
+                }
+            },
+            _ => return self.refuse(name_at, format!("{name}() takes an offset, '+02:00'")),
+        };
+        Some(Operand::TimePart(Box::new(operand), part, offset))
     }
 
     /// A list literal: strings or numbers, constants all.
@@ -224,7 +296,10 @@ impl Checker<'_> {
         self.address_literal(&mut left, &right, sides[0].at)?;
         self.address_literal(&mut right, &left, sides[1].at)?;
         let (a, b) = (left.value_type(), right.value_type());
-        let ordered = matches!(a, Type::Int | Type::String);
+        let ordered = matches!(
+            a,
+            Type::Int | Type::String | Type::Timestamp | Type::Duration
+        );
         let equal = ordered || matches!(a, Type::Bool | Type::Ip);
         if a != b || !equal || !ordered && !matches!(operator, "==" | "!=") {
             let reason = format!("{} {operator} {} is not defined", a.name(), b.name());

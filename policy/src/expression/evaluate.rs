@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use super::address::Cidr;
+use super::time;
 use super::typed::{Condition, Constant, Operand, Order, Set, TextTest};
 use crate::field::{Fields, Part, ProcessList, Strings, Value};
 
@@ -118,6 +119,8 @@ impl<'e> Environment<'e> {
                 Constant::Ip(value) => Value::Ip(*value),
                 Constant::Strings(list) => Value::Strings(Strings::Owned(list)),
                 Constant::Ints(list) => Value::Ints(list),
+                Constant::Timestamp(time) => Value::Timestamp(*time),
+                Constant::Duration(duration) => Value::Duration(*duration),
             },
             Operand::Field(field) => self.fields.get(*field),
             Operand::Variable(outwards, _) => match self.element(*outwards) {
@@ -138,12 +141,13 @@ impl<'e> Environment<'e> {
                 (Value::String(a), Value::String(b)) => {
                     Value::String((a + &*b).into_owned().into())
                 }
-                _ => Value::Absent,
+                (a, b) => time::sum(&a, &b),
             },
             Operand::Difference(sides) => match (self.value(&sides[0]), self.value(&sides[1])) {
                 (Value::Int(a), Value::Int(b)) => Value::int(a.checked_sub(b)),
-                _ => Value::Absent,
+                (a, b) => time::difference(&a, &b),
             },
+            Operand::TimePart(inner, part, offset) => part.of(&self.value(inner), *offset),
             Operand::If(parts) => self.value(if self.holds(&parts.0) {
                 &parts.1
             } else {
@@ -175,6 +179,8 @@ fn compare(a: &Value<'_>, b: &Value<'_>) -> Option<Ordering> {
         (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
         (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+        (Value::Timestamp(a), Value::Timestamp(b)) => Some(a.cmp(b)),
+        (Value::Duration(a), Value::Duration(b)) => Some(a.cmp(b)),
         (Value::Ip(a), Value::Ip(b)) => Some(a.to_canonical().cmp(&b.to_canonical())),
         _ => None,
     }

@@ -3,7 +3,7 @@
 use crate::error::Mistake;
 
 /// Called on a value: `path.startsWith('/etc')`.
-pub(super) const METHODS: [&str; 9] = [
+pub(super) const METHODS: [&str; 19] = [
     "startsWith",
     "endsWith",
     "contains",
@@ -13,12 +13,22 @@ pub(super) const METHODS: [&str; 9] = [
     "containsIP",
     "exists",
     "all",
+    "getFullYear",
+    "getMonth",
+    "getDayOfMonth",
+    "getDate",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "getMilliseconds",
 ];
 /// Called by themselves: `size(process.args)`.
-pub(super) const FUNCTIONS: [&str; 3] = ["size", "has", "cidr"];
+pub(super) const FUNCTIONS: [&str; 5] = ["size", "has", "cidr", "duration", "timestamp"];
 
 /// Names of CEL and of Kubernetes' libraries that are known and refused, each with what to do.
-const REFUSED: [(&str, &str); 27] = [
+const REFUSED: [(&str, &str); 25] = [
     ("exists_one", "use exists()"),
     ("existsOne", "use exists()"),
     ("filter", "use exists() or all() with the condition"),
@@ -31,8 +41,6 @@ const REFUSED: [(&str, &str); 27] = [
     ("string", "nothing is converted"),
     ("bytes", "nothing is converted"),
     ("bool", "nothing is converted"),
-    ("duration", "no field is one"),
-    ("timestamp", "no field is one"),
     ("ip", "write the address as a string"),
     ("isIP", "write the address as a string"),
     ("containsCIDR", "use containsIP()"),

@@ -66,11 +66,14 @@ fn token(rest: &str, at: usize) -> Result<(TokenKind, usize), Mistake> {
     if let Some(result) = string(rest, at) {
         return result;
     }
-    let name = rest
+    // The names in expressions are those in events, and one of them begins with `@`.
+    let sign = usize::from(first == b'@');
+    let letters = rest[sign..]
         .bytes()
         .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_')
         .count();
-    if name > 0 {
+    let name = sign + letters;
+    if letters > 0 {
         return Ok((TokenKind::Name(rest[..name].to_owned()), name));
     }
     match SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol)) {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::address::Cidr;
+use super::time;
 use super::typed::{Condition, Constant, Operand, Order, Set, TextTest};
 
 /// Entries of a list that are told.
@@ -84,6 +85,8 @@ fn operand(part: &Operand, depth: usize) -> String {
             Constant::Ip(address) => format!("'{address}'"),
             Constant::Strings(list) => listed(list.iter().map(|text| literal(text))),
             Constant::Ints(list) => listed(list.iter().map(i64::to_string)),
+            Constant::Timestamp(time) => format!("timestamp('{time}')"),
+            Constant::Duration(it) => format!("duration('{}')", time::shown(*it)),
         },
         Operand::Field(field) => field.name().into_owned(),
         Operand::Variable(outwards, _) => variable(depth.saturating_sub(1 + outwards)),
@@ -94,6 +97,15 @@ fn operand(part: &Operand, depth: usize) -> String {
         Operand::Size(inner) => format!("size({})", of(inner)),
         Operand::Sum(sides) => format!("({} + {})", of(&sides[0]), of(&sides[1])),
         Operand::Difference(sides) => format!("({} - {})", of(&sides[0]), of(&sides[1])),
+        Operand::TimePart(inner, part, offset) => match offset.seconds() {
+            0 => format!("{}.{}()", of(inner), part.method()),
+            _ => format!(
+                "{}.{}('{}')",
+                of(inner),
+                part.method(),
+                time::shown_offset(*offset)
+            ),
+        },
         Operand::If(parts) => format!(
             "({} ? {} : {})",
             condition(&parts.0, depth),
@@ -175,6 +187,7 @@ mod tests {
             "process.ancestors.exists(v0, v0.args.exists(v1, v1 == 'x') || v0.pid == 1)",
             "cidr('10.0.0.0/8').containsIP(destination.ip) || destination.ip == '::1'",
             "destination.port in [1, 2, 3, 4] && 'O_RDONLY' in holdfast.flags",
+            "(@timestamp - process.start) < duration('1.5s') && process.start.getHours('+02:00') > 18",
             "size(process.args) > 2 && process.name.matches(r'^(a|b)$')",
         ] {
             assert_eq!(text(same), same);

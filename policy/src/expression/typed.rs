@@ -3,8 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
+
 use super::address::Cidr;
 use super::pattern::Pattern;
+use super::time::TimePart;
 use crate::field::{Field, Part, Type};
 
 /// Something that is true or false.
@@ -64,6 +68,8 @@ pub(crate) enum Operand {
     Size(Box<Operand>),
     Sum(Box<[Operand; 2]>),
     Difference(Box<[Operand; 2]>),
+    /// Of a time at that offset from UTC, or of a duration.
+    TimePart(Box<Operand>, TimePart, Offset),
     If(Box<(Condition, Operand, Operand)>),
     Condition(Box<Condition>),
 }
@@ -76,6 +82,8 @@ pub(crate) enum Constant {
     Ip(IpAddr),
     Strings(Arc<Vec<String>>),
     Ints(Vec<i64>),
+    Timestamp(Timestamp),
+    Duration(SignedDuration),
 }
 
 /// Constants to look a value up in; sorted.
@@ -119,7 +127,7 @@ impl Operand {
         visit(self);
         match self {
             Self::Constant(_) | Self::Field(_) | Self::Variable(..) | Self::VariablePart(..) => {}
-            Self::Size(inner) => inner.operands(visit),
+            Self::Size(inner) | Self::TimePart(inner, ..) => inner.operands(visit),
             Self::Sum(sides) | Self::Difference(sides) => {
                 sides.iter().for_each(|side| side.operands(visit));
             }
@@ -139,8 +147,15 @@ impl Operand {
             Self::Field(field) => field.value_type(),
             Self::Variable(_, value_type) => *value_type,
             Self::VariablePart(_, part) => part.value_type(),
-            Self::Size(_) | Self::Difference(_) => Type::Int,
-            Self::Sum(sides) => sides[0].value_type(),
+            Self::Size(_) | Self::TimePart(..) => Type::Int,
+            Self::Sum(sides) => match sides.each_ref().map(|side| side.value_type()) {
+                [_, Type::Timestamp] => Type::Timestamp,
+                [left, _] => left,
+            },
+            Self::Difference(sides) => match sides.each_ref().map(|side| side.value_type()) {
+                [Type::Timestamp, Type::Timestamp] => Type::Duration,
+                [left, _] => left,
+            },
             Self::If(parts) => parts.1.value_type(),
             Self::Condition(_) => Type::Bool,
         }
@@ -155,6 +170,8 @@ impl Constant {
             Self::Ip(_) => Type::Ip,
             Self::Strings(_) => Type::Strings,
             Self::Ints(_) => Type::Ints,
+            Self::Timestamp(_) => Type::Timestamp,
+            Self::Duration(_) => Type::Duration,
         }
     }
 }

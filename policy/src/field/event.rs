@@ -2,6 +2,8 @@
 
 use holdfast_wire::event::{Event, Identity, Process, Redactable, Rendered};
 
+use crate::expression::time;
+
 use super::{Field, Fields, Part, Plain, ProcessList, Strings, Subject, Value};
 
 /// As rules judge it: with its secrets.
@@ -89,6 +91,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let path = holdfast.path.as_ref();
     let target = holdfast.target_path.as_ref();
     match plain {
+        Plain::Timestamp => time::recorded(&event.timestamp),
         Plain::EventAction => Value::string(Some(event.event.action)),
         Plain::EventOutcome => Value::string(Some(event.event.outcome)),
         Plain::HostId => Value::string(event.host.map(|host| host.id.as_str())),
@@ -242,6 +245,7 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part, side: Side) -> Valu
         Part::Executable => Value::string(process.executable.as_deref()),
         Part::Name => Value::string(process.name.as_deref()),
         Part::Args => side.of(&process.args),
+        Part::CommandLine => side.of(&process.args).joined(),
         Part::EnvVars => side.of(&process.env_vars),
         Part::WorkingDirectory => Value::string(process.working_directory.as_deref()),
         Part::EntityId => Value::string(process.entity_id.as_deref()),
@@ -252,6 +256,10 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part, side: Side) -> Valu
                 .map(|id| id.id.as_str()),
         ),
         Part::GroupId => Value::string(process.group.as_ref().map(|group| group.id.as_str())),
+        Part::Start => process
+            .start
+            .as_deref()
+            .map_or(Value::Absent, time::recorded),
         Part::TtyName => Value::string(process.tty.as_ref().map(|tty| tty.name.as_ref())),
     }
 }
@@ -284,6 +292,7 @@ mod tests {
             tty: Some(Tty {
                 name: "pts0".into(),
             }),
+            start: Some("2026-11-22T18:00:00.000000001Z".into()),
             ..Process::default()
         }
     }
@@ -335,6 +344,7 @@ mod tests {
             })),
         };
         let full = Event {
+            timestamp: "2026-11-22T19:00:00.123456789Z".into(),
             event: EventFields {
                 action: "file.open",
                 outcome: "success",

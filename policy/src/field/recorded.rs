@@ -6,6 +6,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::event::unix_nanoseconds;
 use serde_json::Value as Json;
 
+use crate::expression::time;
 use crate::sequence::Identity;
 
 use super::{Field, Fields, Part, ProcessList, Strings, Type, Value};
@@ -80,9 +81,12 @@ impl Fields for Recorded<'_> {
 /// Any JSON object by the names of fields: for filters over events of which not all have a kind.
 impl Fields for Json {
     fn get(&self, field: Field) -> Value<'_> {
-        match typed(find(self, &field.name()), field.value_type()) {
-            Value::Absent if field == Field::CONTAINER => Value::string(Some("")),
-            value => value,
+        match (typed(find(self, &field.name()), field.value_type()), field) {
+            (Value::Absent, Field::CONTAINER) => Value::string(Some("")),
+            (Value::Absent, Field::Process(subject, Part::CommandLine)) => {
+                Fields::get(self, Field::Process(subject, Part::Args)).joined()
+            }
+            (value, _) => value,
         }
     }
 }
@@ -97,7 +101,10 @@ impl ProcessList for Vec<Json> {
             .as_slice()
             .get(index)
             .and_then(|process| find(process, part.name()));
-        typed(value, part.value_type())
+        match typed(value, part.value_type()) {
+            Value::Absent if part == Part::CommandLine => self.part(index, Part::Args).joined(),
+            value => value,
+        }
     }
 }
 
@@ -118,6 +125,7 @@ fn typed(value: Option<&Json>, expected: Type) -> Value<'_> {
         (Type::Int, Json::Number(value)) => Value::int(value.as_i64()),
         (Type::String, Json::String(value)) => Value::String(Cow::Borrowed(value)),
         (Type::Ip, Json::String(value)) => value.parse().map_or(Value::Absent, Value::Ip),
+        (Type::Timestamp, Json::String(value)) => time::recorded(value),
         (Type::Strings, Json::Array(list)) => Value::Strings(Strings::Json(list)),
         (Type::Strings, _) => Value::Strings(Strings::EMPTY),
         (Type::Processes, Json::Array(list)) => Value::Processes(list),

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::Part;
+use crate::expression::time;
 
 /// The type of a field or an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,10 @@ pub enum Type {
     Strings,
     /// `list(int)`: only literals are.
     Ints,
+    /// An instant, to the nanosecond.
+    Timestamp,
+    /// A span of time, to the nanosecond.
+    Duration,
     /// `list(process)`: a process has the fields of `process.…` that [`Part`] names.
     Processes,
 }
@@ -34,6 +41,8 @@ impl Type {
             Self::Int => "int",
             Self::String => "string",
             Self::Ip => "ip",
+            Self::Timestamp => "timestamp",
+            Self::Duration => "duration",
             Self::Strings => "list(string)",
             Self::Ints => "list(int)",
             Self::Processes => "list(process)",
@@ -58,6 +67,10 @@ pub enum Value<'a> {
     Strings(Strings<'a>),
     /// See [`Type::Ints`].
     Ints(&'a [i64]),
+    /// See [`Type::Timestamp`].
+    Timestamp(Timestamp),
+    /// See [`Type::Duration`].
+    Duration(SignedDuration),
     /// See [`Type::Processes`].
     Processes(&'a dyn ProcessList),
 }
@@ -67,6 +80,15 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn string(value: Option<&'a str>) -> Self {
         value.map_or(Self::Absent, |value| Self::String(Cow::Borrowed(value)))
+    }
+
+    /// A list as one string with spaces between; absent where it has nothing.
+    #[must_use]
+    pub fn joined(&self) -> Value<'a> {
+        match self {
+            Self::Strings(list) if !list.is_empty() => Value::String(self.to_string().into()),
+            _ => Value::Absent,
+        }
     }
 
     /// The truth value, or absent.
@@ -92,7 +114,9 @@ impl<'a> Value<'a> {
             Self::Ints(list) => !list.is_empty(),
             Self::Processes(list) => list.count() > 0,
             Self::String(text) => !text.is_empty(),
-            Self::Bool(_) | Self::Int(_) | Self::Ip(_) => true,
+            Self::Bool(_) | Self::Int(_) | Self::Ip(_) | Self::Timestamp(_) | Self::Duration(_) => {
+                true
+            }
         }
     }
 }
@@ -106,6 +130,8 @@ impl fmt::Display for Value<'_> {
             Self::Int(value) => value.fmt(f),
             Self::String(value) => f.write_str(value),
             Self::Ip(value) => value.fmt(f),
+            Self::Timestamp(value) => value.fmt(f),
+            Self::Duration(value) => f.write_str(&time::shown(*value)),
             Self::Strings(list) => separated(f, list.iter()),
             Self::Ints(list) => separated(f, list.iter()),
             Self::Processes(list) => separated(

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use holdfast_policy::document::MAX_BYTES;
 use holdfast_policy::test::Suite;
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ pub(super) fn test(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
 
 /// Runs one file of tests on the policy beside it.
 fn run(file: &Path) -> Result<Vec<Value>, Vec<PolicyError>> {
-    let text = policies::read_bounded(file).map_err(|error| vec![error])?;
+    let text = policies::read_bounded(file, MAX_BYTES).map_err(|error| vec![error])?;
     let suite = Suite::parse(&file.display().to_string(), &text).map_err(policies::all)?;
     let policy = policies::read_one(&file.with_file_name(&suite.policy))?;
     let outcomes = suite.run(&policy).map_err(policies::all)?;
