@@ -58,6 +58,6 @@ mod losses;
 mod probe;
 mod reader;
 pub mod root;
-mod runtime;
+pub mod runtime;
 pub mod sink;
 mod supervisor;

@@ -27,7 +27,7 @@ use crate::supervisor::{Outcome, Stage, Supervisor};
 use shared::Shared;
 use status::{ActorState, Status};
 
-/// Time that the actors of a stage have to finish when the sensor stops. Six stages stay below the
+/// Time that the actors of a stage have to finish when the sensor stops. Seven stages stay below the
 /// time that a service manager grants (90 s, `DefaultTimeoutStopSec=`), and what is in the rings and
 /// lanes is done in a fraction of one.
 const STAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -358,6 +358,7 @@ impl State {
             hooks,
             lanes: shared.lanes(),
             sinks: shared.sinks.status(),
+            containers: shared.containers.status(),
             processes: status::Processes {
                 known: shared.progress.processes(),
                 capacity: evaluator::processes::MAX_PROCESSES,

@@ -1,5 +1,9 @@
-//! Which container a process is in, as its cgroup says: at once, and without asking any engine.
+//! Which container a process is in, as its cgroup says: at once, and without asking any engine. What engines
+//! know beside, they are asked for by actors of their own, and nobody waits for them.
 
 pub(crate) mod cgroup;
+pub mod docker;
 pub(crate) mod hierarchy;
+pub mod listing;
 pub(crate) mod membership;
+pub mod table;

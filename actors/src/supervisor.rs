@@ -52,6 +52,8 @@ pub(crate) enum Stage {
     Evaluator,
     /// Kills that were asked for are done.
     Killer,
+    /// Container engines are asked no more.
+    Engines,
     /// Every event is written.
     Sinks,
     /// The last to say that all is well.
@@ -59,11 +61,12 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Probes,
         Self::Readers,
         Self::Evaluator,
         Self::Killer,
+        Self::Engines,
         Self::Sinks,
         Self::Health,
     ];

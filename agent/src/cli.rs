@@ -70,6 +70,13 @@ Examples:
     /// Show the running sensor's actors and their restarts
     #[command(after_help = "Examples:\n  holdfast actors\n  holdfast actors --json")]
     Actors(Show),
+    /// List the containers, their names and images; with or without a running sensor
+    #[command(after_help = "\
+Examples:
+  holdfast containers
+  holdfast containers --json | jq '.containers[] | select(.privileged).name'
+What cgroups tell is there without any engine; runtime.docker says which engines are asked for the rest.")]
+    Containers(Show),
     /// Show settings and where their values come from
     #[command(subcommand)]
     Config(Config),

@@ -6,6 +6,7 @@ use crate::failure::Failure;
 
 mod actors;
 mod config;
+mod containers;
 mod doctor;
 mod events;
 mod policy;
@@ -29,6 +30,7 @@ pub(crate) fn execute(command: &Command) -> Result<(), Failure> {
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Policy(arguments) => policy::policy(arguments),
         Command::Actors(arguments) => actors::actors(arguments),
+        Command::Containers(arguments) => containers::containers(arguments),
         Command::Config(arguments) => config::config(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
         Command::Version { json } => version::version(*json),

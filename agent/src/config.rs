@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use holdfast_actors::runtime::docker::Socket;
 use serde::Deserialize;
 
 pub(crate) mod action;
@@ -120,6 +121,8 @@ pub(crate) struct Config {
     pub(crate) kernel: Kernel,
     /// What one part of the machine may take from the others.
     pub(crate) limits: Limits,
+    /// Container engines.
+    pub(crate) runtime: Runtime,
     /// Where the host is, seen from a container.
     pub(crate) host: Host,
 }
@@ -194,6 +197,11 @@ sections! {
         /// Events; 0 for those of a second.
         cgroup_burst: u32,
     }
+    /// `[runtime]`
+    Runtime {
+        /// Sockets of the Docker Engine API.
+        docker: Vec<PathBuf>,
+    }
     /// `[host]`
     Host {
         /// The host's root.
@@ -254,6 +262,14 @@ impl Inputs {
 }
 
 impl Config {
+    /// The sockets of container engines.
+    pub(crate) fn engines(&self) -> Vec<Socket> {
+        let sockets = self.runtime.docker.iter().enumerate();
+        sockets
+            .map(|(number, path)| Socket::new(&self.host.fs, path, number))
+            .collect()
+    }
+
     /// Where allow-list policies of what happens are written to, in the mode that makes them.
     pub(crate) fn derived(&self) -> Option<PathBuf> {
         (self.mode == setting::DERIVE).then(|| self.state.dir.join("derived"))

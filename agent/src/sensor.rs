@@ -252,6 +252,7 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
         stdout,
         log,
         derive: config.derived(),
+        engines: config.engines(),
         never_kill: config.never_kill.clone(),
         cap: kernel::cap(config),
         host,

@@ -92,11 +92,6 @@ fn wrong_use_is_exit_code_2() {
         &["--mode", "enforced", "\"enforce\""],
     );
     place.refused(
-        &["run", "--mode", "derive"],
-        2,
-        &["not available in this version"],
-    );
-    place.refused(
         &["run", "--tier", "fanotfy"],
         2,
         &["--tier", "\"fanotify\""],
@@ -120,9 +115,7 @@ fn wrong_use_is_exit_code_2() {
         &["file.pth", "file.path"],
     );
     place.refused(&["replay"], 2, &["<FILE>"]);
-    for later in ["containers", "namespaces"] {
-        place.refused(&[later], 2, &[later]);
-    }
+    place.refused(&["namespaces"], 2, &["namespaces"]);
 }
 
 #[test]
@@ -307,6 +300,23 @@ fn sigma_rules_become_a_policy_and_what_cannot_is_said() {
         1,
         &["cannot read /nonexistent.yml"],
     );
+}
+
+#[test]
+fn containers_are_listed_without_a_sensor_and_without_an_engine() {
+    let place = Place::new();
+    let socket = format!("runtime.docker={}", place.file("nobody.sock", ""));
+    let words = ["containers", "--set", &socket, "--json"];
+    let output = place.run(&words);
+    assert_eq!(output.status.code(), Some(0));
+    let listing: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(listing["containers"].is_array(), "{listing}");
+    let error = listing["errors"][0].as_str().unwrap();
+    assert!(error.contains("nobody.sock"), "{error}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("an engine does not answer"), "{stderr}");
+    let nowhere = ["containers", "--set", "runtime.docker=/nonexistent.sock"];
+    assert!(place.fine(&nowhere).starts_with("CONTAINER"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod value;
 
 pub use event::Shown;
 pub use recorded::{Recorded, Unrecognised};
-pub use value::{ProcessList, Strings, Type, Value};
+pub use value::{Map, ProcessList, Strings, Type, Value};
 
 /// A set of kinds of events, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -226,8 +226,16 @@ named! {
         NetworkTransport "network.transport" String Kinds::NETWORK;
         NetworkType "network.type" String Kinds::NETWORK;
         ContainerId "container.id" String Kinds::ALL;
+        ContainerName "container.name" String Kinds::ALL;
         ContainerRuntime "container.runtime" String Kinds::ALL;
+        ContainerImageName "container.image.name" String Kinds::ALL;
+        ContainerImageTag "container.image.tag" Strings Kinds::ALL;
+        ContainerImageHash "container.image.hash.all" Strings Kinds::ALL;
+        ContainerLabels "container.labels" Map Kinds::ALL;
+        ContainerPrivileged "container.privileged" Bool Kinds::ALL;
         OrchestratorType "orchestrator.type" String Kinds::ALL;
+        OrchestratorNamespace "orchestrator.namespace" String Kinds::ALL;
+        ResourceName "orchestrator.resource.name" String Kinds::ALL;
         ResourceType "orchestrator.resource.type" String Kinds::ALL;
         ResourceId "orchestrator.resource.id" String Kinds::ALL;
         DnsType "dns.type" String Kinds::of(&[Kind::NetworkDns]);

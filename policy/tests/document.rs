@@ -220,8 +220,11 @@ fn expressions_mean_what_cel_says() {
         "process": {"pid": 7, "start": "2026-11-22T18:59:00Z", "executable": "/usr/bin/bash", "args": ["bash", "-i"],
             "parent": {"executable": "/usr/sbin/sshd"},
             "ancestors": [{"executable": "/sbin/init", "args": ["init"], "start": "2026-11-20T08:00:00Z"}, {"pid": 0}]},
+        "container": {"id": "c", "labels": {"app": "shop"}, "image": {"tag": ["1.0"]}},
         "destination": {"ip": "::ffff:10.1.2.3", "port": 443}});
     let truths = [
+        "container.labels['app'] == 'shop' && 'app' in container.labels && !('x' in container.labels)",
+        "container.labels['x'] != 'y' && container.image.tag.exists(t, t == '1.0')",
         "process.pid == 7 && process.pid != 8 && process.pid >= 7 && process.pid - 8 == -1",
         "process.executable.endsWith('/bash') && process.executable.contains('bin')",
         "process.executable.matches('^/usr/(s)?bin/[a-z]+$') && !process.executable.matches('^bin')",
@@ -279,6 +282,33 @@ fn judge(policies: &[Policy], mode: Mode) -> (Verdict, bool, String) {
         .rule
         .map(|(_, rule)| format!("{}/{}", rule.ruleset, rule.id));
     (judgement.verdict, judgement.would(), rule.unwrap())
+}
+
+/// What is asked for in part only of what an event has is asked for all the same.
+#[test]
+fn rules_on_parts_of_fields_are_tried() {
+    for when in [
+        "container.labels['app'] == 'shop'",
+        "'app' in container.labels",
+        "@timestamp.getHours() == 19",
+        "@timestamp - process.start > duration('1s')",
+    ] {
+        let policy = parse(
+            &json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "p",
+            "rules": [{"id": "r", "on": ["file.open"], "when": when, "action": "alert"}]}),
+        );
+        let options = Options {
+            epoch: 1,
+            mode: Mode::Enforce,
+            reported: Kinds::NONE,
+        };
+        let snapshot = compile(&[policy], &options).unwrap();
+        let event = json!({"@timestamp": "2026-11-22T19:00:00Z", "event": {"action": "file.open"},
+            "process": {"start": "2026-11-22T18:00:00Z"}, "container": {"labels": {"app": "shop"}}});
+        let recorded = Recorded::new(&event).unwrap();
+        let judgement = snapshot.judge(Kind::FileOpen, &recorded);
+        assert_eq!(judgement.verdict, Verdict::Alert, "{when}");
+    }
 }
 
 #[test]

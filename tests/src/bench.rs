@@ -19,7 +19,7 @@ use crate::runner::Setting;
 use crate::sensor::Options;
 
 /// Where busybox is, natively and in guests: one set of commands for both.
-const BUSYBOX: &str = "/bin/busybox";
+pub const BUSYBOX: &str = "/bin/busybox";
 /// How long loading a module may take.
 const MODULE: Duration = Duration::from_secs(20);
 /// Lines shown of each of the sensor's logs when a scenario fails.

@@ -16,6 +16,7 @@ pub mod coverage;
 pub mod deny;
 pub mod derive;
 pub mod doctor;
+pub mod engine;
 pub mod exec;
 pub mod fanotify;
 pub mod harness;
@@ -98,6 +99,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         count::SCENARIOS,
         path::SCENARIOS,
         exec::SCENARIOS,
+        engine::SCENARIOS,
         ledger::SCENARIOS,
         tiers::SCENARIOS,
         storm::SCENARIOS,
@@ -126,7 +128,8 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
     let wanted = |scenario: &Scenario| {
         let by_name = harness::on_purpose(scenario)
             || ledger::takes_long(scenario)
-            || rate::takes_long(scenario);
+            || rate::takes_long(scenario)
+            || reload::takes_long(scenario);
         if by_name {
             return parts.contains(&scenario.name);
         }

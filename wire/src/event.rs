@@ -18,7 +18,7 @@ mod redactable;
 mod rendered;
 mod time;
 
-pub use container::{Container, Orchestrator, Resource};
+pub use container::{Container, Image, ImageHash, Orchestrator, Resource};
 pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Ipc, Memory, Rlimit, Scheduler};
 pub use dns::{Dns, DnsAnswer, DnsQuestion};
 pub use executable::Executable;
@@ -67,7 +67,7 @@ pub struct Event<'a> {
     pub network: Option<Network<'a>>,
     /// The container that the process is in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub container: Option<Container<'a>>,
+    pub container: Option<Rendered<Container>>,
     /// The pod that the container is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub orchestrator: Option<Orchestrator<'a>>,

@@ -15,7 +15,7 @@ use super::path;
 use super::processes::{Process, Program};
 use super::users::Users;
 use super::view::Views;
-use crate::runtime::membership::Membership;
+use crate::runtime::table::Shown;
 
 mod capability;
 mod class;
@@ -46,7 +46,7 @@ pub(crate) struct Subject<'a> {
     /// The process acted upon: a signal's target, a fork's child.
     pub(crate) target: Option<&'a Process>,
     /// The container it is in.
-    pub(crate) membership: &'a Membership,
+    pub(crate) container: Option<&'a Shown>,
     /// How others see the paths of the record.
     pub(crate) views: Views<'a>,
 }
@@ -85,8 +85,8 @@ pub(crate) fn event<'a>(
             ..Default::default()
         },
         process: Some(place.subject(record, &mut subject)),
-        container: container::container(subject.membership),
-        orchestrator: container::orchestrator(subject.membership),
+        container: container::container(subject.container),
+        orchestrator: container::orchestrator(subject.container),
         holdfast: event::Holdfast {
             path: subject.views.path.take(),
             target_path: subject.views.target.take(),

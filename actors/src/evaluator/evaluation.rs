@@ -308,6 +308,8 @@ impl Evaluation {
         };
         let views = view::of(record, &mut self.mounts, &pids, clock::boottime());
         let membership = self.memberships.of(header, parent);
+        let container = membership.container();
+        let container = container.map(|named| shared.containers.shown(named));
         let parent = parent.map(|parent| common.parent(parent, &place));
         let ancestors = table.ancestors(&process);
         let ancestors = ancestors.map(|ancestor| common.ancestor(ancestor, &place));
@@ -332,7 +334,7 @@ impl Evaluation {
             ancestors,
             capabilities: common.capabilities(header.effective_capabilities),
             target: target.and_then(|key| table.get(key)),
-            membership: &membership,
+            container: container.as_ref(),
             views,
         };
         let mut event = build::event(record, subject, &place);

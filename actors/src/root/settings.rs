@@ -10,6 +10,8 @@ use holdfast_policy::redact::Redaction;
 use holdfast_wire::control::Cap;
 use holdfast_wire::event;
 
+use crate::runtime::docker::Socket;
+
 /// Everything that is set, and does not change while the sensor runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -28,6 +30,8 @@ pub struct Settings {
     pub log: Option<Log>,
     /// Where allow-list policies of what happens are written to; `None`: none are made.
     pub derive: Option<PathBuf>,
+    /// Sockets of container engines that are asked what they know.
+    pub engines: Vec<Socket>,
     /// Executables that are never killed besides the built-in ones: a path, or the last component
     /// of one.
     pub never_kill: Vec<String>,

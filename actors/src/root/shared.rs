@@ -23,6 +23,7 @@ use crate::ledger::Ledger;
 use crate::losses::Losses;
 use crate::reader::intake::Intake;
 use crate::runtime::hierarchy::Hierarchy;
+use crate::runtime::table::Containers;
 use crate::sink::Sinks;
 
 /// See the module. No lock in it is held across an await.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     /// Which cgroups are being capped.
     pub(crate) caps: Caps,
     pub(crate) cgroups: Option<Hierarchy>,
+    /// What is known of containers.
+    pub(crate) containers: Containers,
     pub(crate) degraded: Degradations,
     /// Notified of whatever the evaluator waits for.
     pub(crate) arrival: Arc<Notify>,
@@ -86,6 +89,7 @@ impl Shared {
             losses: Losses::new(),
             caps: Caps::default(),
             cgroups: Hierarchy::anywhere(&settings.host.root),
+            containers: Containers::default(),
             degraded: Degradations::new(arrival.clone()),
             arrival,
             intakes,

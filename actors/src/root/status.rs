@@ -39,6 +39,8 @@ pub struct Status {
     pub sinks: Vec<Sink>,
     /// The process table.
     pub processes: Processes,
+    /// The containers.
+    pub containers: Containers,
     /// What the sensor itself uses.
     pub resources: Resources,
 }
@@ -164,6 +166,15 @@ pub struct Processes {
     pub known: usize,
     /// Processes there is room for.
     pub capacity: usize,
+}
+
+/// The containers.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Containers {
+    /// Containers that are known, those included that ended a short while ago.
+    pub known: usize,
+    /// Those of them that an engine has told of.
+    pub told: usize,
 }
 
 /// What the sensor itself uses.

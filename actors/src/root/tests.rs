@@ -177,6 +177,7 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
         redaction: Redaction::new([redact::DEFAULT]).unwrap(),
         stdout: None,
         derive: None,
+        engines: Vec::new(),
         log: log.map(|directory| Log {
             directory: directory.to_owned(),
             max_bytes: u64::MAX,

@@ -13,6 +13,7 @@ use crate::health::Health;
 use crate::killer::Killer;
 use crate::probe::{self, Probe};
 use crate::reader::Reader;
+use crate::runtime::docker::Watcher;
 use crate::sink::Sink;
 use crate::supervisor::{Spec, Stage};
 
@@ -47,6 +48,14 @@ pub(super) fn declare(
         shared: shared.clone(),
     };
     specs.push(Spec::worker("killer", Stage::Killer, killer));
+
+    for socket in &shared.settings.engines {
+        let watcher = Watcher {
+            shared: shared.clone(),
+            socket: socket.clone(),
+        };
+        specs.push(Spec::worker(socket.name.clone(), Stage::Engines, watcher));
+    }
 
     let (lent, above) = (shared.clone(), root.clone());
     let make = move || {

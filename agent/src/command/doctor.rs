@@ -14,11 +14,12 @@ use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::{kernel, privilege};
 
+mod engines;
 mod tiers;
 
 /// Parts of the interface that this version does not have, in words for people.
 const NOT_THERE: [&str; 3] = [
-    "container engines are not asked: events carry a container's id, but no name, image or labels",
+    "of containerd, CRI-O and a rootless Podman no names, images or labels are asked for: events carry the id",
     "restarts without a gap: nothing is watched while the sensor is not running",
     "the Team Server",
 ];
@@ -42,15 +43,16 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     } else {
         json!({"facts": kernel::facts(&config), "hooks": []})
     };
+    let engines = engines::found(&config)?;
     let hooks = report["hooks"].as_array().map_or(&[][..], Vec::as_slice);
     let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
     if show.json {
         output::json(&json!({
             "running": running, "facts": report["facts"], "permissions": {"missing": missing},
-            "hooks": hooks, "not_there": NOT_THERE,
+            "engines": engines, "hooks": hooks, "not_there": NOT_THERE,
         }))?;
     } else {
-        output::text(&rendered(&report, running, &missing))?;
+        output::text(&rendered(&report, &engines, running, &missing))?;
     }
     if !running && !missing.is_empty() {
         return Err(Failure::NotPermitted(
@@ -112,7 +114,7 @@ fn sights(config: &Config, as_json: bool) -> Result<(), Failure> {
     output::text(&table.render(0))
 }
 
-fn rendered(report: &Value, running: bool, missing: &[String]) -> String {
+fn rendered(report: &Value, engines: &Value, running: bool, missing: &[String]) -> String {
     let facts = &report["facts"];
     let list = |value: &Value| {
         let names = value
@@ -152,7 +154,7 @@ fn rendered(report: &Value, running: bool, missing: &[String]) -> String {
     let _ = writeln!(
         out,
         "sensor       {}\nkernel       {} {}\nBTF          {btf}\nLSMs         {lsm}\ntracefs      {tracefs}\n{buffer}\
-         permissions  {}",
+         engines      {}\npermissions  {}",
         if running {
             "running; what follows is what it uses"
         } else {
@@ -160,6 +162,7 @@ fn rendered(report: &Value, running: bool, missing: &[String]) -> String {
         },
         facts["kernel"].as_str().unwrap_or("unknown"),
         facts["machine"].as_str().unwrap_or(""),
+        engines::line(engines),
         if missing.is_empty() {
             "all".to_owned()
         } else {

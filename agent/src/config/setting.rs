@@ -255,6 +255,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "directory in bpffs for programs and maps that outlive the sensor; this version pins none",
     ),
     setting(
+        "runtime.docker",
+        Kind::List(Item::Path),
+        "/run/docker.sock,/run/podman/podman.sock",
+        "sockets of the Docker Engine API, which Podman serves, too: asked for the names, images and labels of \
+         containers; below host.fs, or as they are. Nothing: no engine is asked",
+    ),
+    setting(
         "host.fs",
         Kind::Path,
         "/",

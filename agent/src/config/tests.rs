@@ -103,7 +103,7 @@ fn errors_say_where_and_what() {
     );
     assert_eq!(
         error("mode = 3", &[], &[]),
-        "1:8: mode: expected one of observe, enforce, found 3"
+        "1:8: mode: expected one of observe, enforce, derive, found 3"
     );
     assert_eq!(
         error("[log]\nfiles = 'many'", &[], &[]),

@@ -119,6 +119,7 @@ impl Checker<'_> {
             Node::String(text) => Some(Operand::Constant(Constant::String(text.clone()))),
             Node::List(items) => self.list(items).map(Operand::Constant),
             Node::Path(path) => self.path(path, at),
+            Node::Entry(path, key) => self.entry(path, key, at),
             Node::Binary(operator @ ("+" | "-"), sides) => self.arithmetic(operator, sides),
             Node::Binary(operator @ ("*" | "/" | "%"), _) => {
                 self.refuse(at, format!("the operator `{operator}` is not supported"))
@@ -166,6 +167,19 @@ impl Checker<'_> {
             },
             Node::Bool(_) | Node::Not(_) | Node::All(_) | Node::Any(_) | Node::Binary(..) => {
                 self.as_operand(syntax)
+            }
+        }
+    }
+
+    /// `container.labels['app']`
+    fn entry(&mut self, path: &str, key: &str, at: usize) -> Option<Operand> {
+        match self.path(path, at)? {
+            map if map.value_type() == Type::Map => {
+                Some(Operand::Entry(Box::new(map), key.to_owned()))
+            }
+            other => {
+                let reason = format!("`{path}` is a {}, and no map", other.value_type().name());
+                self.refuse(at, reason)
             }
         }
     }
@@ -358,7 +372,7 @@ impl Checker<'_> {
                 addresses.sort_unstable();
                 Set::Ips(addresses)
             }
-            (Type::String, list) if list.value_type() == Type::Strings => {
+            (Type::String, list) if matches!(list.value_type(), Type::Strings | Type::Map) => {
                 return Some(Condition::In(left, right));
             }
             (element, list) => {

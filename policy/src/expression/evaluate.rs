@@ -64,6 +64,7 @@ impl<'e> Environment<'e> {
             Condition::OneOf(operand, set) => set.contains(&self.value(operand)),
             Condition::In(operand, list) => match (self.value(operand), self.value(list)) {
                 (Value::String(text), Value::Strings(list)) => list.iter().any(|item| item == text),
+                (Value::String(key), Value::Map(map)) => map.get(&key).is_some(),
                 _ => false,
             },
             Condition::Text(test, text, by) => match (self.value(text), self.value(by)) {
@@ -123,6 +124,7 @@ impl<'e> Environment<'e> {
                 Constant::Duration(duration) => Value::Duration(*duration),
             },
             Operand::Field(field) => self.fields.get(*field),
+            Operand::Entry(map, key) => self.entry(map, key),
             Operand::Variable(outwards, _) => match self.element(*outwards) {
                 Some(Element::String(text)) => Value::string(Some(text)),
                 Some(Element::Int(number)) => Value::Int(*number),
@@ -136,17 +138,10 @@ impl<'e> Environment<'e> {
                 Value::Processes(list) => Value::int(Some(list.count())),
                 _ => Value::Absent,
             },
-            Operand::Sum(sides) => match (self.value(&sides[0]), self.value(&sides[1])) {
-                (Value::Int(a), Value::Int(b)) => Value::int(a.checked_add(b)),
-                (Value::String(a), Value::String(b)) => {
-                    Value::String((a + &*b).into_owned().into())
-                }
-                (a, b) => time::sum(&a, &b),
-            },
-            Operand::Difference(sides) => match (self.value(&sides[0]), self.value(&sides[1])) {
-                (Value::Int(a), Value::Int(b)) => Value::int(a.checked_sub(b)),
-                (a, b) => time::difference(&a, &b),
-            },
+            Operand::Sum(sides) => sum(self.value(&sides[0]), self.value(&sides[1])),
+            Operand::Difference(sides) => {
+                difference(&self.value(&sides[0]), &self.value(&sides[1]))
+            }
             Operand::TimePart(inner, part, offset) => part.of(&self.value(inner), *offset),
             Operand::If(parts) => self.value(if self.holds(&parts.0) {
                 &parts.1
@@ -154,6 +149,13 @@ impl<'e> Environment<'e> {
                 &parts.2
             }),
             Operand::Condition(inner) => Value::Bool(self.holds(inner)),
+        }
+    }
+
+    fn entry(self, map: &'e Operand, key: &str) -> Value<'e> {
+        match self.value(map) {
+            Value::Map(map) => Value::string(map.get(key)),
+            _ => Value::Absent,
         }
     }
 
@@ -170,6 +172,22 @@ impl<'e> Environment<'e> {
             Some(Element::Process(list, index)) => list.part(*index, part),
             _ => Value::Absent,
         }
+    }
+}
+
+/// Not in line: the recursion of [`Environment::value`] pays for what it holds.
+fn sum<'v>(a: Value<'_>, b: Value<'_>) -> Value<'v> {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => Value::int(a.checked_add(b)),
+        (Value::String(a), Value::String(b)) => Value::String((a + &*b).into_owned().into()),
+        (a, b) => time::sum(&a, &b),
+    }
+}
+
+fn difference<'v>(a: &Value<'_>, b: &Value<'_>) -> Value<'v> {
+    match (a, b) {
+        (Value::Int(a), Value::Int(b)) => Value::int(a.checked_sub(*b)),
+        (a, b) => time::difference(a, b),
     }
 }
 

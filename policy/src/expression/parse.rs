@@ -19,6 +19,8 @@ pub(super) enum Node {
     List(Vec<Syntax>),
     /// `a.b.c`
     Path(String),
+    /// `a.b['key']`
+    Entry(String, String),
     Call {
         receiver: Option<Box<Syntax>>,
         name: String,
@@ -244,10 +246,8 @@ impl Parser {
         let mut syntax = self.primary()?;
         for depth in self.depth.. {
             if matches!(self.peek().kind, TokenKind::Symbol("[")) {
-                return Err(Mistake::new(
-                    self.peek().at,
-                    "indexing with `[…]` is not supported",
-                ));
+                syntax = self.entry(syntax)?;
+                continue;
             }
             if !self.take_symbol(".") {
                 break;
@@ -288,6 +288,23 @@ impl Parser {
             }
         }
         Ok(syntax)
+    }
+
+    /// `['key']` behind the name of a map.
+    fn entry(&mut self, of: Syntax) -> Result<Syntax, Mistake> {
+        let at = self.take().at;
+        let (Node::Path(path), TokenKind::String(key)) = (of.node, self.take().kind) else {
+            return Err(Mistake::new(
+                at,
+                "indexing with `[…]` is supported for maps and by a literal only, as in \
+                 `container.labels['app']`",
+            ));
+        };
+        self.expect("]")?;
+        Ok(Syntax {
+            node: Node::Entry(path, key),
+            at: of.at,
+        })
     }
 
     fn primary(&mut self) -> Result<Syntax, Mistake> {
@@ -400,7 +417,12 @@ mod tests {
             ),
             ("a = b", 2, "expected an operator or the end, found `=`"),
             ("(a", 2, "expected `)`, found the end of the expression"),
-            ("a[0]", 1, "indexing with `[…]` is not supported"),
+            (
+                "a[0]",
+                1,
+                "indexing with `[…]` is supported for maps and by a literal only, as in \
+                 `container.labels['app']`",
+            ),
             ("a == null", 5, "`null` is not supported: use has()"),
             ("{'a': 1}", 0, "map literals are not supported"),
             ("9223372036854775808", 0, "the number does not fit an int"),

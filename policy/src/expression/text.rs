@@ -89,6 +89,7 @@ fn operand(part: &Operand, depth: usize) -> String {
             Constant::Duration(it) => format!("duration('{}')", time::shown(*it)),
         },
         Operand::Field(field) => field.name().into_owned(),
+        Operand::Entry(map, key) => format!("{}[{}]", of(map), literal(key)),
         Operand::Variable(outwards, _) => variable(depth.saturating_sub(1 + outwards)),
         Operand::VariablePart(outwards, part) => {
             let of = variable(depth.saturating_sub(1 + outwards));
@@ -187,6 +188,7 @@ mod tests {
             "process.ancestors.exists(v0, v0.args.exists(v1, v1 == 'x') || v0.pid == 1)",
             "cidr('10.0.0.0/8').containsIP(destination.ip) || destination.ip == '::1'",
             "destination.port in [1, 2, 3, 4] && 'O_RDONLY' in holdfast.flags",
+            "container.labels['a.b/c'] == 'x' && !('d' in container.labels)",
             "(@timestamp - process.start) < duration('1.5s') && process.start.getHours('+02:00') > 18",
             "size(process.args) > 2 && process.name.matches(r'^(a|b)$')",
         ] {

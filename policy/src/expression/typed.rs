@@ -61,6 +61,8 @@ pub(crate) enum TextTest {
 pub(crate) enum Operand {
     Constant(Constant),
     Field(Field),
+    /// What a map has under this key.
+    Entry(Box<Operand>, String),
     /// The variable bound so many quantifiers further out.
     Variable(usize, Type),
     /// A field of the process that such a variable is.
@@ -127,7 +129,9 @@ impl Operand {
         visit(self);
         match self {
             Self::Constant(_) | Self::Field(_) | Self::Variable(..) | Self::VariablePart(..) => {}
-            Self::Size(inner) | Self::TimePart(inner, ..) => inner.operands(visit),
+            Self::Size(inner) | Self::Entry(inner, _) | Self::TimePart(inner, ..) => {
+                inner.operands(visit)
+            }
             Self::Sum(sides) | Self::Difference(sides) => {
                 sides.iter().for_each(|side| side.operands(visit));
             }
@@ -145,6 +149,7 @@ impl Operand {
         match self {
             Self::Constant(constant) => constant.value_type(),
             Self::Field(field) => field.value_type(),
+            Self::Entry(..) => Type::String,
             Self::Variable(_, value_type) => *value_type,
             Self::VariablePart(_, part) => part.value_type(),
             Self::Size(_) | Self::TimePart(..) => Type::Int,

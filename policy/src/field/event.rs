@@ -4,7 +4,7 @@ use holdfast_wire::event::{Event, Identity, Process, Redactable, Rendered};
 
 use crate::expression::time;
 
-use super::{Field, Fields, Part, Plain, ProcessList, Strings, Subject, Value};
+use super::{Field, Fields, Map, Part, Plain, ProcessList, Strings, Subject, Value};
 
 /// As rules judge it: with its secrets.
 impl Fields for Event<'_> {
@@ -75,6 +75,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let dns = event.dns.as_ref();
     let question = dns.and_then(|dns| dns.question.as_ref());
     let container = event.container.as_ref();
+    let image = container.and_then(|container| container.image.as_ref());
     let orchestrator = event.orchestrator.as_ref();
     let holdfast = &event.holdfast;
     let xattr = holdfast.xattr.as_ref();
@@ -122,8 +123,27 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
             Value::string(network.and_then(|network| network.transport.as_deref()))
         }
         Plain::ContainerId => Value::string(Some(container.map_or("", |it| &it.id))),
+        Plain::ContainerName => Value::string(container.and_then(|it| it.name.as_deref())),
         Plain::ContainerRuntime => Value::string(container.and_then(|it| it.runtime)),
+        Plain::ContainerImageName => Value::string(image.map(|it| &*it.name)),
+        Plain::ContainerImageTag => {
+            Value::Strings(image.map_or(Strings::EMPTY, |it| Strings::Owned(&it.tag)))
+        }
+        Plain::ContainerImageHash => {
+            let hash = image.and_then(|image| image.hash.as_ref());
+            Value::Strings(hash.map_or(Strings::EMPTY, |it| Strings::Owned(&it.all)))
+        }
+        Plain::ContainerLabels => {
+            container.map_or(Value::Absent, |it| Value::Map(Map::Owned(&it.labels)))
+        }
+        Plain::ContainerPrivileged => Value::bool(container.and_then(|it| it.privileged)),
         Plain::OrchestratorType => Value::string(orchestrator.map(|it| it.kind)),
+        Plain::OrchestratorNamespace => {
+            Value::string(orchestrator.and_then(|it| it.namespace.as_deref()))
+        }
+        Plain::ResourceName => {
+            Value::string(orchestrator.and_then(|it| it.resource.name.as_deref()))
+        }
         Plain::ResourceType => Value::string(orchestrator.map(|it| it.resource.kind)),
         Plain::ResourceId => Value::string(orchestrator.map(|it| it.resource.id.as_ref())),
         Plain::NetworkType => Value::string(network.and_then(|network| network.family)),
@@ -269,9 +289,9 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Becomes, Bpf, Capabilities, CapabilitySets, Container, Dns, DnsQuestion, Endpoint,
-        EventFields, Executable, File, Holdfast, Host, Id, Ids, Ipc, Memory, Mount, Namespaces,
-        Network, Orchestrator, PathView, Resource, Rlimit, Scheduler, Socket, Thread, Tty, User,
-        Xattr,
+        EventFields, Executable, File, Holdfast, Host, Id, Ids, Image, ImageHash, Ipc, Memory,
+        Mount, Namespaces, Network, Orchestrator, PathView, Resource, Rlimit, Scheduler, Socket,
+        Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -397,14 +417,26 @@ mod tests {
                 answers: Vec::new(),
                 resolved_ip: vec!["192.0.2.1".into()],
             }),
-            container: Some(Container {
+            container: Some(Rendered::new(Container {
                 id: "c1".into(),
+                name: Some("web".into()),
                 runtime: Some("docker"),
-            }),
+                image: Some(Image {
+                    name: "nginx".into(),
+                    tag: vec!["1.27".into()],
+                    hash: Some(ImageHash {
+                        all: vec!["sha256:12".into()],
+                    }),
+                }),
+                privileged: Some(true),
+                labels: [("app".to_owned(), "shop".to_owned())].into(),
+            })),
             orchestrator: Some(Orchestrator {
                 kind: "kubernetes",
+                namespace: Some("prod".into()),
                 resource: Resource {
                     kind: "pod",
+                    name: Some("web-0".into()),
                     id: "p1".into(),
                 },
             }),

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::expression::time;
 use crate::sequence::Identity;
 
-use super::{Field, Fields, Part, ProcessList, Strings, Type, Value};
+use super::{Field, Fields, Map, Part, ProcessList, Strings, Type, Value};
 
 /// A recorded event. Values of another type than the field's count as absent.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +125,7 @@ fn typed(value: Option<&Json>, expected: Type) -> Value<'_> {
         (Type::Int, Json::Number(value)) => Value::int(value.as_i64()),
         (Type::String, Json::String(value)) => Value::String(Cow::Borrowed(value)),
         (Type::Ip, Json::String(value)) => value.parse().map_or(Value::Absent, Value::Ip),
+        (Type::Map, Json::Object(map)) => Value::Map(Map::Json(map)),
         (Type::Timestamp, Json::String(value)) => time::recorded(value),
         (Type::Strings, Json::Array(list)) => Value::Strings(Strings::Json(list)),
         (Type::Strings, _) => Value::Strings(Strings::EMPTY),

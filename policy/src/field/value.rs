@@ -1,6 +1,7 @@
 //! Values of fields, borrowed from the event where they can be.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -28,6 +29,8 @@ pub enum Type {
     Timestamp,
     /// A span of time, to the nanosecond.
     Duration,
+    /// `map(string, string)`
+    Map,
     /// `list(process)`: a process has the fields of `process.…` that [`Part`] names.
     Processes,
 }
@@ -41,6 +44,7 @@ impl Type {
             Self::Int => "int",
             Self::String => "string",
             Self::Ip => "ip",
+            Self::Map => "map(string, string)",
             Self::Timestamp => "timestamp",
             Self::Duration => "duration",
             Self::Strings => "list(string)",
@@ -67,6 +71,8 @@ pub enum Value<'a> {
     Strings(Strings<'a>),
     /// See [`Type::Ints`].
     Ints(&'a [i64]),
+    /// See [`Type::Map`].
+    Map(Map<'a>),
     /// See [`Type::Timestamp`].
     Timestamp(Timestamp),
     /// See [`Type::Duration`].
@@ -112,6 +118,7 @@ impl<'a> Value<'a> {
             Self::Absent => false,
             Self::Strings(list) => !list.is_empty(),
             Self::Ints(list) => !list.is_empty(),
+            Self::Map(map) => map.iter().next().is_some(),
             Self::Processes(list) => list.count() > 0,
             Self::String(text) => !text.is_empty(),
             Self::Bool(_) | Self::Int(_) | Self::Ip(_) | Self::Timestamp(_) | Self::Duration(_) => {
@@ -130,6 +137,7 @@ impl fmt::Display for Value<'_> {
             Self::Int(value) => value.fmt(f),
             Self::String(value) => f.write_str(value),
             Self::Ip(value) => value.fmt(f),
+            Self::Map(map) => separated(f, map.iter().map(|(key, value)| format!("{key}={value}"))),
             Self::Timestamp(value) => value.fmt(f),
             Self::Duration(value) => f.write_str(&time::shown(*value)),
             Self::Strings(list) => separated(f, list.iter()),
@@ -200,6 +208,37 @@ impl<'a> Strings<'a> {
     /// All of them, in order.
     pub fn iter(self) -> impl Iterator<Item = &'a str> {
         (0..self.len()).map(move |index| self.at(index))
+    }
+}
+
+/// A borrowed map from names to strings, in whichever form the event has it.
+#[derive(Clone, Copy, Debug)]
+pub enum Map<'a> {
+    /// As an owned one.
+    Owned(&'a BTreeMap<String, String>),
+    /// As JSON; what is not a string is not in it.
+    Json(&'a serde_json::Map<String, serde_json::Value>),
+}
+
+impl<'a> Map<'a> {
+    /// What it has under a key.
+    #[must_use]
+    pub fn get(self, key: &str) -> Option<&'a str> {
+        match self {
+            Self::Owned(map) => map.get(key).map(String::as_str),
+            Self::Json(map) => map.get(key).and_then(serde_json::Value::as_str),
+        }
+    }
+
+    /// All of it, in the order of the keys.
+    pub fn iter(self) -> Box<dyn Iterator<Item = (&'a str, &'a str)> + 'a> {
+        match self {
+            Self::Owned(map) => Box::new(map.iter().map(|(key, value)| (&**key, &**value))),
+            Self::Json(map) => Box::new(
+                map.iter()
+                    .filter_map(|(key, value)| Some((&**key, value.as_str()?))),
+            ),
+        }
     }
 }
 

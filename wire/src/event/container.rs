@@ -1,17 +1,50 @@
-//! Where an operation came from: container and pod.
+//! Where an operation came from: a container, and what runs that.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 /// `container.*`
-#[derive(Clone, Debug, Serialize)]
-pub struct Container<'a> {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Container {
     /// As its runtime names it: 64 hexadecimal digits of an OCI runtime, or a name.
-    pub id: Cow<'a, str>,
+    pub id: String,
+    /// As its engine calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `docker`, `containerd`, `cri-o`, `podman`, `lxc` or `systemd-nspawn`, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<&'a str>,
+    pub runtime: Option<&'static str>,
+    /// What it was made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// Whether it has all capabilities and devices, and no confinement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privileged: Option<bool>,
+    /// What whoever made it says of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `container.image.*`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Image {
+    /// Without tag and digest, as it was asked for: `nginx`, `registry.example/team/app`.
+    pub name: String,
+    /// The tag that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tag: Vec<String>,
+    /// What tells that it is the very same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<ImageHash>,
+}
+
+/// `container.image.hash.*`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImageHash {
+    /// Each as `sha256:…`.
+    pub all: Vec<String>,
 }
 
 /// `orchestrator.*`
@@ -20,6 +53,9 @@ pub struct Orchestrator<'a> {
     /// `kubernetes`
     #[serde(rename = "type")]
     pub kind: &'a str,
+    /// The Kubernetes namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Cow<'a, str>>,
     /// What it runs there.
     pub resource: Resource<'a>,
 }
@@ -30,6 +66,9 @@ pub struct Resource<'a> {
     /// `pod`
     #[serde(rename = "type")]
     pub kind: &'a str,
+    /// The pod's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
     /// The pod's uid.
     pub id: Cow<'a, str>,
 }

@@ -4,25 +4,32 @@ use std::borrow::Cow;
 
 use holdfast_wire::event;
 
-use crate::runtime::membership::Membership;
+use crate::runtime::table::{Pod, Shown};
 
 /// `container`
-pub(super) fn container(membership: &Membership) -> Option<event::Container<'_>> {
-    let container = membership.container()?;
-    Some(event::Container {
-        id: Cow::Borrowed(&container.id),
-        runtime: container.runtime,
-    })
+pub(super) fn container(shown: Option<&Shown>) -> Option<event::Rendered<event::Container>> {
+    shown.map(|shown| shown.container.clone())
 }
 
 /// `orchestrator`
-pub(super) fn orchestrator(membership: &Membership) -> Option<event::Orchestrator<'_>> {
-    let pod = membership.container()?.pod.as_deref()?;
+pub(super) fn orchestrator(shown: Option<&Shown>) -> Option<event::Orchestrator<'_>> {
+    let Pod {
+        name,
+        namespace,
+        uid,
+    } = &**shown?.pod.as_ref()?;
     Some(event::Orchestrator {
         kind: "kubernetes",
+        namespace: named(namespace),
         resource: event::Resource {
             kind: "pod",
-            id: Cow::Borrowed(pod),
+            name: named(name),
+            id: Cow::Borrowed(uid),
         },
     })
+}
+
+/// What only engines tell.
+fn named(text: &str) -> Option<Cow<'_, str>> {
+    (!text.is_empty()).then_some(Cow::Borrowed(text))
 }

@@ -1,0 +1,125 @@
+//! All containers there are at a moment: by the cgroups of processes, and by engines.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use holdfast_wire::event::Container;
+use serde::Serialize;
+
+use super::docker::{self, Socket};
+use super::membership::{Membership, membership};
+use super::table::{Details, Pod};
+use crate::evaluator::processes::{MAX_PROCESSES, scan};
+
+/// A container, and what runs in it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Listed {
+    /// As events show it.
+    #[serde(flatten)]
+    pub container: Container,
+    /// The pod that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Pod>,
+    /// Its first process, where its engine says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// Processes that are in its cgroups.
+    pub processes: usize,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Listing {
+    /// In the order of their ids.
+    pub containers: Vec<Listed>,
+    /// Engines that are there and did not answer, and why.
+    pub errors: Vec<String>,
+}
+
+/// Lists the containers of the host whose root directory is `root`.
+pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
+    let mut all = in_cgroups(&root.join("proc"));
+    let mut errors = Vec::new();
+    for socket in sockets.iter().filter(|socket| socket.path.exists()) {
+        match docker::running(socket).await {
+            Ok(told) => {
+                for details in told {
+                    let Details {
+                        container,
+                        pod,
+                        pid,
+                    } = details;
+                    let listed = all.entry(container.id.clone()).or_default();
+                    listed.container = container;
+                    listed.pod = pod.or(listed.pod.take());
+                    listed.pid = pid;
+                }
+            }
+            Err(error) => errors.push(format!("{}: {error}", socket.path.display())),
+        }
+    }
+    Listing {
+        containers: all.into_values().collect(),
+        errors,
+    }
+}
+
+fn in_cgroups(proc: &Path) -> BTreeMap<String, Listed> {
+    let mut found: BTreeMap<String, Listed> = BTreeMap::new();
+    for pid in scan::pids(proc, MAX_PROCESSES).unwrap_or_default() {
+        // It may be gone by now.
+        let Ok(text) = fs::read_to_string(proc.join(pid.to_string()).join("cgroup")) else {
+            continue;
+        };
+        if let Membership::Container(named) = membership(&text) {
+            let listed = found.entry(named.id.clone()).or_insert_with(|| Listed {
+                container: Container {
+                    id: named.id.clone(),
+                    runtime: named.runtime,
+                    ..Default::default()
+                },
+                pod: named.pod.as_ref().map(|uid| Pod {
+                    uid: uid.clone(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            });
+            listed.processes += 1;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_an_engine_cgroups_tell() {
+        let root = tempfile::tempdir().unwrap();
+        let id = "0123456789abcdef".repeat(4);
+        for (pid, cgroup) in [
+            ("1", "0::/init.scope\n".to_owned()),
+            ("7", format!("0::/system.slice/docker-{id}.scope\n")),
+            ("8", format!("0::/system.slice/docker-{id}.scope\n")),
+        ] {
+            let directory = root.path().join("proc").join(pid);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("cgroup"), cgroup).unwrap();
+        }
+        let nobody = root.path().join("nobody.sock");
+        fs::write(&nobody, "").unwrap();
+        let socket = Socket {
+            name: "engine".to_owned(),
+            runtime: "docker",
+            path: nobody,
+        };
+        let listing = list(root.path(), &[socket]).await;
+        let [listed] = &listing.containers[..] else {
+            panic!("{listing:?}");
+        };
+        assert_eq!((&listed.container.id, listed.processes), (&id, 2));
+        assert_eq!(listing.errors.len(), 1, "{listing:?}");
+    }
+}

@@ -1,0 +1,212 @@
+//! What is known of containers, by id: what their cgroups say, and what engines add to it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use holdfast_wire::event::{self, Rendered};
+use serde::Serialize;
+
+use super::cgroup;
+use crate::root::status;
+
+/// Containers that are known at one time: those of a crowded node several times over. Those that ended are
+/// forgotten first.
+const MAX_CONTAINERS: usize = 8192;
+/// How long an ended container is known: records of its last moments are still on their way.
+const KEPT: Duration = Duration::from_secs(300);
+
+/// The Kubernetes pod that a container is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pod {
+    /// Its name; empty where no engine told.
+    pub name: String,
+    /// Its namespace; likewise.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What an engine says of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// As events show it.
+    pub container: event::Container,
+    /// The pod that it is in.
+    pub pod: Option<Pod>,
+    /// Its first process, where it runs.
+    pub pid: Option<u32>,
+}
+
+/// A container as events show it.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) container: Rendered<event::Container>,
+    pub(crate) pod: Option<Arc<Pod>>,
+}
+
+impl Shown {
+    /// Whether it is what the cgroup says.
+    fn is_of(&self, named: &cgroup::Container) -> bool {
+        let pod = self.pod.as_ref().map(|pod| pod.uid.as_str());
+        self.container.runtime == named.runtime && pod == named.pod.as_deref()
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Containers(RwLock<HashMap<String, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    shown: Shown,
+    /// An engine has told of it.
+    is_told: bool,
+    ended: Option<Instant>,
+}
+
+impl Containers {
+    /// The container that a cgroup names, with what engines have told of it so far.
+    pub(crate) fn shown(&self, named: &cgroup::Container) -> Shown {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = known.get(&named.id)
+            && (entry.is_told || entry.shown.is_of(named))
+        {
+            return entry.shown.clone();
+        }
+        drop(known);
+        let shown = Shown {
+            container: Rendered::new(event::Container {
+                id: named.id.clone(),
+                runtime: named.runtime,
+                ..Default::default()
+            }),
+            pod: named.pod.as_ref().map(|uid| {
+                Arc::new(Pod {
+                    uid: uid.clone(),
+                    ..Default::default()
+                })
+            }),
+        };
+        let entry = Entry {
+            shown: shown.clone(),
+            is_told: false,
+            ended: None,
+        };
+        self.insert(named.id.clone(), entry);
+        shown
+    }
+
+    /// An engine tells of a container.
+    pub(crate) fn tell(&self, details: Details) {
+        let Details { container, pod, .. } = details;
+        let id = container.id.clone();
+        let entry = Entry {
+            shown: Shown {
+                container: Rendered::new(container),
+                pod: pod.map(Arc::new),
+            },
+            is_told: true,
+            ended: None,
+        };
+        self.insert(id, entry);
+    }
+
+    /// A container has ended.
+    pub(crate) fn end(&self, id: &str) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = known.get_mut(id) {
+            entry.ended = Some(Instant::now());
+        }
+    }
+
+    /// How many there are, as `status` shows it.
+    pub(crate) fn status(&self) -> status::Containers {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let told = known.values().filter(|entry| entry.is_told).count();
+        status::Containers {
+            known: known.len(),
+            told,
+        }
+    }
+
+    fn insert(&self, id: String, entry: Entry) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_CONTAINERS && !known.contains_key(&id) {
+            let kept = |entry: &Entry| entry.ended.is_none_or(|at| at.elapsed() < KEPT);
+            known.retain(|_, entry| kept(entry));
+            if known.len() >= MAX_CONTAINERS {
+                // Cgroups name them again, and engines when they begin anew.
+                known.clear();
+            }
+        }
+        // What a cgroup named in the meantime is no news to who was told by an engine.
+        if entry.is_told || known.get(&id).is_none_or(|before| !before.is_told) {
+            known.insert(id, entry);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(id: &str) -> cgroup::Container {
+        cgroup::Container {
+            id: id.to_owned(),
+            runtime: Some("docker"),
+            pod: Some("uid".to_owned()),
+        }
+    }
+
+    fn details(id: &str, name: &str) -> Details {
+        Details {
+            container: event::Container {
+                id: id.to_owned(),
+                name: Some(name.to_owned()),
+                ..Default::default()
+            },
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_engine_adds_to_what_the_cgroup_says() {
+        let containers = Containers::default();
+        let before = containers.shown(&named("a"));
+        assert_eq!(
+            (&*before.container.id, before.container.runtime),
+            ("a", Some("docker"))
+        );
+        assert_eq!(before.pod.unwrap().uid, "uid");
+        assert_eq!(containers.status().told, 0);
+        containers.tell(details("a", "web"));
+        assert_eq!(
+            containers.shown(&named("a")).container.name.as_deref(),
+            Some("web")
+        );
+        // Without an engine, an id may be that of another one tomorrow.
+        let other = cgroup::Container {
+            runtime: Some("podman"),
+            ..named("b")
+        };
+        containers.shown(&named("b"));
+        assert_eq!(containers.shown(&other).container.runtime, Some("podman"));
+        containers.end("a");
+        // Its last records still say whose they are.
+        assert_eq!(
+            containers.shown(&named("a")).container.name.as_deref(),
+            Some("web")
+        );
+        assert_eq!(containers.status().told, 1);
+    }
+
+    #[test]
+    fn their_number_is_bounded() {
+        let containers = Containers::default();
+        for number in 0..MAX_CONTAINERS + 10 {
+            containers.shown(&named(&number.to_string()));
+        }
+        assert!(containers.status().known <= MAX_CONTAINERS);
+    }
+}

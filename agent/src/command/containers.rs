@@ -1,0 +1,59 @@
+//! `holdfast containers`: what the cgroups of processes and the engines say, with or without a sensor.
+
+use holdfast_actors::runtime::listing;
+
+use crate::cli::Show;
+use crate::failure::Failure;
+use crate::output::{self, Table};
+
+/// As much of an id as people read.
+const SHORT: usize = 12;
+
+pub(super) fn containers(arguments: &Show) -> Result<(), Failure> {
+    let config = arguments.settings.inputs().load()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listing = runtime.block_on(listing::list(&config.host.fs, &config.engines()));
+    for error in &listing.errors {
+        eprintln!("holdfast: an engine does not answer, so its containers have no name: {error}");
+    }
+    if arguments.json {
+        return output::json(&listing);
+    }
+    let mut table = Table::new([
+        "CONTAINER",
+        "NAME",
+        "IMAGE",
+        "RUNTIME",
+        "POD",
+        "PRIVILEGED",
+        "PROCESSES",
+    ]);
+    for listed in &listing.containers {
+        let container = &listed.container;
+        let id = &container.id[..container.id.floor_char_boundary(SHORT)];
+        let image = container.image.as_ref();
+        let image = image.map(|image| match image.tag.first() {
+            Some(tag) => format!("{}:{tag}", image.name),
+            None => image.name.clone(),
+        });
+        let pod = listed.pod.as_ref().map(|pod| match pod.name.as_str() {
+            "" => pod.uid.clone(),
+            name => format!("{}/{name}", pod.namespace),
+        });
+        let privileged = container.privileged;
+        table.row([
+            id.to_owned(),
+            container.name.clone().unwrap_or_default(),
+            image.unwrap_or_default(),
+            container.runtime.unwrap_or_default().to_owned(),
+            pod.unwrap_or_default(),
+            privileged
+                .map_or("", |it| if it { "yes" } else { "no" })
+                .to_owned(),
+            listed.processes.to_string(),
+        ]);
+    }
+    output::text(&table.render(0))
+}

@@ -1,0 +1,48 @@
+//! Which container engines are here.
+
+use holdfast_actors::runtime::docker;
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Each socket that is set, and whether an engine answers there.
+pub(super) fn found(config: &Config) -> Result<Value, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut found = Vec::new();
+    for socket in config.engines() {
+        let (version, reason) = if socket.path.exists() {
+            match runtime.block_on(docker::version(&socket)) {
+                Ok(version) => (Some(version), None),
+                Err(error) => (None, Some(error)),
+            }
+        } else {
+            (None, Some("there is no such socket".to_owned()))
+        };
+        found.push(
+            json!({"runtime": socket.runtime, "socket": socket.path, "version": version,
+                          "reason": reason}),
+        );
+    }
+    Ok(found.into())
+}
+
+/// One line for people.
+pub(super) fn line(engines: &Value) -> String {
+    let text = |engine: &Value, key: &str| engine[key].as_str().unwrap_or_default().to_owned();
+    let of = |engine: &Value| {
+        let (runtime, socket) = (text(engine, "runtime"), text(engine, "socket"));
+        match engine["version"].as_str() {
+            Some(version) => format!("{runtime} {version} at {socket}"),
+            None => format!("no {runtime} at {socket} ({})", text(engine, "reason")),
+        }
+    };
+    let engines: Vec<String> = engines.as_array().into_iter().flatten().map(of).collect();
+    if engines.is_empty() {
+        "none are asked: runtime.docker names none".to_owned()
+    } else {
+        engines.join("; ")
+    }
+}

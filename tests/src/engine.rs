@@ -1,0 +1,128 @@
+//! A real container engine, with everything that it has in the scenario's directory.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::bench::{BUSYBOX, Bench};
+use crate::command::{Bounded as _, Ended};
+
+/// How long it may take to be there, or to go.
+const START: Duration = Duration::from_secs(60);
+/// How long one of its commands may take.
+const COMMAND: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Docker's daemon; dropping it ends it, and what it runs.
+pub struct Docker {
+    directory: PathBuf,
+    daemon: Child,
+}
+
+impl Docker {
+    /// Starts it, and waits until it answers.
+    pub fn start(bench: &Bench) -> Result<Self> {
+        let directory = bench.path("docker");
+        fs::create_dir_all(&directory).context("make the engine's directory")?;
+        let log = File::create(directory.join("log")).context("make the engine's log")?;
+        let at = |name: &str| directory.join(name).display().to_string();
+        let daemon = Command::new("dockerd")
+            .args(["--data-root", &at("data"), "--exec-root", &at("exec")])
+            .args([
+                "--pidfile",
+                &at("pid"),
+                "--host",
+                &format!("unix://{}", at("docker.sock")),
+            ])
+            // Of the machine's network nothing is touched.
+            .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("start dockerd: `tools/setup test` installs it")?;
+        let docker = Self { directory, daemon };
+        let deadline = Instant::now() + START;
+        while docker.command(&["version"])?.code() != Some(0) {
+            ensure!(
+                Instant::now() < deadline,
+                "dockerd did not answer within {START:?}: {}",
+                docker.log()
+            );
+            sleep(POLL);
+        }
+        Ok(docker)
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("docker.sock")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// `docker …`
+    pub fn command(&self, args: &[&str]) -> Result<Ended> {
+        let host = format!("unix://{}", self.socket().display());
+        Command::new("docker")
+            .args(["--host", &host])
+            .args(args)
+            .output_within(COMMAND)
+    }
+
+    /// An image with busybox in it.
+    pub fn image(&self, reference: &str) -> Result<()> {
+        let root = self.directory.join("image");
+        fs::create_dir_all(root.join("bin")).context("make an image")?;
+        fs::copy(BUSYBOX, root.join("bin/busybox")).context("copy busybox")?;
+        for name in ["sh", "sleep", "true"] {
+            let link = root.join("bin").join(name);
+            if !link.exists() {
+                std::os::unix::fs::symlink("busybox", link).context("make a link")?;
+            }
+        }
+        let archive = self.directory.join("image.tar").display().to_string();
+        Command::new("tar")
+            .args(["--create", "--file", &archive, "--directory"])
+            .arg(&root)
+            .arg(".")
+            .output_within(COMMAND)?
+            .with_code(0)?;
+        self.command(&["import", &archive, reference])?
+            .with_code(0)?;
+        Ok(())
+    }
+
+    /// Kills the daemon as a machine does that is out of memory.
+    pub fn kill(mut self) -> Result<()> {
+        self.daemon.kill().context("kill dockerd")?;
+        self.daemon.wait().context("wait for dockerd")?;
+        // Its containerd dies with it, and stays a zombie where nobody waits for it: the next dockerd would take it
+        // for one that lives.
+        let left = self.directory.join("exec/containerd/containerd.pid");
+        fs::remove_file(left).context("remove containerd's pid file")?;
+        Ok(())
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        if !matches!(self.daemon.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
+        let deadline = Instant::now() + START;
+        while matches!(self.daemon.try_wait(), Ok(None)) && Instant::now() < deadline {
+            sleep(POLL);
+        }
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
