@@ -114,6 +114,7 @@ impl Workload {
         objects.insert(kind, executable, event);
         self.objects += objects.count() - before;
     }
+
     /// Events that are covered.
     #[must_use]
     pub const fn covered(&self) -> u64 {

@@ -91,7 +91,7 @@ impl Import {
     }
 
     /// A rule is in the policy once it is known to be one.
-    fn insert(&mut self, mut rule: Json) -> Result<(), String> {
+    fn insert(&mut self, rule: Json) -> Result<(), String> {
         let id = rule["id"].as_str().unwrap_or_default();
         if self.ids.contains(id) {
             return Err(format!("there is a rule with the id {id} already"));
@@ -102,7 +102,7 @@ impl Import {
             reasons.join("; ")
         })?;
         self.ids.insert(id.to_owned());
-        self.rules.push(rule.take());
+        self.rules.push(rule);
         Ok(())
     }
 

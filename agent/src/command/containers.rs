@@ -3,6 +3,7 @@
 use holdfast_actors::runtime::listing;
 
 use crate::cli::Show;
+use crate::control::client::block_on;
 use crate::failure::Failure;
 use crate::output::{self, Table};
 
@@ -11,10 +12,7 @@ const SHORT: usize = 12;
 
 pub(super) fn containers(arguments: &Show) -> Result<(), Failure> {
     let config = arguments.settings.inputs().load()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let listing = runtime.block_on(listing::list(&config.host.fs, &config.engines()));
+    let listing = block_on(async { Ok(listing::list(&config.host.fs, &config.engines()).await) })?;
     for error in &listing.errors {
         eprintln!("holdfast: an engine does not answer, so its containers have no name: {error}");
     }

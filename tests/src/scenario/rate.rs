@@ -158,9 +158,17 @@ fn cpu_time(pid: u32) -> Result<Duration> {
 
 /// The most memory that a process had so far, KiB.
 pub fn peak_memory(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM")
+}
+
+/// What `/proc/PID/status` says of a process's memory, KiB; `line` as in proc_pid_status(5).
+pub fn memory(pid: u32, line: &str) -> Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok())
-        .with_context(|| format!("{path} says no VmHWM"))
+    let found = text
+        .lines()
+        .find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
+    found
+        .and_then(|found| found.split_ascii_whitespace().next()?.parse().ok())
+        .with_context(|| format!("{path} says no {line}"))
 }

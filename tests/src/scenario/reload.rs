@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::rate::memory;
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::command::{Bounded as _, Ended};
@@ -182,12 +183,7 @@ fn cat(worker: &Path, file: &Path, mark: &str) -> Result<Ended> {
 
 /// Memory of a process that is its own, in KiB, and its open files.
 fn taken(pid: u32) -> Result<(u64, usize)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
-    let memory = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))
-        .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
-        .context("no RssAnon")?;
+    let memory = memory(pid, "RssAnon")?;
     let files = fs::read_dir(format!("/proc/{pid}/fd")).context("list its files")?;
     Ok((memory, files.count()))
 }

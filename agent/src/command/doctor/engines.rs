@@ -4,17 +4,15 @@ use holdfast_actors::runtime::docker;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::control::client::block_on;
 use crate::failure::Failure;
 
 /// Each socket that is set, and whether an engine answers there.
 pub(super) fn found(config: &Config) -> Result<Value, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let mut found = Vec::new();
     for socket in config.engines() {
         let (version, reason) = if socket.path.exists() {
-            match runtime.block_on(docker::version(&socket)) {
+            match block_on(async { Ok(docker::version(&socket).await) })? {
                 Ok(version) => (Some(version), None),
                 Err(error) => (None, Some(error)),
             }
