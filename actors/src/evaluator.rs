@@ -30,6 +30,7 @@ pub(crate) mod processes;
 mod sensor;
 mod users;
 mod view;
+mod waiting;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -24,8 +24,9 @@ use super::merge::{Input, Merge, Next};
 use super::mounts::Mounts;
 use super::outcome::{self, Ruling, Scope};
 use super::outgoing::Outgoing;
-use super::processes::{Key, Table};
+use super::processes::{Key, Process, Program, Table};
 use super::users::Users;
+use super::waiting::{ALERT_WAIT, EVENT_WAIT, Released, Waiter, Waiting};
 use super::{attribute, sensor, view};
 use crate::clock;
 use crate::killer::pidfd::Target;
@@ -76,8 +77,12 @@ struct Current {
 pub(crate) struct Evaluation {
     current: [Current; DOMAINS],
     merge: Merge<DOMAINS>,
-    /// Whose record waits for the killer.
-    asking: usize,
+    /// Records that wait for what an engine tells.
+    waiting: Waiting,
+    /// The one of them that goes on.
+    released: Option<Released>,
+    /// Whose record waits for the killer; `None`: the released one.
+    asking: Option<usize>,
     processes: Table,
     knows_processes: bool,
     users: Users,
@@ -101,7 +106,9 @@ impl Evaluation {
         Self {
             current: Default::default(),
             merge: Merge::default(),
-            asking: 0,
+            waiting: Waiting::default(),
+            released: None,
+            asking: None,
             processes: Table::new(settings.host.boot_id.clone()),
             knows_processes: false,
             users: Users::new(settings.host.root.join("etc/passwd")),
@@ -166,10 +173,19 @@ impl Evaluation {
 
     /// The killer's answer to the request of the last step.
     pub(crate) fn killed(&mut self, reply: Reply) {
-        let current = &mut self.current[self.asking];
-        current.killed = Some(reply);
         // Going on with a record is not beginning it again.
-        current.attempts = current.attempts.saturating_sub(1);
+        match (self.asking, &mut self.released) {
+            (Some(domain), _) => {
+                let current = &mut self.current[domain];
+                current.killed = Some(reply);
+                current.attempts = current.attempts.saturating_sub(1);
+            }
+            (None, Some(released)) => {
+                released.killed = Some(reply);
+                released.attempts = released.attempts.saturating_sub(1);
+            }
+            (None, None) => {}
+        }
     }
 
     /// Reports what is left to report, at the very end.
@@ -191,14 +207,28 @@ impl Evaluation {
 
     fn handle_due(&mut self, shared: &Shared, draining: bool) -> Step {
         for _ in 0..RECORDS_PER_STEP {
+            match self.handle_released(shared, draining) {
+                Some(Some(request)) => {
+                    self.asking = None;
+                    return Step::Kill(request);
+                }
+                Some(None) => continue,
+                None => {}
+            }
             let inputs = self.inputs(shared, draining);
             let domain = match self.merge.next(&inputs, clock::boottime()) {
                 Next::Take(domain) => domain,
-                Next::Wait(limit) => return Step::Wait(limit),
-                Next::Empty => return Step::Idle,
+                Next::Wait(limit) => {
+                    let waiting = self.waiting.next(clock::boottime());
+                    return Step::Wait(limit.min(waiting.unwrap_or(limit)));
+                }
+                Next::Empty => {
+                    let waiting = self.waiting.next(clock::boottime());
+                    return waiting.map_or(Step::Idle, Step::Wait);
+                }
             };
-            if let Some(request) = self.handle(shared, domain) {
-                self.asking = domain;
+            if let Some(request) = self.handle(shared, domain, draining) {
+                self.asking = Some(domain);
                 return Step::Kill(request);
             }
             let current = &mut self.current[domain];
@@ -234,9 +264,48 @@ impl Evaluation {
         })
     }
 
+    /// Handles a record that has waited: to its end, or up to the point where the killer has to be asked.
+    /// `None`: none goes on.
+    fn handle_released(&mut self, shared: &Shared, draining: bool) -> Option<Option<Request>> {
+        if self.released.is_none() {
+            let containers = &shared.containers;
+            self.released = self.waiting.take(containers, clock::boottime(), draining);
+        }
+        let released = self.released.as_mut()?;
+        let record = released.waiter.record.clone();
+        let kind = claimed_kind(&record)?;
+        released.attempts += 1;
+        let request = if released.attempts > ATTEMPTS {
+            tracing::error!(
+                action = kind.action(),
+                "a record is given up after two failures"
+            );
+            shared.ledger.evaluated(kind, Fate::Dropped, 1);
+            None
+        } else {
+            let waiter = &released.waiter;
+            let whom = (waiter.process.clone(), waiter.program.clone());
+            let killed = released.killed.clone();
+            if killed.is_none() && released.attempts == 1 {
+                shared
+                    .containers
+                    .count(shared.containers.is_told(&waiter.container));
+            }
+            match decode(&record) {
+                Ok(record) => self.judge(shared, &record, whom, killed.as_ref(), None),
+                // It was decoded before.
+                Err(_) => None,
+            }
+        };
+        if request.is_none() {
+            self.released = None;
+        }
+        Some(request)
+    }
+
     /// Handles the next record of a domain: to its end, or up to the point where the killer has to
     /// be asked.
-    fn handle(&mut self, shared: &Shared, domain: usize) -> Option<Request> {
+    fn handle(&mut self, shared: &Shared, domain: usize, draining: bool) -> Option<Request> {
         let current = &mut self.current[domain];
         let bytes: Bytes = current.batch.keep(current.next);
         // The reader skips what claims no kind.
@@ -254,7 +323,13 @@ impl Evaluation {
         shared.faults.strike();
         let killed = current.killed.clone();
         match decode(&bytes) {
-            Ok(record) => self.judge(shared, &record, killed.as_ref()),
+            Ok(record) => {
+                let reading = shared.reading();
+                let whom = attribute::attribute(&mut self.processes, &record, &reading);
+                let may_wait = killed.is_none() && !draining;
+                let kept = may_wait.then_some(&bytes);
+                self.judge(shared, &record, whom, killed.as_ref(), kept)
+            }
             Err(error) => {
                 tracing::warn!(action = kind.action(), %error, "a corrupt record is skipped");
                 shared.ledger.evaluated(kind, Fate::Dropped, 1);
@@ -263,15 +338,16 @@ impl Evaluation {
         }
     }
 
+    /// `may_wait`: its bytes, where it may wait for its container's engine.
     fn judge(
         &mut self,
         shared: &Shared,
         record: &Record<'_>,
+        (process, program): (Process, Program),
         killed: Option<&Reply>,
+        may_wait: Option<&Bytes>,
     ) -> Option<Request> {
         let (header, kind) = (&record.header, record.kind);
-        let reading = shared.reading();
-        let (process, program) = attribute::attribute(&mut self.processes, record, &reading);
         let snapshot: Arc<Snapshot> = shared.policies.of_epoch(header.epoch);
         if header.flags & flags::REPORTED == 0
             && !snapshot.wants(kind)
@@ -285,7 +361,7 @@ impl Evaluation {
         let host = &shared.settings.host;
         let place = Place {
             boot_id: &host.boot_id,
-            proc: reading.proc,
+            proc: &shared.proc,
             users: &self.users,
             wall_offset: self.wall_offset,
         };
@@ -356,6 +432,26 @@ impl Evaluation {
                 seen: header.boottime,
             };
             return Some(Request { target, deed });
+        }
+        if let Some(bytes) = may_wait
+            && let Some(named) = membership.container()
+            && shared.containers.awaits(named)
+        {
+            let wait = if ruling.verdict >= Verdict::Alert {
+                ALERT_WAIT
+            } else {
+                EVENT_WAIT
+            };
+            let waiter = Waiter {
+                record: bytes.clone(),
+                process: process.clone(),
+                program: program.clone(),
+                container: named.clone(),
+                until: clock::boottime() + wait,
+            };
+            if self.waiting.add(waiter).is_ok() {
+                return None;
+            }
         }
         snapshot.remember(kind, &event, &moment, history);
         if history.forgotten() > 0 && !self.forgets {

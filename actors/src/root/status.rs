@@ -175,6 +175,10 @@ pub struct Containers {
     pub known: usize,
     /// Those of them that an engine has told of.
     pub told: usize,
+    /// Records that waited for an engine, which then told.
+    pub waited: u64,
+    /// Records that went on without, since no engine told in time.
+    pub unnamed: u64,
 }
 
 /// What the sensor itself uses.

@@ -22,6 +22,8 @@ use super::*;
 use crate::evaluator::testing;
 use crate::kernel::{Attempt, BufferReport, Capped, HookReport};
 
+mod engines;
+
 /// The rings' writing end, and the kernel's counters.
 #[derive(Debug)]
 struct Fake {

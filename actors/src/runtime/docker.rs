@@ -10,9 +10,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{EventsOptions, InspectContainerOptions, ListContainersOptions};
-use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt as _;
 use ractor::ActorProcessingErr;
 use tokio::task::JoinHandle;
@@ -22,6 +22,7 @@ use crate::root::shared::Shared;
 use crate::supervisor::SLICE;
 use crate::supervisor::worker::Job;
 
+mod bounded;
 mod convert;
 
 /// How long an answer may take, seconds.
@@ -162,13 +163,14 @@ impl Watcher {
         for details in list(&docker, self.socket.runtime).await? {
             containers.tell(details);
         }
+        let _watched = containers.watched(self.socket.runtime);
         self.shared.degraded.clear(&self.socket.name);
         let mut ping = tokio::time::interval(PING);
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
                 _ = ping.tick() => {
-                    docker.ping().await?;
+                    in_time(docker.ping()).await?;
                     continue;
                 }
             };
@@ -187,6 +189,8 @@ impl Watcher {
                 _ => {
                     if let Some(details) = inspect(&docker, &id, self.socket.runtime).await? {
                         containers.tell(details);
+                        // Something may wait for it.
+                        self.shared.arrival.notify_one();
                     }
                 }
             }
@@ -194,17 +198,21 @@ impl Watcher {
     }
 }
 
+/// An answer that is there to its end in time.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let limit = Duration::from_secs(ANSWER_SECONDS);
+    let answer = tokio::time::timeout(limit, answer).await;
+    answer.unwrap_or(Err(Error::RequestTimeoutError))
+}
+
 async fn connect(path: &Path) -> Result<Docker, Error> {
-    let path = path.to_string_lossy();
-    let docker = Docker::connect_with_unix(&path, ANSWER_SECONDS, API_DEFAULT_VERSION)?;
-    docker.negotiate_version().await
+    in_time(bounded::client(path, ANSWER_SECONDS)?.negotiate_version()).await
 }
 
 /// All containers that run.
 async fn list(docker: &Docker, runtime: &'static str) -> Result<Vec<Details>, Error> {
-    let listed = docker
-        .list_containers(Some(ListContainersOptions::default()))
-        .await?;
+    let listed = docker.list_containers(Some(ListContainersOptions::default()));
+    let listed = in_time(listed).await?;
     let mut all = Vec::with_capacity(listed.len());
     for id in listed.into_iter().filter_map(|summary| summary.id) {
         all.extend(inspect(docker, &id, runtime).await?);
@@ -219,7 +227,7 @@ async fn inspect(
     runtime: &'static str,
 ) -> Result<Option<Details>, Error> {
     let asked = docker.inspect_container(id, None::<InspectContainerOptions>);
-    match asked.await {
+    match in_time(asked).await {
         Ok(answer) => Ok(convert::details(answer, runtime)),
         Err(Error::DockerResponseServerError {
             status_code: 404, ..
@@ -233,7 +241,7 @@ async fn inspect(
 /// # Errors
 /// What is wrong, when none does.
 pub async fn version(socket: &Socket) -> Result<String, String> {
-    let asked = async { connect(&socket.path).await?.version().await };
+    let asked = async { in_time(connect(&socket.path).await?.version()).await };
     let answer = asked.await.map_err(|error: Error| error.to_string())?;
     Ok(answer.version.unwrap_or_default())
 }

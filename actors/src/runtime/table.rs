@@ -1,6 +1,7 @@
 //! What is known of containers, by id: what their cgroups say, and what engines add to it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -55,20 +56,47 @@ impl Shown {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Containers(RwLock<HashMap<String, Entry>>);
+pub(crate) struct Containers {
+    known: RwLock<HashMap<String, Entry>>,
+    /// Runtimes whose engines tell at present, as often as they do.
+    watched: RwLock<Vec<&'static str>>,
+    /// How often something was told, or ended to be.
+    told: AtomicU64,
+    waited: AtomicU64,
+    gave_up: AtomicU64,
+}
+
+/// Somebody tells of the containers of a runtime, as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Watched<'c> {
+    containers: &'c Containers,
+    runtime: &'static str,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        let watched = &self.containers.watched;
+        let mut watched = watched.write().unwrap_or_else(PoisonError::into_inner);
+        let position = watched.iter().position(|runtime| *runtime == self.runtime);
+        position.map(|position| watched.swap_remove(position));
+        self.containers.told.fetch_add(1, Ordering::Release);
+    }
+}
 
 #[derive(Debug)]
 struct Entry {
     shown: Shown,
     /// An engine has told of it.
     is_told: bool,
+    /// It was waited for, and no engine told.
+    gave_up: bool,
     ended: Option<Instant>,
 }
 
 impl Containers {
     /// The container that a cgroup names, with what engines have told of it so far.
     pub(crate) fn shown(&self, named: &cgroup::Container) -> Shown {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = known.get(&named.id)
             && (entry.is_told || entry.shown.is_of(named))
         {
@@ -91,6 +119,7 @@ impl Containers {
         let entry = Entry {
             shown: shown.clone(),
             is_told: false,
+            gave_up: false,
             ended: None,
         };
         self.insert(named.id.clone(), entry);
@@ -107,14 +136,64 @@ impl Containers {
                 pod: pod.map(Arc::new),
             },
             is_told: true,
+            gave_up: false,
             ended: None,
         };
         self.insert(id, entry);
+        self.told.fetch_add(1, Ordering::Release);
+    }
+
+    /// From now on an engine of `runtime` tells of each container that it has.
+    pub(crate) fn watched(&self, runtime: &'static str) -> Watched<'_> {
+        let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
+        watched.push(runtime);
+        Watched {
+            containers: self,
+            runtime,
+        }
+    }
+
+    /// Whether an engine is about to tell of the container that a cgroup names.
+    pub(crate) fn awaits(&self, named: &cgroup::Container) -> bool {
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        let is_watched = match named.runtime {
+            Some(runtime) => watched.contains(&runtime),
+            None => !watched.is_empty(),
+        };
+        drop(watched);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let is_open = |entry: &Entry| !entry.is_told && !entry.gave_up;
+        is_watched && known.get(&named.id).is_none_or(is_open)
+    }
+
+    /// A number that changes when engines tell something.
+    pub(crate) fn told(&self) -> u64 {
+        self.told.load(Ordering::Acquire)
+    }
+
+    /// It was waited for in vain: what happens in it next is not to wait again.
+    pub(crate) fn give_up(&self, named: &cgroup::Container) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = known.get_mut(&named.id) {
+            entry.gave_up = true;
+        }
+    }
+
+    /// A record has waited; `told`: not in vain.
+    pub(crate) fn count(&self, told: bool) {
+        let counter = if told { &self.waited } else { &self.gave_up };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether an engine has told of it.
+    pub(crate) fn is_told(&self, named: &cgroup::Container) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(&named.id).is_some_and(|entry| entry.is_told)
     }
 
     /// A container has ended.
     pub(crate) fn end(&self, id: &str) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = known.get_mut(id) {
             entry.ended = Some(Instant::now());
         }
@@ -122,16 +201,18 @@ impl Containers {
 
     /// How many there are, as `status` shows it.
     pub(crate) fn status(&self) -> status::Containers {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let told = known.values().filter(|entry| entry.is_told).count();
         status::Containers {
             known: known.len(),
             told,
+            waited: self.waited.load(Ordering::Relaxed),
+            unnamed: self.gave_up.load(Ordering::Relaxed),
         }
     }
 
     fn insert(&self, id: String, entry: Entry) {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_CONTAINERS && !known.contains_key(&id) {
             let kept = |entry: &Entry| entry.ended.is_none_or(|at| at.elapsed() < KEPT);
             known.retain(|_, entry| kept(entry));
