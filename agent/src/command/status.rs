@@ -25,6 +25,21 @@ pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Nothing where there are none.
+fn containers(containers: &Value) -> String {
+    let count = |key: &str| containers[key].as_u64().unwrap_or(0);
+    if count("known") == 0 {
+        return String::new();
+    }
+    format!(
+        "containers {}, {} of them told of by engines; {} events waited for that, {} went on without\n",
+        count("known"),
+        count("told"),
+        count("waited"),
+        count("unnamed")
+    )
+}
+
 fn rendered(status: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
     let mut out = String::new();
@@ -50,6 +65,7 @@ fn rendered(status: &Value) -> String {
         resources["cpu_ms"].as_f64().unwrap_or(0.0) / 1000.0,
         resources["open_files"],
     );
+    out.push_str(&containers(&status["containers"]));
     if let Some(line) = buffer(&status["buffer"]) {
         let _ = writeln!(out, "buffer    {line}");
     }
@@ -181,6 +197,7 @@ mod tests {
                                      "last_error": "panicked", "children": []}]},
             "policy": {"revision": 3, "rules": 12},
             "processes": {"known": 80, "capacity": 4096},
+            "containers": {"known": 3, "told": 2, "waited": 5, "unnamed": 1},
             "hooks": [{"action": "file.open", "tier": "kprobe", "reason": "not fentry: no BTF", "tried": []}],
             "ledger": {"kinds": {"process.exec": {"seen": 7}}, "unattributed": 0},
             "buffer": {"kind": "perf", "reason": "no ring buffers"},
@@ -195,6 +212,7 @@ mod tests {
             "revision 3, 12 rules",
             "30 MiB, 1.5 s of CPU",
             "sink.file  2026-11-22T19:00:01Z  disk full",
+            "containers 3, 2 of them told of by engines; 5 events waited for that, 1 went on without",
             "buffer    perf: no ring buffers",
             "cap       50 events a second of a cgroup and domain, 70 at once",
             "  77      file    12        yes  2026-11-22T19:00:02Z  /noisy",
