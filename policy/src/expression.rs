@@ -24,7 +24,8 @@ mod typed;
 
 pub(crate) use address::{Cidr, MAPPED};
 pub(crate) use evaluate::holds;
-pub(crate) use text::{condition as text, literal};
+pub(crate) use text::condition as text;
+pub use text::literal;
 pub(crate) use typed::{Condition, Constant, Operand, Set, TextTest};
 
 /// Longest expression, in bytes: several screens of text. Long lists belong into `lists`.

@@ -1,5 +1,5 @@
-//! Allow-list policies of what happens: one for each container, and one for the rest of the host, written
-//! now and then and at the end. An earlier run's are kept beside them.
+//! Allow-list policies of what happens: one for each image, for each container whose image is not known, and
+//! for the rest of the host, written now and then and at the end. An earlier run's are kept beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use holdfast_policy::derive::{KINDS, Options, Workload};
+use holdfast_policy::expression::literal;
 use serde_json::Value as Json;
 
 use super::Write;
 
 /// How often policies are written while events come.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Containers that policies are made of; what others do is not covered. Far more than a node runs, and a
-/// bound for one that starts new ones all the time.
-const MAX_CONTAINERS: usize = 512;
+/// Images and containers that policies are made of; what others do is not covered. Far more than a node runs,
+/// and a bound for one that starts new ones all the time.
+const MAX_WORKLOADS: usize = 512;
 /// Added to the name of a policy of an earlier run.
 const EARLIER: &str = "earlier";
 
@@ -24,12 +25,65 @@ const EARLIER: &str = "earlier";
 #[derive(Debug)]
 pub(crate) struct Deriver {
     directory: PathBuf,
-    /// By container; that of the empty name is the host.
-    workloads: BTreeMap<String, Workload>,
-    changed: BTreeSet<String>,
-    /// Whose file is of this run.
-    written: BTreeSet<String>,
+    workloads: BTreeMap<Whose, Workload>,
+    changed: BTreeSet<Whose>,
+    /// Whose policy has which name, once it is written.
+    names: BTreeMap<String, Whose>,
     due: Instant,
+}
+
+/// Whose policy it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Host,
+    /// All containers of the image of this name.
+    Image(String),
+    /// One container, by its id.
+    Container(String),
+}
+
+impl Whose {
+    fn of(event: &Json) -> Self {
+        let text = |pointer: &str| event.pointer(pointer).and_then(Json::as_str);
+        match (text("/container/image/name"), text("/container/id")) {
+            (Some(image), _) => Self::Image(image.to_owned()),
+            (None, Some(id)) if !id.is_empty() => Self::Container(id.to_owned()),
+            _ => Self::Host,
+        }
+    }
+
+    /// The condition under which the policy is in force.
+    fn scope(&self) -> String {
+        match self {
+            Self::Host => "container.id == ''".to_owned(),
+            Self::Image(name) => format!("container.image.name == {}", literal(name)),
+            Self::Container(id) => format!("container.id == {}", literal(id)),
+        }
+    }
+
+    /// The policy's name, and its file's, as far as it is free.
+    fn name(&self) -> String {
+        /// Of an engine's id as much as people use; what people have named keeps its name.
+        const ID: usize = 64;
+        const SHORT: usize = 12;
+        match self {
+            Self::Host => "derived-host".to_owned(),
+            Self::Container(id)
+                if id.len() == ID && id.bytes().all(|it| it.is_ascii_hexdigit()) =>
+            {
+                format!("derived-{}", &id[..SHORT])
+            }
+            Self::Image(name) | Self::Container(name) => {
+                let letter = |it: char| match it {
+                    '/' | ':' => '.',
+                    it if it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.') => it,
+                    _ => '_',
+                };
+                let letters: String = name.chars().map(letter).take(ID).collect();
+                format!("derived-{letters}")
+            }
+        }
+    }
 }
 
 impl Deriver {
@@ -39,37 +93,30 @@ impl Deriver {
             directory,
             workloads: BTreeMap::new(),
             changed: BTreeSet::new(),
-            written: BTreeSet::new(),
+            names: BTreeMap::new(),
             due: Instant::now() + INTERVAL,
         }
     }
 
     fn learn(&mut self, event: &Json) {
-        let container = event.pointer("/container/id").and_then(Json::as_str);
-        let container = container.unwrap_or_default();
-        if !self.workloads.contains_key(container) {
-            if self.workloads.len() > MAX_CONTAINERS {
-                return;
-            }
-            let name = container.to_owned();
-            self.workloads.insert(name, Workload::default());
-        }
-        let Some(workload) = self.workloads.get_mut(container) else {
+        let whose = Whose::of(event);
+        if !self.workloads.contains_key(&whose) && self.workloads.len() > MAX_WORKLOADS {
             return;
-        };
+        }
+        let workload = self.workloads.entry(whose.clone()).or_default();
         let before = workload.covered();
         workload.add(event, KINDS);
-        if workload.covered() > before && !self.changed.contains(container) {
-            self.changed.insert(container.to_owned());
+        if workload.covered() > before {
+            self.changed.insert(whose);
         }
     }
 
     fn save(&mut self) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
-        while let Some(container) = self.changed.pop_first() {
-            let saved = self.save_one(&container);
+        while let Some(whose) = self.changed.pop_first() {
+            let saved = self.save_one(&whose);
             if saved.is_err() {
-                self.changed.insert(container);
+                self.changed.insert(whose);
             }
             saved?;
         }
@@ -77,46 +124,39 @@ impl Deriver {
         Ok(())
     }
 
-    fn save_one(&mut self, container: &str) -> io::Result<()> {
-        let name = name(container);
-        let scope = match container {
-            "" => "container.id == ''".to_owned(),
-            id => format!("container.id == '{id}'"),
-        };
+    fn save_one(&mut self, whose: &Whose) -> io::Result<()> {
+        let (name, is_new) = self.name(whose);
+        let scope = whose.scope();
         let options = Options {
             name: &name,
             scope: Some(&scope),
             action: "deny",
         };
-        let workload = self.workloads.get(container);
+        let workload = self.workloads.get(whose);
         let Some(policy) = workload.and_then(|workload| workload.policy(&options)) else {
             return Ok(());
         };
         let path = self.directory.join(format!("{name}.json"));
-        if !self.written.contains(container) && path.exists() {
+        if is_new && path.exists() {
             fs::rename(&path, path.with_extension(EARLIER))?;
         }
         replace(&path, &format!("{policy:#}\n"))?;
-        self.written.insert(container.to_owned());
+        self.names.insert(name, whose.clone());
         Ok(())
     }
-}
 
-/// The policy's name, and its file's.
-fn name(container: &str) -> String {
-    /// Of an engine's id as much as people use; what people have named keeps its name.
-    const ID: usize = 64;
-    const SHORT: usize = 12;
-    match container {
-        "" => "derived-host".to_owned(),
-        id if id.len() == ID && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            format!("derived-{}", &id[..SHORT])
+    /// The name of a policy that nobody else's has, and whether nothing of this run was written under it.
+    fn name(&self, whose: &Whose) -> (String, bool) {
+        let own = whose.name();
+        let numbered = (2..).map(|number| format!("{own}-{number}"));
+        for name in std::iter::once(own.clone()).chain(numbered) {
+            match self.names.get(&name) {
+                None => return (name, true),
+                Some(other) if other == whose => return (name, false),
+                Some(_) => {}
+            }
         }
-        name => {
-            let letter = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '_';
-            let letters = name.chars().map(|it| if letter(it) { it } else { '_' });
-            format!("derived-{}", letters.take(ID).collect::<String>())
-        }
+        (own, true)
     }
 }
 
@@ -208,6 +248,32 @@ mod tests {
         deriver.finish().unwrap();
         assert!(!policy(&directory, "derived-host.json").contains("/etc/a"));
         assert!(policy(&directory, "derived-host.earlier").contains("/etc/a"));
+    }
+
+    #[test]
+    fn containers_of_an_image_share_a_policy() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut deriver = Deriver::new(directory.path().to_owned());
+        for (id, image, path) in [
+            ("a", "team/web", "/etc/a"),
+            ("b", "team/web", "/etc/b"),
+            ("c", "team.web", "/etc/c"),
+        ] {
+            let mut event: Json = serde_json::from_slice(&line(Some(id), path)).unwrap();
+            event["container"]["image"] = json!({"name": image});
+            deriver
+                .write(format!("{event}\n").as_bytes(), true)
+                .unwrap();
+        }
+        deriver.finish().unwrap();
+        // Two images whose names look the same in a file's name.
+        let (one, other) = ("derived-team.web.json", "derived-team.web-2.json");
+        let both = [one, other].map(|name| policy(directory.path(), name));
+        let web = both.iter().find(|it| it.contains("'team/web'")).unwrap();
+        assert!(web.contains("/etc/a") && web.contains("/etc/b") && !web.contains("/etc/c"));
+        deriver.write(&line(None, "/etc/d"), true).unwrap();
+        deriver.finish().unwrap();
+        assert_eq!(policy(directory.path(), one), both[0]);
     }
 
     #[test]

@@ -142,7 +142,8 @@ fn listed(entries: impl ExactSizeIterator<Item = String>) -> String {
 }
 
 /// A string as a literal of CEL.
-pub(crate) fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('\'');
     for character in text.chars() {
