@@ -5,7 +5,9 @@ export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 TARGET := $(shell uname -m)-unknown-linux-gnu
 # One file that runs on any distribution, and in a guest that has nothing else.
-STATIC := RUSTFLAGS='-C target-feature=+crt-static' cargo build --target $(TARGET)
+STATIC := RUSTFLAGS='-C target-feature=+crt-static' cargo
+# What tests are and run, compiled once; its sensor can be told to panic.
+FASTLY := --workspace --features fault-injection --target $(TARGET)
 FAST := target/$(TARGET)/fast
 KERNELS ?=
 TESTS ?=
@@ -13,7 +15,7 @@ TESTS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test test-long bench setup build guest-test tools-build tools-test kernel-programs \
-	check unit harness native fuzz
+	check build-both unit harness native fuzz
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,7 +25,8 @@ run: ## build and run in the foreground, observing, with the shipped policies; A
 	@$(MAKE) --no-print-directory tools-build build
 	@tools/foreground dist/holdfast run --mode observe --policy policies --output pretty $(ARGS)
 
-test: tools-test check unit build harness native fuzz guest-test ## everything that must hold: format, lints, unit, scenarios here and in guests, a little fuzzing
+test: tools-test check build-both unit native fuzz ## what must hold: format, lints, unit, scenarios here and the kernel's part of them in guests, a little fuzzing
+	@$(FAST)/guest --scenario $(FAST)/scenario --brief yes
 
 test-long: tools-test build harness ## fuzzing, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300)
 	@tools/fuzz $(or $(FUZZ),300)
@@ -39,11 +42,11 @@ bench: tools-test build harness ## what rules cost (instructions of an open, mat
 setup: tools-build ## install the tools that building lacks
 
 build: kernel-programs ## the static binary dist/holdfast
-	@$(STATIC) --release --package holdfast
+	@$(STATIC) build --release --target $(TARGET) --package holdfast
 	@mkdir -p dist
 	@cmp --silent target/$(TARGET)/release/holdfast dist/holdfast || cp target/$(TARGET)/release/holdfast dist/
 
-guest-test: tools-test build harness ## scenarios in guest kernels; KERNELS='5.10 6.1' and TESTS=pattern narrow it
+guest-test: tools-test build harness ## all scenarios in all guest kernels (an hour); KERNELS='5.10 6.1' and TESTS=pattern narrow it
 	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "$(KERNELS)" --tests "$(TESTS)"
 
 tools-build:
@@ -60,19 +63,22 @@ check: kernel-programs
 	cargo fmt --manifest-path ebpf/Cargo.toml --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
-	cargo clippy --quiet --manifest-path fuzz/Cargo.toml -- -D warnings
 	tools/build-ebpf clippy
 	tools/check-dependencies
 
 unit: kernel-programs
 	@tools/cel-vectors target/cel-vectors.json
-	@if command -v cargo-nextest >/dev/null; then cargo nextest run --workspace; else cargo test --quiet --workspace; fi
+	@if command -v cargo-nextest >/dev/null; then $(STATIC) nextest run --cargo-profile fast $(FASTLY); \
+	else $(STATIC) test --quiet --profile fast $(FASTLY); fi
 
 # What scenarios need beside the sensor: their runner, and a sensor that can be told to panic.
 harness: kernel-programs
-	@$(STATIC) --profile fast --package holdfast-tests
-	@$(STATIC) --profile fast --package holdfast --features fault-injection
+	@$(STATIC) build --profile fast $(FASTLY)
 	@cmp --silent $(FAST)/holdfast target/holdfast-fault || cp $(FAST)/holdfast target/holdfast-fault
+
+# Side by side: much of a release build is one thread's work, and the profiles share nothing.
+build-both: kernel-programs
+	@$(MAKE) --no-print-directory build & building=$$!; $(MAKE) --no-print-directory harness && wait $$building
 
 # Briefly, beginning from what earlier runs found; test-long does it at length.
 fuzz:

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use holdfast_policy::expression::Filter;
 use serde_json::{Value as Json, json};
 
-const VECTORS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../cel-vectors.json");
+const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/cel-vectors.json");
 
 /// How many vectors of a suite are accepted, and give what they must. The others are about types and
 /// functions that are refused.

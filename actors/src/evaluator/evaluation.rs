@@ -449,7 +449,7 @@ impl Evaluation {
                 container: named.clone(),
                 until: clock::boottime() + wait,
             };
-            if self.waiting.add(waiter).is_ok() {
+            if self.waiting.add(waiter) {
                 return None;
             }
         }

@@ -54,17 +54,17 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Puts a record off, if there is room; gives it back if there is none.
-    pub(crate) fn add(&mut self, waiter: Waiter) -> Result<(), Waiter> {
+    /// Puts a record off; `false` where there is no room for it.
+    pub(crate) fn add(&mut self, waiter: Waiter) -> bool {
         let bytes = waiter.record.len();
         if self.queue.len() >= MAX_WAITING || self.bytes + bytes > MAX_BYTES {
-            return Err(waiter);
+            return false;
         }
         self.bytes += bytes;
         // What was told since it was judged is not missed.
         self.looked = None;
         self.queue.push_back(waiter);
-        Ok(())
+        true
     }
 
     /// Takes the first record whose container is told of, or that has waited for long enough by `now`. `all`:
@@ -156,7 +156,7 @@ mod tests {
             let waiter = waiter(id, until);
             containers.shown(&waiter.container);
             assert!(containers.awaits(&waiter.container));
-            waiting.add(waiter).unwrap();
+            assert!(waiting.add(waiter));
         }
         assert_eq!(waiting.next(4), Some(6));
         assert_eq!(taken(&mut waiting, &containers, 4), None);
@@ -179,8 +179,8 @@ mod tests {
     fn their_number_is_bounded() {
         let mut waiting = Waiting::default();
         for number in 0..MAX_WAITING {
-            waiting.add(waiter(&number.to_string(), 1)).unwrap();
+            assert!(waiting.add(waiter(&number.to_string(), 1)));
         }
-        assert!(waiting.add(waiter("one more", 1)).is_err());
+        assert!(!waiting.add(waiter("one more", 1)));
     }
 }

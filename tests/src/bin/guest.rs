@@ -10,7 +10,7 @@ use holdfast_tests::guest::kept::TABLES;
 use holdfast_tests::guest::matrix::{self, Request};
 
 const USAGE: &str = "usage: guest --scenario FILE [--kernels 'VERSION…'] [--tests PATTERN] \
-    [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR] [--notes FILE]";
+    [--brief yes|no] [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR] [--notes FILE]";
 
 fn main() -> ExitCode {
     match request().and_then(|request| run(&request)) {
@@ -48,6 +48,7 @@ fn request() -> Result<Request> {
     let mut request = Request {
         kernels: Vec::new(),
         tests: String::new(),
+        brief: false,
         content: Content {
             busybox: PathBuf::from("/bin/busybox"),
             holdfast: PathBuf::from("dist/holdfast"),
@@ -67,6 +68,7 @@ fn request() -> Result<Request> {
         match name.as_str() {
             "--kernels" => request.kernels = value.split_whitespace().map(str::to_owned).collect(),
             "--tests" => request.tests = value,
+            "--brief" => request.brief = value == "yes",
             "--holdfast" => request.content.holdfast = value.into(),
             "--fault" => request.content.fault = value.into(),
             "--scenario" => request.content.scenario = value.into(),

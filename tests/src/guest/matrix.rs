@@ -27,6 +27,34 @@ const GUESTS: [&str; 8] = [
     "6.12+icount",
     "7",
 ];
+/// What `make test` runs of it, by guest, as for [`scenario::matching`]: what depends on the kernel, where
+/// it can differ. What the sensor does in user space alone is tried natively and in one guest.
+const BRIEF: [(&str, &str); 8] = [
+    (
+        "5.10",
+        "hooks,verifier,kill-on-exec,deny-best-tier,predicates-fmod-ret,refuse-fmod-ret,capability,\
+         exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead",
+    ),
+    (
+        "5.10+lsm",
+        "coverage,predicates-lsm,path-names,deny-best-tier",
+    ),
+    (
+        "6.1",
+        "hooks,deny-kprobe,predicates-kprobe,exec-in-full,perf-deny,perf-ledger-opens,ring-overload,path-overlay",
+    ),
+    ("6.1+nobtf", "no-btf,no-root"),
+    ("6.1+preempt", "missed,kill-on-exec"),
+    (
+        "6.12",
+        "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,sequence,interrupt",
+    ),
+    ("6.12+icount", "instructions"),
+    (
+        "7",
+        "hooks,coverage,predicates-lsm,exec-in-full,deny-tracepoint",
+    ),
+];
 /// Guests at once; each has two virtual CPUs.
 const AT_ONCE: usize = 2;
 
@@ -37,6 +65,8 @@ pub struct Request {
     pub kernels: Vec<String>,
     /// Which scenarios, as for [`scenario::matching`].
     pub tests: String,
+    /// Of these, only what `make test` has time for.
+    pub brief: bool,
     /// What goes into the guests.
     pub content: Content,
     /// Where consoles and results are kept.
@@ -85,12 +115,26 @@ fn places(words: &[String]) -> Result<Vec<Place>> {
     Ok(chosen)
 }
 
+/// What a brief run does at a place.
+fn brief(place: &Place) -> Vec<&'static str> {
+    BRIEF
+        .iter()
+        .filter(|(guest, _)| *guest == place.to_string())
+        .flat_map(|(_, tests)| scenario::matching(tests, place))
+        .map(|scenario| scenario.name)
+        .collect()
+}
+
 /// Fetches what is missing, boots the guests and tells of each outcome as it comes.
 pub fn run(request: &Request) -> Result<Results> {
     let places = places(&request.kernels)?;
     let mut jobs = Vec::new();
     for (index, place) in places.iter().enumerate() {
-        let scenarios = scenario::matching(&request.tests, place);
+        let mut scenarios = scenario::matching(&request.tests, place);
+        if request.brief {
+            let brief = brief(place);
+            scenarios.retain(|scenario| brief.contains(&scenario.name));
+        }
         if !scenarios.is_empty() {
             let machine = Machine {
                 kernel: kernel(place)?,
@@ -295,5 +339,17 @@ mod tests {
         assert_eq!(names(&["6.16"]), ["6.16"]);
         assert_eq!(names(&[]).len(), GUESTS.len());
         assert!(places(&["native".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_brief_run_goes_to_every_guest_and_each_of_its_words_means_something() {
+        assert_eq!(BRIEF.map(|(guest, _)| guest), GUESTS);
+        for (guest, tests) in BRIEF {
+            let place: Place = guest.parse().unwrap();
+            for test in tests.split(',') {
+                let found = scenario::matching(test, &place);
+                assert!(!found.is_empty(), "'{test}' is nothing at {guest}");
+            }
+        }
     }
 }

@@ -225,7 +225,7 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
         let mut hooks = hooks.iter();
         hooks.any(|hook| hook["action"] == action && hook["tier"].is_string())
     };
-    let (mut untold, mut missing) = (Vec::new(), Vec::new());
+    let (mut done, mut untold, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     let all = deeds().filter(|deed| is_attached(deed.action));
     for deed in all.filter(|deed| is_tried(in_force, deed)) {
         let words: Vec<String> = deed.words.iter().map(|word| fill(word)).collect();
@@ -243,13 +243,15 @@ fn try_tier(bench: &Bench, tier: &str, seen: &mut Seen) -> Result<()> {
             deed.words.join(" "),
             deed.error
         );
-        if deed.untold {
-            if error == deed.error {
-                untold.push((deed, ended.pid));
-            }
-            continue;
+        if !deed.untold {
+            done.push((deed, ended.pid));
+        } else if error == deed.error {
+            untold.push((deed, ended.pid));
         }
-        let event = match find(&sensor.events, deed, fill, ended.pid) {
+    }
+    // Events are looked for when all is done: it is a second until each is there.
+    for (deed, pid) in done {
+        let event = match find(&sensor.events, deed, fill, pid) {
             Ok(event) => event,
             // Each is waited for in vain; a few are told together.
             Err(error) if missing.len() < MISSING => {
