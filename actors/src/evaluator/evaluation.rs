@@ -276,11 +276,7 @@ impl Evaluation {
         let kind = claimed_kind(&record)?;
         released.attempts += 1;
         let request = if released.attempts > ATTEMPTS {
-            tracing::error!(
-                action = kind.action(),
-                "a record is given up after two failures"
-            );
-            shared.ledger.evaluated(kind, Fate::Dropped, 1);
+            give_up(shared, kind);
             None
         } else {
             let waiter = &released.waiter;
@@ -312,11 +308,7 @@ impl Evaluation {
         let kind = claimed_kind(&bytes)?;
         current.attempts += 1;
         if current.attempts > ATTEMPTS {
-            tracing::error!(
-                action = kind.action(),
-                "a record is given up after two failures"
-            );
-            shared.ledger.evaluated(kind, Fate::Dropped, 1);
+            give_up(shared, kind);
             return None;
         }
         #[cfg(test)]
@@ -485,6 +477,15 @@ impl Evaluation {
         }
         None
     }
+}
+
+/// A record on which the evaluator has panicked as often as is borne is not begun again.
+fn give_up(shared: &Shared, kind: Kind) {
+    tracing::error!(
+        action = kind.action(),
+        "a record is given up after two failures"
+    );
+    shared.ledger.evaluated(kind, Fate::Dropped, 1);
 }
 
 /// Whether the rule may report once more.

@@ -91,8 +91,7 @@ impl Waiting {
             is_late
         };
         let Some(index) = self.queue.iter().position(is_due) else {
-            let until = self.queue.iter().map(|waiter| waiter.until).min();
-            self.looked = until.map(|until| (told, until));
+            self.looked = self.first_late().map(|until| (told, until));
             return None;
         };
         let waiter = self.queue.remove(index)?;
@@ -106,8 +105,12 @@ impl Waiting {
 
     /// How long until the next must go on, nanoseconds; `None`: none waits.
     pub(crate) fn next(&self, now: u64) -> Option<u64> {
-        let until = self.queue.iter().map(|waiter| waiter.until).min();
-        until.map(|until| until.saturating_sub(now))
+        self.first_late().map(|until| until.saturating_sub(now))
+    }
+
+    /// When the first that is late goes on, nanoseconds of boot time.
+    fn first_late(&self) -> Option<u64> {
+        self.queue.iter().map(|waiter| waiter.until).min()
     }
 }
 

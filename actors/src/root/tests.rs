@@ -166,6 +166,14 @@ impl Kernel for Fake {
     }
 }
 
+/// A sensor without policies, by this kernel.
+async fn started(settings: Settings, kernel: &Arc<Fake>, reported: Kinds) -> Handle {
+    let snapshot = snapshot(1, &[], reported);
+    start(settings, kernel.clone(), kernel.rings(), snapshot)
+        .await
+        .unwrap()
+}
+
 fn settings(root: &Path, log: Option<&Path>) -> Settings {
     std::fs::create_dir_all(root.join("proc")).unwrap();
     let event = holdfast_wire::event::Host {
@@ -297,14 +305,12 @@ async fn nothing_is_lost_or_doubled_when_actors_panic() {
     const PROCESSES: u32 = 20_000;
     let directory = tempfile::tempdir().unwrap();
     let kernel = Fake::new(None);
-    let handle = start(
+    let handle = started(
         settings(directory.path(), Some(directory.path())),
-        kernel.clone(),
-        kernel.rings(),
-        snapshot(1, &[], Kinds::ALL),
+        &kernel,
+        Kinds::ALL,
     )
-    .await
-    .unwrap();
+    .await;
     handle.ready().await;
     let feeding = std::thread::spawn({
         let kernel = kernel.clone();
@@ -392,14 +398,12 @@ async fn events_are_in_order_and_have_their_facts() {
     )
     .unwrap();
     let kernel = Fake::new(None);
-    let handle = start(
+    let handle = started(
         settings(directory.path(), Some(directory.path())),
-        kernel.clone(),
-        kernel.rings(),
-        snapshot(1, &[], Kinds::ALL),
+        &kernel,
+        Kinds::ALL,
     )
-    .await
-    .unwrap();
+    .await;
     let tail = handle.tail().unwrap();
     handle.ready().await;
     for part in 0..20 {
@@ -587,14 +591,12 @@ async fn policies_are_reloaded_or_stay() {
         {"id":"r","on":["file.delete"],"when":"true","action":"deny"}]}"#;
     let directory = tempfile::tempdir().unwrap();
     let kernel = Fake::new(Some(Kind::ProcessSignal));
-    let handle = start(
+    let handle = started(
         settings(directory.path(), Some(directory.path())),
-        kernel.clone(),
-        kernel.rings(),
-        snapshot(1, &[], Kinds::NONE),
+        &kernel,
+        Kinds::NONE,
     )
-    .await
-    .unwrap();
+    .await;
     handle.ready().await;
     let attached = || {
         kernel

@@ -112,14 +112,7 @@ impl Stage {
             }],
             ..settings(directory.path(), Some(directory.path()))
         };
-        let handle = start(
-            settings,
-            kernel.clone(),
-            kernel.rings(),
-            snapshot(1, &[], Kinds::ALL),
-        )
-        .await
-        .unwrap();
+        let handle = started(settings, &kernel, Kinds::ALL).await;
         handle.ready().await;
         let cgroup = std::fs::metadata(cgroup).unwrap().ino();
         Self {
