@@ -16,7 +16,7 @@ use crate::root::shared::Shared;
 use crate::supervisor::{Order, SLICE};
 
 mod attribute;
-mod build;
+pub(crate) mod build;
 mod common;
 pub(crate) mod evaluation;
 mod glob;
@@ -189,6 +189,7 @@ impl Evaluator {
         result?;
         let (epoch, rules) = (snapshot.epoch(), snapshot.rules().len());
         policies.switch(snapshot);
+        self.shared.enter_cgroups_again();
         let what = format!("revision {epoch} with {rules} rules is in force");
         self.shared.degraded.tell("sensor.policy", what);
         // A root that has ended asks for nothing any more.

@@ -121,6 +121,20 @@ pub trait Kernel: Send + Sync + Debug {
     /// When a map cannot be written; the tables in force then stay in force.
     fn install(&self, tables: &Tables) -> Result<(), KernelError>;
 
+    /// Tells the programs which of the conditions on containers ([`Tables::container_conditions`] of the
+    /// policies of `epoch`) the container of a cgroup meets, a bit each. Until they are told, it is not known
+    /// to them, and user space decides.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError>;
+
+    /// What they were told of it is no longer so.
+    ///
+    /// # Errors
+    /// When the map cannot be written.
+    fn forget_container(&self, cgroup: u64) -> Result<(), KernelError>;
+
     /// Replaces the list of processes that the kernel programs never kill.
     ///
     /// # Errors

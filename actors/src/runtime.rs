@@ -3,6 +3,7 @@
 
 pub(crate) mod cgroup;
 pub mod docker;
+pub(crate) mod entered;
 pub(crate) mod hierarchy;
 pub mod listing;
 pub(crate) mod membership;

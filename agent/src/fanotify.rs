@@ -267,6 +267,15 @@ impl Kernel for Fanotify {
         Ok(())
     }
 
+    fn set_container(&self, _cgroup: u64, _epoch: u32, _held: u32) -> Result<(), KernelError> {
+        // Which container a process is in is found with the record, in user space.
+        Ok(())
+    }
+
+    fn forget_container(&self, _cgroup: u64) -> Result<(), KernelError> {
+        Ok(())
+    }
+
     fn set_never_kill(&self, _tgids: &[u32]) -> Result<(), KernelError> {
         // The list is for programs that kill. Nothing here does, and the killer asks its guard.
         Ok(())

@@ -394,6 +394,18 @@ impl Kernel for Loader {
             .map_err(kernel_error("write the policy tables"))
     }
 
+    fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError> {
+        let mut state = self.state();
+        let told = state.policy.set_container(cgroup, epoch, held);
+        told.map_err(kernel_error("tell the programs of a container"))
+    }
+
+    fn forget_container(&self, cgroup: u64) -> Result<(), KernelError> {
+        let mut state = self.state();
+        let told = state.policy.forget_container(cgroup);
+        told.map_err(kernel_error("tell the programs of a container"))
+    }
+
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError> {
         let mut state = self.state();
         let error =

@@ -1,17 +1,17 @@
 //! The lookups behind `holdfast_policy::decision`, one per dimension.
 
-use aya_ebpf::helpers::bpf_get_current_uid_gid;
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_uid_gid};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::maps::lpm_trie::Key;
 use holdfast_policy::table::{
     AddressKey, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_WORDS, NumberKey, Tag, Vector,
-    name_bucket,
+    container_held, name_bucket,
 };
 use holdfast_wire::layout::ABSENT;
 
 use crate::bound::mask;
 use crate::lineage::{self, ANCESTORS_UNKNOWN, HELD_SHIFT, PARENT_ABSENT, PARENT_KNOWN};
-use crate::maps::{ADDRESSES, NAMES, NUMBERS, PATHS, SCRATCH, SUFFIXES};
+use crate::maps::{ADDRESSES, CONTAINERS, NAMES, NUMBERS, PATHS, SCRATCH, SUFFIXES};
 use crate::offset;
 use crate::path::Path;
 use crate::run::Run;
@@ -124,6 +124,18 @@ pub fn by_user(run: &mut Run) {
         run.candidates().unknown(run.hook, Dimension::User);
     } else {
         by_number(run, Dimension::User, bpf_get_current_uid_gid() as u32);
+    }
+}
+
+/// Narrows by the container of the current process.
+#[inline(always)]
+pub fn by_container(run: &mut Run) {
+    const DIMENSION: Dimension = Dimension::Container;
+    // SAFETY: no preconditions; a lookup by value.
+    let entry = unsafe { CONTAINERS.get(bpf_get_current_cgroup_id()) };
+    match entry.and_then(|entry| container_held(*entry, run.hook.epoch)) {
+        Some(held) => by_number(run, DIMENSION, held & run.hook.container_conditions),
+        None => run.candidates().unknown(run.hook, DIMENSION),
     }
 }
 

@@ -5,7 +5,7 @@ use aya_ebpf::maps::{
     Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray, RingBuf,
 };
 use holdfast_policy::table::{
-    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
+    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, CONTAINER_ENTRIES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
     KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS, NUMBER_ENTRIES, NumberKey, PATH_ENTRIES,
     SUFFIX_ENTRIES, Vector,
 };
@@ -137,6 +137,12 @@ pub static NAMES: Array<Vector> = Array::with_max_entries((GENERATIONS * NAME_BU
 #[map]
 pub static ANCESTOR_CONDITIONS_BY_CLASS: Array<u32> =
     Array::with_max_entries((GENERATIONS * CLASSES) as u32, 0);
+
+/// Cgroups → what their containers meet: `table::container_entry`. An id stands for a container where cgroup
+/// v2 is alone; elsewhere nothing is entered. What has no room is not known: user space decides then.
+#[map]
+pub static CONTAINERS: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(CONTAINER_ENTRIES as u32, 0);
 
 /// Addresses → terms (`table::AddressKey` → `Vector`).
 #[map]

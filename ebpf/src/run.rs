@@ -149,6 +149,9 @@ impl Run {
         if self.asks(Dimension::User) {
             decide::by_user(self);
         }
+        if self.asks(Dimension::Container) && !self.candidates().none() {
+            decide::by_container(self);
+        }
         let lineage = self.asks(Dimension::Parent) || self.asks(Dimension::Ancestors);
         if lineage && !self.candidates().none() {
             decide::by_lineage(self);

@@ -146,10 +146,11 @@ impl Snapshot {
             Reach::Decides | Reach::Filters => Decided::KernelFilter,
             Reach::Nothing => Decided::User,
         };
-        // Only kernel programs keep up who descends from whom.
-        let lineage = 1 << Dimension::Parent as u32 | 1 << Dimension::Ancestors as u32;
+        // Only kernel programs keep up who descends from whom, and are told of containers.
+        let kept_up = [Dimension::Parent, Dimension::Ancestors, Dimension::Container];
+        let kept_up = kept_up.iter().fold(0, |all, it| all | 1 << *it as u32);
         let without = match decided {
-            Decided::Kernel if this.dimensions & lineage != 0 => Decided::KernelFilter,
+            Decided::Kernel if this.dimensions & kept_up != 0 => Decided::KernelFilter,
             decided => decided,
         };
         let deny_means = DenyMeans::new(plan.kind, decided, without);
@@ -179,7 +180,9 @@ mod tests {
           {"id":"mixed","on":["file.delete"],"action":"deny",
            "when":"file.path.startsWith('/a') && process.name == 'x'"},
           {"id":"behind","on":["file.open","file.delete"],"action":"deny",
-           "when":"file.path == '/b'"}]}"#;
+           "when":"file.path == '/b'"},
+          {"id":"image","on":["file.chmod","file.open"],"action":"deny",
+           "when":"container.image.name == 'web' && file.path == '/c'"}]}"#;
 
     #[test]
     fn every_rule_says_who_decides() {
@@ -206,6 +209,10 @@ mod tests {
         assert_eq!(hook(3, 0)["deny_means"]["lsm"], "killed_after");
         assert_eq!(hook(4, 0)["action"], "file.open");
         assert_eq!(hook(4, 0)["waits_for"], serde_json::json!(["user"]));
+        assert_eq!(hook(5, 0)["decided"], "kernel-filter");
+        assert_eq!(hook(5, 0)["waits_for"], serde_json::json!(["user"]));
+        assert_eq!(hook(5, 1)["decided"], "kernel");
+        assert_eq!(hook(5, 1)["deny_means"]["lsm"], "blocked");
         assert_eq!(hook(4, 1)["waits_for"], serde_json::json!(["mixed"]));
     }
 }

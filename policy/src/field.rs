@@ -438,6 +438,29 @@ impl Field {
         }
     }
 
+    /// Whether it is the same for all events of a container.
+    #[must_use]
+    pub const fn is_of_container(self) -> bool {
+        matches!(
+            self,
+            Self::Plain(
+                Plain::ContainerId
+                    | Plain::ContainerName
+                    | Plain::ContainerRuntime
+                    | Plain::ContainerImageName
+                    | Plain::ContainerImageTag
+                    | Plain::ContainerImageHash
+                    | Plain::ContainerLabels
+                    | Plain::ContainerPrivileged
+                    | Plain::OrchestratorType
+                    | Plain::OrchestratorNamespace
+                    | Plain::ResourceName
+                    | Plain::ResourceType
+                    | Plain::ResourceId
+            )
+        )
+    }
+
     /// By which dimension the kernel programs look it up at the hook of `kind`, if they do.
     #[must_use]
     pub fn dimension(self, kind: Kind) -> Option<Dimension> {

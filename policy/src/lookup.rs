@@ -8,7 +8,9 @@ use std::fmt;
 use holdfast_wire::Kind;
 
 use crate::decision::{Candidates, Decision, decide};
+use crate::field::Fields;
 use crate::snapshot::{Tables, suffix_key};
+use crate::stage::ContainerCondition;
 use crate::table::{
     ANCESTORS, Dimension, HOOKS, HookTable, KEY_PATH_BYTES, NumberKey, Tag, Vector, WORDS,
     class_index, name_bucket, name_of,
@@ -65,6 +67,10 @@ pub trait Known {
     fn ancestors(&self) -> Option<Cow<'_, [Vec<u8>]>> {
         None
     }
+    /// Which of these the container meets: [`held_by`].
+    fn container(&self, _conditions: &[ContainerCondition]) -> Option<u32> {
+        None
+    }
 }
 
 /// Policy tables, to be looked up.
@@ -73,6 +79,7 @@ pub struct Lookup {
     paths: LongestPrefix<Vector>,
     classes: LongestPrefix<u32>,
     ancestor_conditions: Vec<u32>,
+    container_conditions: Vec<ContainerCondition>,
     suffixes: LongestPrefix<Vector>,
     names: HashMap<u32, Vector>,
     addresses: LongestPrefix<Vector>,
@@ -120,6 +127,7 @@ impl Lookup {
             paths,
             classes,
             ancestor_conditions: tables.ancestor_conditions.clone(),
+            container_conditions: tables.container_conditions.clone(),
             suffixes,
             names: names.map(|entry| (entry.bucket, entry.vector)).collect(),
             addresses,
@@ -209,6 +217,10 @@ impl Lookup {
             let held = held.fold(0, |all, held| all | held);
             Some(self.by_number(tag, held & hook.ancestor_conditions))
         });
+        narrow(Dimension::Container, &|tag| {
+            let held = known.container(&self.container_conditions)?;
+            Some(self.by_number(tag, held & hook.container_conditions))
+        });
         candidates
     }
 
@@ -227,6 +239,14 @@ impl Lookup {
         let index = class_index(GENERATION, class) as usize;
         self.ancestor_conditions.get(index).copied().unwrap_or(0)
     }
+}
+
+/// Which of the conditions a container meets, a bit each.
+#[must_use]
+pub fn held_by(conditions: &[ContainerCondition], container: &dyn Fields) -> u32 {
+    let conditions = conditions.iter().enumerate();
+    let held = conditions.filter(|(_, condition)| condition.holds(container));
+    held.fold(0, |held, (bit, _)| held | 1 << bit)
 }
 
 /// Values by prefix, of which the longest that a key begins with counts: as a trie of the kernel's

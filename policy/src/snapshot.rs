@@ -14,6 +14,7 @@ use crate::index::Index;
 use crate::message::Template;
 use crate::plan::Plan;
 use crate::sequence::Step;
+pub use crate::stage::ContainerCondition;
 use crate::table::{
     self, AddressKey, Dimension, HookTable, NumberKey, PathKey, SuffixKey, Tag, Vector,
 };
@@ -140,6 +141,8 @@ pub struct Tables {
     pub classes: Vec<ClassEntry>,
     /// `ANCESTOR_CONDITIONS_BY_CLASS`: a bit per condition, by class; 0 for those beyond.
     pub ancestor_conditions: Vec<u32>,
+    /// What user space evaluates of each container; their places are the bits of `CONTAINERS`.
+    pub container_conditions: Vec<ContainerCondition>,
     /// `SUFFIXES`
     pub suffixes: Vec<SuffixEntry>,
     /// `NAMES`

@@ -15,6 +15,7 @@ use crate::table::Dimension;
 
 mod test;
 
+pub use test::ContainerCondition;
 pub(crate) use test::{Key, Probe, Test};
 
 /// Most terms one rule may have at one hook; with more, user space decides on it. A quarter of the
@@ -106,6 +107,10 @@ impl Splitter {
         if let Some(value) = constant(condition, self.kind) {
             return Logic::Constant(value != negated);
         }
+        // As much as asks about the container alone is one condition on it.
+        if let Some(key) = Key::of_container(condition) {
+            return self.test(Dimension::Container, key, negated);
+        }
         match condition {
             Condition::Not(inner) => self.split(inner, !negated),
             // What holds for all is what none does not meet.
@@ -119,12 +124,17 @@ impl Splitter {
 
     fn leaf(&self, condition: &Condition, negated: bool) -> Logic {
         match self.classify(condition) {
-            Some((dimension, key)) if self.allowed >> dimension as u32 & 1 == 1 => {
-                let test = Test::Key(key);
-                Logic::Test(dimension, if negated { test.not() } else { test })
-            }
-            _ => Logic::Uncertain,
+            Some((dimension, key)) => self.test(dimension, key, negated),
+            None => Logic::Uncertain,
         }
+    }
+
+    fn test(&self, dimension: Dimension, key: Key, negated: bool) -> Logic {
+        if self.allowed >> dimension as u32 & 1 == 0 {
+            return Logic::Uncertain;
+        }
+        let test = Test::Key(key);
+        Logic::Test(dimension, if negated { test.not() } else { test })
     }
 
     /// The conjunction (or the disjunction) of `parts`: tests of one dimension become one test.

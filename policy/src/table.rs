@@ -32,6 +32,8 @@ pub const ADDRESS_ENTRIES: usize = 16_384;
 pub const NUMBER_ENTRIES: usize = 8_192;
 /// Entries for ends of paths there is room for in each generation.
 pub const SUFFIX_ENTRIES: usize = 4_096;
+/// Cgroups of which the programs know the container at one time.
+pub const CONTAINER_ENTRIES: usize = 16_384;
 /// Path bytes that a key holds. `LPM_DATA_SIZE_MAX` of `kernel/bpf/lpm_trie.c` is 256, of which four
 /// are the tag. A longer prefix is entered by its head, and its terms are then uncertain.
 pub const KEY_PATH_BYTES: usize = 252;
@@ -46,6 +48,9 @@ pub const KEY_SUFFIX_BYTES: usize = 64;
 /// Different conditions on ancestors there is room for, over all policies: each has a bit in what
 /// [`Dimension::Ancestors`] is looked up by.
 pub const ANCESTOR_CONDITIONS: usize = 8;
+/// The same of conditions on the container, which [`Dimension::Container`] is looked up by. Policies' scopes
+/// are such.
+pub const CONTAINER_CONDITIONS: usize = 8;
 /// Ancestors in an event, the parent's parent and so on: enough for container runtimes' chains; each costs
 /// 200 bytes of JSON.
 pub const ANCESTORS: usize = 6;
@@ -84,6 +89,8 @@ pub enum Dimension {
     /// The last name of [`Self::Path`], looked up before the path is. No rule asks about it: what it rules out
     /// follows from what terms ask about the path.
     Name = 10,
+    /// Which conditions on the container hold; a bit each. Evaluated once for each cgroup, in user space.
+    Container = 11,
 }
 
 impl Dimension {
@@ -106,7 +113,7 @@ pub const fn memory_access(anonymous: bool, writable: bool) -> u32 {
 }
 
 /// Number of [`Dimension`]s.
-pub const DIMENSIONS: usize = 11;
+pub const DIMENSIONS: usize = 12;
 
 /// First part of every key: which generation, hook and dimension it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -229,7 +236,8 @@ pub fn name_of(path: &[u8]) -> [u64; NAME_WORDS] {
 pub struct NumberKey {
     /// What the entry is for.
     pub tag: Tag,
-    /// A port in host order, a user id, a class of executables, or a bit per condition on ancestors.
+    /// A port in host order, a user id, a class of executables, or a bit per condition on ancestors or on the
+    /// container.
     pub number: u32,
 }
 
@@ -276,8 +284,8 @@ pub struct HookTable {
     pub terms: u32,
     /// Bit per condition on ancestors that any term has; they are looked up by these.
     pub ancestor_conditions: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The same of conditions on the container.
+    pub container_conditions: u32,
     /// The terms in use.
     pub all: Vector,
     /// Terms with a condition that the kernel programs cannot evaluate: if they seem to match, it is
@@ -307,7 +315,7 @@ impl HookTable {
         dimensions: 0,
         terms: 0,
         ancestor_conditions: 0,
-        reserved: 0,
+        container_conditions: 0,
         all: [0; WORDS],
         uncertain: [0; WORDS],
         unlisted: [[0; WORDS]; DIMENSIONS],
@@ -353,6 +361,24 @@ pub const fn class_index(generation: u32, class: u32) -> u32 {
     generation * CLASSES as u32 + class
 }
 
+/// Value of the `CONTAINERS` map: the epoch of the policies whose conditions these are, and a bit for each
+/// that the container of the cgroup meets.
+#[must_use]
+pub const fn container_entry(epoch: u32, held: u32) -> u64 {
+    (epoch as u64) << 32 | held as u64
+}
+
+/// What an entry says to the policies of `epoch`; `None` where it is about others.
+#[must_use]
+#[inline(always)]
+pub const fn container_held(entry: u64, epoch: u32) -> Option<u32> {
+    if (entry >> 32) as u32 == epoch {
+        Some(entry as u32)
+    } else {
+        None
+    }
+}
+
 const _: () = {
     assert!(size_of::<PathKey>() == 260);
     assert!(size_of::<AddressKey>() == 24);
@@ -360,6 +386,7 @@ const _: () = {
     assert!(NAME_BUCKETS.is_power_of_two());
     assert!(size_of::<SuffixKey>() == 8 + KEY_SUFFIX_BYTES);
     assert!(KEY_SUFFIX_BYTES.is_multiple_of(8) && ANCESTOR_CONDITIONS <= 8);
+    assert!(CONTAINER_CONDITIONS <= 8);
     assert!(size_of::<Term>() == 8);
     assert!(
         size_of::<HookTable>() == 24 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS

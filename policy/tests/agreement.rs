@@ -9,8 +9,8 @@ use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::decision::decide;
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::{Kinds, Recorded};
-use holdfast_policy::lookup::{self, Lookup};
-use holdfast_policy::snapshot::{Snapshot, Tables};
+use holdfast_policy::lookup::{self, Lookup, held_by};
+use holdfast_policy::snapshot::{ContainerCondition, Snapshot, Tables};
 use holdfast_policy::table::{Dimension, KEY_PATH_BYTES, TERMS, memory_access};
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
@@ -33,6 +33,8 @@ struct Known {
     address: Option<IpAddr>,
     port: Option<u16>,
     access: Option<u32>,
+    /// An event that has nothing but the container.
+    container: Option<Json>,
     /// What the operation is known not to have.
     absent: Vec<Dimension>,
 }
@@ -70,6 +72,10 @@ impl lookup::Known for Known {
     }
     fn ancestors(&self) -> Option<Cow<'_, [Vec<u8>]>> {
         self.ancestors.as_deref().map(Cow::Borrowed)
+    }
+    fn container(&self, conditions: &[ContainerCondition]) -> Option<u32> {
+        let event = self.container.as_ref()?;
+        Some(held_by(conditions, &Recorded::new(event).unwrap()))
     }
 }
 
@@ -245,6 +251,18 @@ fn atom() -> impl Strategy<Value = String> {
         };
         format!("process.ancestors.{condition}")
     });
+    let by_container = select(vec![
+        "container.id == ''",
+        "container.image.name == 'web'",
+        "container.image.name in ['web', 'db']",
+        "container.labels['app'] == 'shop'",
+        "'app' in container.labels",
+        "container.privileged",
+        "container.image.tag.exists(t, t == 'latest')",
+        "has(orchestrator.namespace)",
+        "container.image.name == file.path",
+    ])
+    .prop_map(str::to_owned);
     let others = select(vec![
         "true",
         "false",
@@ -256,7 +274,7 @@ fn atom() -> impl Strategy<Value = String> {
         "holdfast.flags.all(f, f == 'O_RDONLY')",
     ])
     .prop_map(str::to_owned);
-    prop_oneof![6 => by_path, 2 => by_end, 2 => by_user, 2 => by_ancestors, 2 => by_address, 2 => by_port, 2 => by_access, 1 => by_direction, 2 => by_memory, 2 => by_capability, 1 => others]
+    prop_oneof![6 => by_path, 2 => by_end, 2 => by_user, 2 => by_ancestors, 2 => by_address, 2 => by_port, 2 => by_access, 1 => by_direction, 2 => by_memory, 2 => by_capability, 3 => by_container, 1 => others]
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -321,14 +339,36 @@ fn policy(rules: std::ops::Range<usize>) -> impl Strategy<Value = Json> {
     })
 }
 
+/// What an event has of its container.
+fn container() -> impl Strategy<Value = Json> {
+    let image = select(vec!["web", "db", "/a"]);
+    let label = select(vec![json!({}), json!({"app": "shop"}), json!({"app": "x"})]);
+    let namespace = prop::option::of(Just("prod"));
+    (image, label, any::<bool>(), namespace).prop_map(|(image, labels, privileged, namespace)| {
+        let image = json!({"name": image, "tag": ["latest"]});
+        let mut of_event = json!({"container": {"id": "c", "image": image, "labels": labels, "privileged": privileged}});
+        if let Some(namespace) = namespace {
+            of_event["orchestrator"] = json!({"namespace": namespace});
+        }
+        of_event
+    })
+}
+
 /// An event, and what the kernel knows of it: all, or with gaps.
 fn event() -> impl Strategy<Value = (Json, Known)> {
     let what = (select(&KINDS[..]), path_bytes(), path_bytes(), path_bytes());
     let peer = (select(&ADDRESSES[..]), 78..82u16, 0..4usize);
-    let gaps = prop_oneof![Just([false; 8]), any::<[bool; 8]>()];
+    let gaps = prop_oneof![Just([false; 9]), any::<[bool; 9]>()];
+    let container = prop::option::of(container());
     let lineage = prop::collection::vec(path_bytes(), 0..4);
-    (what, peer, gaps, any::<[bool; 2]>(), lineage).prop_map(
-        |((kind, path, target, executable), (ip, port, mode), gaps, [root, memfd], lineage)| {
+    (what, peer, gaps, any::<[bool; 2]>(), (lineage, container)).prop_map(
+        |(
+            (kind, path, target, executable),
+            (ip, port, mode),
+            gaps,
+            [root, memfd],
+            (lineage, container),
+        )| {
             let texts = lineage.iter().skip(1);
             let ancestors: Vec<_> = texts
                 .map(|path| json!({"executable": text::path(path)}))
@@ -341,6 +381,12 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
             event["process"]["executable"] = text::path(&executable).into();
             kernel.user = (!gaps[5]).then_some(if root { 0 } else { 1 });
             kernel.ancestors = (!gaps[7]).then(|| lineage.iter().skip(1).cloned().collect());
+            let mut of_container = json!({"event": {"action": kind.action()}});
+            for (name, value) in container.iter().flat_map(Json::as_object).flatten() {
+                event[name] = value.clone();
+                of_container[name] = value.clone();
+            }
+            kernel.container = (!gaps[8]).then_some(of_container);
             let mut absent = Vec::new();
             match lineage.first() {
                 Some(parent) => {

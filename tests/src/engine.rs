@@ -25,10 +25,23 @@ pub struct Docker {
 }
 
 impl Docker {
+    /// What a guest needs for it.
+    pub const PROGRAMS: [&str; 5] = [
+        "docker",
+        "dockerd",
+        "containerd",
+        "containerd-shim-runc-v2",
+        "runc",
+    ];
+
+    /// What is in an image's `/data`: each is what it is called.
+    pub const FILES: [&str; 3] = ["image", "label", "name"];
+
     /// Starts it, and waits until it answers.
     pub fn start(bench: &Bench) -> Result<Self> {
         let directory = bench.path("docker");
         fs::create_dir_all(&directory).context("make the engine's directory")?;
+        let in_guest = bench.setting.place.is_guest();
         let log = File::create(directory.join("log")).context("make the engine's log")?;
         let at = |name: &str| directory.join(name).display().to_string();
         let daemon = Command::new("dockerd")
@@ -41,6 +54,11 @@ impl Docker {
             ])
             // Of the machine's network nothing is touched.
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+            // A file system in memory is no layer of an overlay where it is the root: guests have nothing else.
+            .args(in_guest.then_some("--storage-driver=vfs"))
+            // Nor can another root take its place (pivot_root).
+            .envs(in_guest.then_some(("DOCKER_RAMDISK", "true")))
+            .envs(in_guest.then_some(("PATH", "/usr/bin:/usr/sbin:/bin:/sbin")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -77,20 +95,24 @@ impl Docker {
             .output_within(COMMAND)
     }
 
-    /// An image with busybox in it.
+    /// An image with busybox in it, and files to read below `/data`.
     pub fn image(&self, reference: &str) -> Result<()> {
         let root = self.directory.join("image");
         fs::create_dir_all(root.join("bin")).context("make an image")?;
         fs::copy(BUSYBOX, root.join("bin/busybox")).context("copy busybox")?;
-        for name in ["sh", "sleep", "true"] {
+        for name in ["sh", "cat", "sleep", "true"] {
             let link = root.join("bin").join(name);
             if !link.exists() {
                 std::os::unix::fs::symlink("busybox", link).context("make a link")?;
             }
         }
+        fs::create_dir_all(root.join("data")).context("make an image")?;
+        for name in Self::FILES {
+            fs::write(root.join("data").join(name), name).context("make an image")?;
+        }
         let archive = self.directory.join("image.tar").display().to_string();
         Command::new("tar")
-            .args(["--create", "--file", &archive, "--directory"])
+            .args(["-c", "-f", &archive, "-C"])
             .arg(&root)
             .arg(".")
             .output_within(COMMAND)?

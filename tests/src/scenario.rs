@@ -121,7 +121,7 @@ pub fn find(name: &str) -> Result<&'static Scenario> {
 }
 
 /// The scenarios that apply at a place and match: an empty pattern matches all, otherwise one of its
-/// comma-separated parts must occur in the name. Those that fail on purpose or take long must be named
+/// comma-separated parts must occur in the name, or, where it is the whole name of one, be it. Those that fail on purpose or take long must be named
 /// in full.
 pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
     let parts: Vec<&str> = pattern.split(',').filter(|part| !part.is_empty()).collect();
@@ -133,7 +133,11 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
         if by_name {
             return parts.contains(&scenario.name);
         }
-        parts.is_empty() || parts.iter().any(|part| scenario.name.contains(part))
+        let is_meant = |part: &&str| {
+            let is_a_name = || all().any(|other| other.name == *part);
+            scenario.name == *part || scenario.name.contains(part) && !is_a_name()
+        };
+        parts.is_empty() || parts.iter().any(is_meant)
     };
     all()
         .filter(|scenario| scenario.applies(place) && wanted(scenario))
@@ -161,5 +165,15 @@ mod tests {
                 .all(|scenario| !harness::on_purpose(scenario))
         );
         assert_eq!(matching("harness-fail", &native).len(), 1);
+    }
+
+    #[test]
+    fn a_name_means_no_other() {
+        let names = |pattern| -> Vec<_> {
+            let matching = matching(pattern, &Place::Native);
+            matching.into_iter().map(|scenario| scenario.name).collect()
+        };
+        assert_eq!(names("derive"), ["derive"]);
+        assert!(names("deriv").len() > 1);
     }
 }

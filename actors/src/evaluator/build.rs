@@ -64,6 +64,15 @@ pub(crate) struct Place<'a> {
     pub(crate) wall_offset: u64,
 }
 
+/// Of an event, what all those of a container have; of one of the host, nothing.
+pub(crate) fn of_container(shown: Option<&Shown>) -> Event<'_> {
+    Event {
+        container: container::container(shown),
+        orchestrator: container::orchestrator(shown),
+        ..Default::default()
+    }
+}
+
 /// Builds the event of a record, all but host, rule and outcome.
 pub(crate) fn event<'a>(
     record: &Record<'a>,

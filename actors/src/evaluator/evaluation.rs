@@ -35,7 +35,7 @@ use crate::ledger::Fate;
 use crate::reader::intake::{Batch, time_of};
 use crate::root::Settings;
 use crate::root::shared::Shared;
-use crate::runtime::membership::Memberships;
+use crate::runtime::membership::{Membership, Memberships};
 
 /// What does not work where a history has no room.
 const SEQUENCES: &str = "sequences";
@@ -376,6 +376,9 @@ impl Evaluation {
         };
         let views = view::of(record, &mut self.mounts, &pids, clock::boottime());
         let membership = self.memberships.of(header, parent);
+        if self.memberships.are_by_cgroup(header) {
+            tell_programs(shared, header.cgroup_id, &membership);
+        }
         let container = membership.container();
         let container = container.map(|named| shared.containers.shown(named));
         let parent = parent.map(|parent| common.parent(parent, &place));
@@ -476,6 +479,17 @@ impl Evaluation {
             shared.ledger.evaluated(kind, fate, 1);
         }
         None
+    }
+}
+
+/// Of a cgroup whose container is known, and no engine is about to tell more of it.
+fn tell_programs(shared: &Shared, cgroup: u64, membership: &Membership) {
+    match membership {
+        Membership::Container(named) if !shared.containers.awaits(named) => {
+            shared.enter_cgroup(cgroup, Some(named));
+        }
+        Membership::Host => shared.enter_cgroup(cgroup, None),
+        Membership::Container(_) | Membership::Unknown => {}
     }
 }
 

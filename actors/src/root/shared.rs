@@ -16,14 +16,16 @@ use crate::degraded::Degradations;
 use crate::evaluator::evaluation::Evaluation;
 use crate::evaluator::policies::Policies;
 use crate::evaluator::processes::scan::Reading;
-use crate::kernel::{Kernel, Ring};
+use crate::kernel::{Kernel, KernelError, Ring};
 use crate::killer::Killing;
 use crate::killer::guard::Guard;
 use crate::ledger::Ledger;
 use crate::losses::Losses;
 use crate::reader::intake::Intake;
+use crate::runtime::cgroup::Container;
+use crate::runtime::entered::Entered;
 use crate::runtime::hierarchy::Hierarchy;
-use crate::runtime::table::Containers;
+use crate::runtime::table::{Containers, Details};
 use crate::sink::Sinks;
 
 /// See the module. No lock in it is held across an await.
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) cgroups: Option<Hierarchy>,
     /// What is known of containers.
     pub(crate) containers: Containers,
+    /// What the kernel programs know of them.
+    pub(crate) entered: Entered,
     pub(crate) degraded: Degradations,
     /// Notified of whatever the evaluator waits for.
     pub(crate) arrival: Arc<Notify>,
@@ -90,6 +94,7 @@ impl Shared {
             caps: Caps::default(),
             cgroups: Hierarchy::anywhere(&settings.host.root),
             containers: Containers::default(),
+            entered: Entered::default(),
             degraded: Degradations::new(arrival.clone()),
             arrival,
             intakes,
@@ -104,6 +109,29 @@ impl Shared {
             #[cfg(test)]
             faults: Faults::default(),
         })
+    }
+
+    /// An engine tells of a container.
+    pub(crate) fn tell_container(&self, details: Details) {
+        let id = details.container.id.clone();
+        self.containers.tell(details);
+        warn_of(self.entered.renew(self, &id));
+    }
+
+    /// A container has ended.
+    pub(crate) fn end_container(&self, id: &str) {
+        self.containers.end(id);
+        warn_of(self.entered.end(self, id));
+    }
+
+    /// It is known whose a cgroup is.
+    pub(crate) fn enter_cgroup(&self, cgroup: u64, container: Option<&Arc<Container>>) {
+        warn_of(self.entered.enter(self, cgroup, container));
+    }
+
+    /// Other policies are in force: the programs learn what containers meet of them.
+    pub(crate) fn enter_cgroups_again(&self) {
+        warn_of(self.entered.renew_all(self));
     }
 
     /// How processes are read.
@@ -247,5 +275,12 @@ impl Faults {
             self.0.store(left - 1, Ordering::Relaxed);
             panic!("a panic in the middle of a record");
         }
+    }
+}
+
+/// User space decides on what the programs were not told.
+fn warn_of(told: Result<(), KernelError>) {
+    if let Err(error) = told {
+        tracing::warn!("{error}");
     }
 }

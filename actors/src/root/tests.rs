@@ -34,6 +34,8 @@ struct Fake {
     installs: AtomicU64,
     refuse_install: std::sync::atomic::AtomicBool,
     spared: Mutex<Vec<u32>>,
+    /// By cgroup: the epoch, and which conditions hold.
+    containers: Mutex<HashMap<u64, (u32, u32)>>,
 }
 
 impl Fake {
@@ -50,6 +52,7 @@ impl Fake {
             installs: AtomicU64::new(0),
             refuse_install: false.into(),
             spared: Mutex::default(),
+            containers: Mutex::default(),
         })
     }
 
@@ -157,6 +160,19 @@ impl Kernel for Fake {
             return Err(KernelError { attempted, reason });
         }
         self.installs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError> {
+        self.containers
+            .lock()
+            .unwrap()
+            .insert(cgroup, (epoch, held));
+        Ok(())
+    }
+
+    fn forget_container(&self, cgroup: u64) -> Result<(), KernelError> {
+        self.containers.lock().unwrap().remove(&cgroup);
         Ok(())
     }
 
@@ -704,4 +720,56 @@ async fn sinks_that_fail_are_degraded_and_counted() {
     assert_eq!(stdout.dropped, stdout.offered - stdout.written);
     assert_eq!((file.dropped, file.written), (0, file.offered));
     assert_eq!(of_action(&events(&missing), "process.exec").len(), 20);
+}
+
+const OF_IMAGE: &str = r#"{"apiVersion":"holdfast/v1","kind":"Policy","name":"p","rules":[
+    {"id":"r","on":["file.open"],"when":"container.image.name == 'web'","action":"deny"}]}"#;
+
+/// The kernel is told again when an engine tells, when policies are reloaded, and when the container ends.
+#[test]
+fn the_kernel_knows_the_containers_as_they_are() {
+    use crate::runtime::cgroup::Container;
+    use crate::runtime::table::Details;
+    use holdfast_wire::event;
+
+    const HOST: u64 = 1;
+    const INSIDE: u64 = 2;
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = Fake::new(None);
+    let policy = |epoch| Arc::new(snapshot(epoch, &[OF_IMAGE], Kinds::NONE));
+    let settings = settings(directory.path(), None);
+    let shared = Shared::new(settings, kernel.clone(), kernel.rings(), policy(1)).unwrap();
+    let known = || {
+        let known = kernel.containers.lock().unwrap();
+        let mut known: Vec<_> = known.iter().map(|(cgroup, it)| (*cgroup, *it)).collect();
+        known.sort_unstable();
+        known
+    };
+    let container = Arc::new(Container {
+        id: "c".into(),
+        runtime: Some("docker"),
+        pod: None,
+    });
+    shared.enter_cgroup(HOST, None);
+    shared.enter_cgroup(INSIDE, Some(&container));
+    assert_eq!(known(), [(HOST, (1, 0)), (INSIDE, (1, 0))]);
+    let image = event::Image {
+        name: "web".into(),
+        ..Default::default()
+    };
+    shared.tell_container(Details {
+        container: event::Container {
+            id: "c".into(),
+            image: Some(image),
+            ..Default::default()
+        },
+        ..Default::default()
+    });
+    assert_eq!(known(), [(HOST, (1, 0)), (INSIDE, (1, 1))]);
+    shared.policies.prepare(policy(2));
+    shared.policies.switch(policy(2));
+    shared.enter_cgroups_again();
+    assert_eq!(known(), [(HOST, (2, 0)), (INSIDE, (2, 1))]);
+    shared.end_container("c");
+    assert_eq!(known(), [(HOST, (2, 0))]);
 }

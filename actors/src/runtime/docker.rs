@@ -146,7 +146,6 @@ impl Watcher {
 
     /// Takes in what there is, and then what changes, until the engine goes away.
     async fn watch(&self) -> Result<(), Error> {
-        let containers = &self.shared.containers;
         let docker = connect(&self.socket.path).await?;
         let began = SystemTime::now() - OVERLAP;
         let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -161,9 +160,9 @@ impl Watcher {
             ..Default::default()
         })));
         for details in list(&docker, self.socket.runtime).await? {
-            containers.tell(details);
+            self.shared.tell_container(details);
         }
-        let _watched = containers.watched(self.socket.runtime);
+        let _watched = self.shared.containers.watched(self.socket.runtime);
         self.shared.degraded.clear(&self.socket.name);
         let mut ping = tokio::time::interval(PING);
         loop {
@@ -185,10 +184,10 @@ impl Watcher {
                 continue;
             };
             match event.action.as_deref() {
-                Some("die" | "destroy") => containers.end(&id),
+                Some("die" | "destroy") => self.shared.end_container(&id),
                 _ => {
                     if let Some(details) = inspect(&docker, &id, self.socket.runtime).await? {
-                        containers.tell(details);
+                        self.shared.tell_container(details);
                         // Something may wait for it.
                         self.shared.arrival.notify_one();
                     }

@@ -74,7 +74,7 @@ impl Memberships {
 
     /// Where the process of a record is; `parent` is who created it.
     pub(crate) fn of(&mut self, header: &Header, parent: Option<&Process>) -> Membership {
-        let place = if self.unified.is_some() && header.cgroup_id != 0 {
+        let place = if self.are_by_cgroup(header) {
             Place::Cgroup(header.cgroup_id)
         } else {
             Place::program(header)
@@ -91,6 +91,11 @@ impl Memberships {
             self.known.insert(place, found.clone());
         }
         found
+    }
+
+    /// Whether the cgroup of a record stands for its container.
+    pub(crate) fn are_by_cgroup(&self, header: &Header) -> bool {
+        self.unified.is_some() && header.cgroup_id != 0
     }
 
     fn look_up(&mut self, header: &Header, parent: Option<&Process>) -> Membership {

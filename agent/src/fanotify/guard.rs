@@ -225,6 +225,14 @@ impl Kernel for Guarded {
         Ok(())
     }
 
+    fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError> {
+        self.programs.set_container(cgroup, epoch, held)
+    }
+
+    fn forget_container(&self, cgroup: u64) -> Result<(), KernelError> {
+        self.programs.forget_container(cgroup)
+    }
+
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError> {
         self.programs.set_never_kill(tgids)
     }

@@ -11,10 +11,10 @@ use crate::plan::{Plan, PlannedTerm};
 use crate::snapshot::{
     AddressEntry, ClassEntry, NumberEntry, PathBytes, PathEntry, Rule, SuffixEntry, Tables,
 };
-use crate::stage::{Key, Probe, Test};
+use crate::stage::{ContainerCondition, Key, Probe, Test};
 use crate::table::{
-    ADDRESS_ENTRIES, ANCESTOR_CONDITIONS, CLASS_ENTRIES, CLASSES, Dimension, HookTable,
-    NUMBER_ENTRIES, PATH_ENTRIES, SUFFIX_ENTRIES, Vector, WORDS, hook_flags,
+    ADDRESS_ENTRIES, ANCESTOR_CONDITIONS, CLASS_ENTRIES, CLASSES, CONTAINER_CONDITIONS, Dimension,
+    HookTable, NUMBER_ENTRIES, PATH_ENTRIES, SUFFIX_ENTRIES, Vector, WORDS, hook_flags,
 };
 
 /// There is no room for all keys of this dimension.
@@ -25,9 +25,20 @@ pub(super) struct Full(pub(super) Dimension);
 pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result<Tables, Full> {
     let mut tables = Tables::default();
     let ancestors = ancestor_conditions(plans)?;
+    tables.container_conditions = container_conditions(plans)?;
     for plan in plans {
         let mut hook = hook(plan, rules, options);
-        hook.ancestor_conditions = conditions_of(plan, &ancestors);
+        hook.ancestor_conditions = asked(plan, Dimension::Ancestors, |key| {
+            ancestors
+                .iter()
+                .position(|it| matches!(key, Key::Ancestor(test) if test == it))
+        });
+        let containers = &tables.container_conditions;
+        hook.container_conditions = asked(plan, Dimension::Container, |key| {
+            containers
+                .iter()
+                .position(|it| matches!(key, Key::Container(condition) if condition == it))
+        });
         names::enter(plan, &mut hook, &mut tables.names);
         paths(plan, Dimension::Path, &mut tables.paths)?;
         paths(plan, Dimension::TargetPath, &mut tables.paths)?;
@@ -35,7 +46,20 @@ pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result
         addresses(plan, &mut tables.addresses)?;
         numbers(plan, Dimension::Port, &mut tables.numbers)?;
         numbers(plan, Dimension::User, &mut tables.numbers)?;
-        held_by_ancestors(plan, &ancestors, &hook, &mut tables.numbers)?;
+        held(
+            plan,
+            Dimension::Ancestors,
+            hook.ancestor_conditions,
+            |held| Probe::Ancestors(&ancestors, held),
+            &mut tables.numbers,
+        )?;
+        held(
+            plan,
+            Dimension::Container,
+            hook.container_conditions,
+            |held| Probe::Container(containers, held),
+            &mut tables.numbers,
+        )?;
         tables.hooks.push((plan.kind, Box::new(hook)));
     }
     executables(plans, &ancestors, &mut tables)?;
@@ -108,6 +132,7 @@ const DIMENSIONS: [Dimension; crate::table::DIMENSIONS] = [
     Dimension::Parent,
     Dimension::Ancestors,
     Dimension::Name,
+    Dimension::Container,
 ];
 
 /// The terms that a value of `dimension` does not rule out.
@@ -208,36 +233,48 @@ fn ancestor_conditions(plans: &[Plan]) -> Result<Vec<Arc<Test>>, Full> {
     Ok(conditions)
 }
 
-/// Which of the conditions on ancestors the plan's terms have, a bit each.
-fn conditions_of(plan: &Plan, ancestors: &[Arc<Test>]) -> u32 {
+/// Every condition on the container that any term has.
+fn container_conditions(plans: &[Plan]) -> Result<Vec<ContainerCondition>, Full> {
+    const DIMENSION: Dimension = Dimension::Container;
+    let mut conditions: Vec<ContainerCondition> = Vec::new();
+    for plan in plans {
+        keys(plan, DIMENSION, |key| match key {
+            Key::Container(condition) if !conditions.contains(condition) => {
+                conditions.push(condition.clone());
+            }
+            _ => {}
+        });
+    }
+    room(conditions.len(), CONTAINER_CONDITIONS, DIMENSION)?;
+    Ok(conditions)
+}
+
+/// Which of a dimension's conditions the plan's terms have, a bit each; `find`: which one a key is.
+fn asked(plan: &Plan, dimension: Dimension, find: impl Fn(&Key) -> Option<usize>) -> u32 {
     let mut bits = 0;
-    keys(plan, Dimension::Ancestors, |key| {
-        let bit = ancestors
-            .iter()
-            .position(|condition| matches!(key, Key::Ancestor(test) if test == condition));
-        bits |= bit.map_or(0, |bit| 1 << bit);
+    keys(plan, dimension, |key| {
+        bits |= find(key).map_or(0, |bit| 1 << bit);
     });
     bits
 }
 
-/// Each way in which the plan's conditions on ancestors can hold or not.
-fn held_by_ancestors(
+/// Each way in which the conditions that are asked for can hold or not.
+fn held<'p>(
     plan: &Plan,
-    ancestors: &[Arc<Test>],
-    hook: &HookTable,
+    dimension: Dimension,
+    asked: u32,
+    probe: impl Fn(u32) -> Probe<'p>,
     entries: &mut Vec<NumberEntry>,
 ) -> Result<(), Full> {
-    const DIMENSION: Dimension = Dimension::Ancestors;
-    let asked = hook.ancestor_conditions;
-    // Where none holds, none is listed.
-    let held = (1..1 << ancestors.len()).filter(|held| held & !asked == 0);
+    // Where none holds, none is listed. Bits beyond the highest are in none.
+    let held = (1..=asked).filter(|held| held & !asked == 0);
     let held: Vec<u32> = held.collect();
-    room(entries.len() + held.len(), NUMBER_ENTRIES, DIMENSION)?;
-    entries.extend(held.into_iter().map(|held| NumberEntry {
+    room(entries.len() + held.len(), NUMBER_ENTRIES, dimension)?;
+    entries.extend(held.into_iter().map(|number| NumberEntry {
         kind: plan.kind,
-        dimension: DIMENSION,
-        number: held,
-        vector: vector(plan, DIMENSION, Probe::Ancestors(ancestors, held)),
+        dimension,
+        number,
+        vector: vector(plan, dimension, probe(number)),
     }));
     Ok(())
 }

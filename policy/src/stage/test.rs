@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use holdfast_wire::{event, text};
 
-use crate::expression::{Cidr, Condition, Constant, MAPPED, Operand, Set, TextTest};
-use crate::field::{Field, Part, Plain};
+use crate::expression::{Cidr, Condition, Constant, MAPPED, Operand, Set, TextTest, holds};
+use crate::field::{Field, Fields, Part, Plain};
 use crate::snapshot::PathBytes;
 use crate::table::{Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, memory_access};
 
@@ -37,6 +37,8 @@ pub(crate) enum Key {
     /// Some ancestor's executable meets this test.
     Ancestor(Arc<Test>),
     Suffix(String),
+    /// The container meets this condition.
+    Container(ContainerCondition),
     /// A bit per access mode, per direction of DNS, or per `memory_access`.
     Access(u8),
 }
@@ -51,8 +53,49 @@ pub(crate) enum Probe<'p> {
     Suffix(&'p [u8]),
     /// These are the ancestors' conditions that there are, and a bit for each that holds for any of them.
     Ancestors(&'p [Arc<Test>], u32),
+    /// These are the conditions on containers that there are, and a bit for each that holds.
+    Container(&'p [ContainerCondition], u32),
     /// No entry lists it, or the event does not have it.
     Unlisted,
+}
+
+/// A condition that asks about nothing but the container.
+#[derive(Clone, Debug)]
+pub struct ContainerCondition {
+    condition: Arc<Condition>,
+    /// All that it says: those of which this is the same are the same.
+    text: Arc<str>,
+}
+
+impl PartialEq for ContainerCondition {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for ContainerCondition {}
+
+impl ContainerCondition {
+    /// `None` where it asks about something else, or about nothing.
+    fn new(condition: &Condition) -> Option<Self> {
+        let (mut asks, mut only) = (false, true);
+        condition.operands(&mut |operand| {
+            if let Operand::Field(field) = operand {
+                asks = true;
+                only &= field.is_of_container();
+            }
+        });
+        (asks && only).then(|| Self {
+            condition: Arc::new(condition.clone()),
+            text: format!("{condition:?}").into(),
+        })
+    }
+
+    /// Whether the container that these are the fields of meets it.
+    #[must_use]
+    pub fn holds(&self, container: &dyn Fields) -> bool {
+        holds(&self.condition, container)
+    }
 }
 
 impl Test {
@@ -183,6 +226,11 @@ impl Key {
         (!test.is_uncertain()).then(|| Self::Ancestor(Arc::new(test)))
     }
 
+    /// That the container is one of which `condition` holds. `None` where it asks for more.
+    pub(crate) fn of_container(condition: &Condition) -> Option<Self> {
+        ContainerCondition::new(condition).map(Self::Container)
+    }
+
     pub(crate) fn access(name: &str) -> Option<Self> {
         let mode = ACCESS_NAMES.iter().position(|access| *access == name)?;
         Some(Self::Access(1 << mode))
@@ -250,6 +298,7 @@ impl Key {
             ) | (Self::Addresses(_), Dimension::Address)
                 | (Self::Numbers(_), Dimension::Port | Dimension::User)
                 | (Self::Access(_), Dimension::Access)
+                | (Self::Container(_), Dimension::Container)
         )
     }
 
@@ -333,6 +382,10 @@ impl Key {
             }
             (Self::Ancestor(test), Probe::Ancestors(conditions, held)) => {
                 let bit = conditions.iter().position(|condition| condition == test);
+                Some(bit.is_some_and(|bit| held >> bit & 1 == 1))
+            }
+            (Self::Container(condition), Probe::Container(conditions, held)) => {
+                let bit = conditions.iter().position(|it| it == condition);
                 Some(bit.is_some_and(|bit| held >> bit & 1 == 1))
             }
             (Self::Access(modes), Probe::Access(mode)) => Some(modes >> mode & 1 == 1),

@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::{MODULES, PLAN};
-use crate::scenario::storm;
+use crate::engine::Docker;
+use crate::scenario::{engine, storm};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
@@ -59,12 +60,24 @@ impl Content {
     }
 }
 
+/// Programs of this machine that some scenarios need.
+fn programs<'p>(scenarios: &[&str]) -> impl Iterator<Item = &'p str> {
+    let storms = scenarios.contains(&storm::STORMS).then_some(storm::STRESS);
+    let docker = needs_docker(scenarios).then_some(Docker::PROGRAMS);
+    storms.into_iter().chain(docker.into_iter().flatten())
+}
+
+/// Whether one of these runs containers.
+pub fn needs_docker(scenarios: &[&str]) -> bool {
+    scenarios.contains(&engine::IN_KERNEL)
+}
+
 /// An archive of what is one boot's own: the plan, the modules beside the kernel's image, and what only
 /// some scenarios need.
 pub fn plan(place: &str, scenarios: &[&str], kernel: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    if scenarios.contains(&storm::STORMS) {
-        archive.program(storm::STRESS)?;
+    for program in programs(scenarios) {
+        archive.program(program)?;
     }
     let lines: Vec<&str> = std::iter::once(place)
         .chain(scenarios.iter().copied())
@@ -98,11 +111,16 @@ impl Archive {
         Ok(())
     }
 
-    /// A program of this machine, at the same path, with the libraries that it is linked to.
-    fn program(&mut self, path: &str) -> Result<()> {
-        self.copy(path, PROGRAM, Path::new(path))?;
-        let listed = Command::new("ldd").arg(path).output();
-        let listed = listed.with_context(|| format!("list the libraries of {path}"))?;
+    /// A program of this machine, with the libraries that it is linked to.
+    fn program(&mut self, name: &str) -> Result<()> {
+        let directories = std::env::var_os("PATH").unwrap_or_default();
+        let mut places = std::env::split_paths(&directories).map(|directory| directory.join(name));
+        let found = places.find(|path| path.is_file());
+        let path =
+            found.with_context(|| format!("there is no {name}: `tools/setup test` installs it"))?;
+        self.copy(&format!("/usr/bin/{name}"), PROGRAM, &path)?;
+        let listed = Command::new("ldd").arg(&path).output();
+        let listed = listed.with_context(|| format!("list the libraries of {name}"))?;
         // `name => /path (address)`, and of the loader `/path (address)`.
         for word in String::from_utf8_lossy(&listed.stdout).split_ascii_whitespace() {
             if word.starts_with('/') {

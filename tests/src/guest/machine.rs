@@ -75,7 +75,12 @@ impl Machine {
         fs::write(&initrd, [archive, plan.as_slice()].concat()).context("write the initramfs")?;
         let results = self.dir.join("results");
         File::create(&results).context("create the results' file")?;
-        let mut emulator = self.emulator(&initrd, &results)?;
+        let memory = if initramfs::needs_docker(&names) {
+            "2G"
+        } else {
+            "1G"
+        };
+        let mut emulator = self.emulator(&initrd, &results, memory)?;
         let boot = follow(&mut emulator, &results);
         // It has ended by itself, or must end now.
         let _ = emulator.kill();
@@ -83,7 +88,7 @@ impl Machine {
         boot
     }
 
-    fn emulator(&self, initrd: &Path, results: &Path) -> Result<Child> {
+    fn emulator(&self, initrd: &Path, results: &Path, memory: &str) -> Result<Child> {
         let variant = match &self.place {
             Place::Guest { variant, .. } => *variant,
             Place::Native => Variant::Stock,
@@ -93,7 +98,7 @@ impl Machine {
             File::create(self.dir.join("emulator")).context("create the emulator's log")?;
         Command::new("qemu-system-x86_64")
             .args(variant.machine())
-            .args(["-m", "1G"])
+            .args(["-m", memory])
             .args(["-no-reboot", "-nodefaults", "-display", "none"])
             .args([
                 "-serial",

@@ -47,7 +47,8 @@ const BRIEF: [(&str, &str); 8] = [
     ("6.1+preempt", "missed,kill-on-exec"),
     (
         "6.12",
-        "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,sequence,interrupt",
+        "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
+         engine-predicates",
     ),
     ("6.12+icount", "instructions"),
     (

@@ -1,5 +1,6 @@
 //! What engines know of containers: names, images and labels in events, for rules and on the command line.
 
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -8,18 +9,31 @@ use serde_json::{Value, json};
 
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
+use crate::command::Bounded as _;
 use crate::engine::Docker;
 use crate::events::{action, text};
-use crate::place::Place;
+use crate::place::{Place, Variant};
 
 /// The scenarios of this theme.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "engine-docker",
-    about: "events and rules know the names, images and labels of Docker's containers, also after it was killed",
-    at: |place| *place == Place::Native,
-    seconds: 180,
-    run: docker,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "engine-docker",
+        about: "events and rules know the names, images and labels of Docker's containers, also after it was killed",
+        at: |place| *place == Place::Native,
+        seconds: 180,
+        run: docker,
+    },
+    Scenario {
+        name: IN_KERNEL,
+        about: "the kernel decides by the image, label and name of a container, also after a reload and a new name",
+        at: |place| place.is_stock("6.12") || place.is_variant(Variant::BpfLsm),
+        seconds: 400,
+        run: in_kernel,
+    },
+];
+
+/// For which a guest needs Docker.
+pub const IN_KERNEL: &str = "engine-predicates";
 
 const IMAGE: &str = "shop/web";
 /// Containers that are started at once.
@@ -150,5 +164,127 @@ fn is_of(event: &Value, name: &str) -> Result<()> {
         && container["runtime"] == "docker"
         && text(event, "/rule/id") == "shop";
     ensure!(is_right, "{name}: {event}");
+    Ok(())
+}
+
+/// What `policy explain` says of a rule on containers.
+fn is_explained(bench: &Bench, policy: &Path) -> Result<()> {
+    let mut command = bench.sensor().command(&["policy", "explain", "--json"]);
+    let ended = command.arg(policy).output_within(EVENT)?;
+    let explained: Value = serde_json::from_str(&ended.with_code(0)?.stdout)?;
+    let rules = explained["rules"].as_array().context("no rules")?;
+    for rule in rules {
+        let hook = &rule["hooks"][0];
+        let means = &hook["deny_means"];
+        ensure!(
+            hook["decided"] == "kernel"
+                && means["lsm"] == "blocked"
+                && means["kprobe"] == "killed"
+                && means["fanotify"] == "killed_after",
+            "{rule}"
+        );
+    }
+    Ok(())
+}
+
+fn in_kernel(bench: &Bench) -> Result<()> {
+    let docker = Docker::start(bench)?;
+    let rule = |file: &str, when: &str| {
+        json!({"id": file, "on": ["file.open"], "action": "deny",
+               "when": format!("{when} && file.path == '/data/{file}'")})
+    };
+    let rules = json!([
+        rule("image", &format!("container.image.name == '{IMAGE}'")),
+        rule("label", "container.labels['app'] == 'shop'"),
+        rule("name", "container.name == 'renamed'"),
+    ]);
+    let policy = bench.policy("containers", &rules)?;
+    is_explained(bench, &policy)?;
+    for (name, image, label) in [
+        ("web", IMAGE, "app=shop"),
+        ("other", "shop/other", "app=no"),
+    ] {
+        let image = format!("{image}:1.0");
+        docker.image(&image)?;
+        // Guests have no AppArmor profiles.
+        let stays = [
+            "run",
+            "--detach",
+            "--network",
+            "none",
+            "--security-opt",
+            "apparmor=unconfined",
+            "--label",
+            label,
+        ];
+        let stays = [
+            &stays,
+            ["--name", name, &image].as_slice(),
+            &["/bin/sleep", "900"],
+        ]
+        .concat();
+        docker.command(&stays)?.with_code(0)?;
+    }
+    let read = |container: &str, file: &str| {
+        docker.command(&["exec", container, "/bin/cat", &format!("/data/{file}")])
+    };
+    for (tier, outcome) in [
+        ("lsm", "blocked"),
+        ("fmod_ret", "blocked"),
+        ("kprobe", "killed"),
+    ] {
+        let setting = format!("runtime.docker={}", docker.socket().display());
+        let sensor = bench.sensor().enforce().policy(&policy).tier(tier);
+        let sensor = sensor.option("set", setting).start()?;
+        // The first event of a container tells the programs of it.
+        let known = |name: &str| -> Result<()> {
+            let is_its = |event: &Value| text(event, "/container/name") == name;
+            docker.command(&["exec", name, "/bin/true"])?.with_code(0)?;
+            sensor.events.wait_for(name, EVENT, is_its).map(drop)
+        };
+        let is_refused = |container: &str, file: &str| -> Result<()> {
+            let ended = read(container, file)?;
+            ensure!(
+                ended.code() != Some(0) && ended.stdout.is_empty(),
+                "{file} was read in {tier}: {}, {:?}",
+                ended.status,
+                ended.stdout
+            );
+            let is_its = |event: &Value| text(event, "/rule/id") == file;
+            let event = sensor.events.wait_for(file, EVENT, is_its)?;
+            ensure!(
+                text(&event, "/holdfast/outcome") == outcome
+                    && text(&event, "/holdfast/tier") == tier,
+                "{event}"
+            );
+            Ok(())
+        };
+        let is_read = |container: &str, file: &str| -> Result<()> {
+            let ended = read(container, file)?.with_code(0)?;
+            ensure!(
+                ended.stdout == file,
+                "{file} in {container}: {:?}",
+                ended.stdout
+            );
+            Ok(())
+        };
+        known("web")?;
+        is_refused("web", "image")?;
+        is_read("web", "name")?;
+        is_read("other", "image")?;
+        is_read("other", "label")?;
+        // Nothing happens in it between the reload and the attempt.
+        sensor.command(&["policy", "reload"])?.with_code(0)?;
+        is_refused("web", "label")?;
+        docker
+            .command(&["rename", "web", "renamed"])?
+            .with_code(0)?;
+        known("renamed")?;
+        is_refused("renamed", "name")?;
+        docker
+            .command(&["rename", "renamed", "web"])?
+            .with_code(0)?;
+        sensor.stop()?;
+    }
     Ok(())
 }

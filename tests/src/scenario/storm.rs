@@ -28,7 +28,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 pub const STORMS: &str = "storms";
 
 /// What makes the storms.
-pub const STRESS: &str = "/usr/bin/stress-ng";
+pub const STRESS: &str = "stress-ng";
 
 /// A storm: the stressor, the kind of event of which it makes most, and how many of them at least (in an emulated guest a tenth).
 const KINDS: [(&str, &str, u32); 5] = [
