@@ -1,7 +1,7 @@
 //! The lookups behind `holdfast_policy::decision`, one per dimension.
 
-use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_uid_gid};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_uid_gid};
 use aya_ebpf::maps::lpm_trie::Key;
 use holdfast_policy::table::{
     AddressKey, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_WORDS, NumberKey, Tag, Vector,

@@ -5,9 +5,9 @@ use aya_ebpf::maps::{
     Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray, RingBuf,
 };
 use holdfast_policy::table::{
-    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, CONTAINER_ENTRIES, GENERATIONS, HOOKS as HOOK_SLOTS, HookTable,
-    KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS, NUMBER_ENTRIES, NumberKey, PATH_ENTRIES,
-    SUFFIX_ENTRIES, Vector,
+    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, CONTAINER_ENTRIES, GENERATIONS, HOOKS as HOOK_SLOTS,
+    HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS, NUMBER_ENTRIES, NumberKey,
+    PATH_ENTRIES, SUFFIX_ENTRIES, Vector,
 };
 use holdfast_wire::Domain;
 use holdfast_wire::control::{

@@ -21,6 +21,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 /// Largest file with a list, in bytes: some hundred thousand hashes. Whoever reads one reads at most one
 /// byte more, and what is larger is refused.
 pub const MAX_LIST_BYTES: usize = 16 << 20;
+/// All the files of a policy's lists together, in bytes.
+pub const MAX_LISTS_BYTES: usize = 4 * MAX_LIST_BYTES;
 /// Longest name of a policy and id of a rule, in bytes: they stand in every event.
 pub const MAX_NAME_BYTES: usize = 128;
 

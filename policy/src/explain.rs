@@ -147,7 +147,11 @@ impl Snapshot {
             Reach::Nothing => Decided::User,
         };
         // Only kernel programs keep up who descends from whom, and are told of containers.
-        let kept_up = [Dimension::Parent, Dimension::Ancestors, Dimension::Container];
+        let kept_up = [
+            Dimension::Parent,
+            Dimension::Ancestors,
+            Dimension::Container,
+        ];
         let kept_up = kept_up.iter().fold(0, |all, it| all | 1 << *it as u32);
         let without = match decided {
             Decided::Kernel if this.dimensions & kept_up != 0 => Decided::KernelFilter,

@@ -15,6 +15,7 @@ mod check;
 mod evaluate;
 mod functions;
 mod lex;
+mod list;
 mod names;
 mod parse;
 pub(crate) mod pattern;
@@ -24,6 +25,7 @@ mod typed;
 
 pub(crate) use address::{Cidr, MAPPED};
 pub(crate) use evaluate::holds;
+pub(crate) use list::{List, path_bytes};
 pub(crate) use text::condition as text;
 pub use text::literal;
 pub(crate) use typed::{Condition, Constant, Operand, Set, TextTest};
@@ -34,7 +36,7 @@ pub const MAX_BYTES: usize = 16 * 1024;
 pub const MAX_DEPTH: usize = 32;
 
 /// The named lists of a policy.
-pub(crate) type Lists = BTreeMap<String, Arc<Vec<String>>>;
+pub(crate) type Lists = BTreeMap<String, Arc<List>>;
 
 /// A checked expression of type bool.
 #[derive(Clone, Debug)]

@@ -292,10 +292,8 @@ impl ProcessList for NoProcesses {
 impl Key {
     fn equal(constant: &Constant) -> Option<Self> {
         match constant {
-            Constant::String(path) => Self::paths(std::iter::once(path.as_str())),
-            Constant::Ip(address) => Some(Self::Addresses(vec![crate::expression::Cidr::host(
-                *address,
-            )])),
+            Constant::String(path) => Self::path(path),
+            Constant::Ip(address) => Some(Self::Hosts([address.to_canonical()].into())),
             Constant::Int(number) => Some(Self::Numbers(vec![*number])),
             Constant::Strings(_)
             | Constant::Ints(_)
@@ -306,14 +304,9 @@ impl Key {
 
     fn one_of(set: &Set) -> Option<Self> {
         match set {
-            Set::Strings(paths) => Self::paths(paths.iter().map(String::as_str)),
+            Set::Strings(list) => list.paths().map(Self::Paths),
             Set::Ints(numbers) => Some(Self::Numbers(numbers.clone())),
-            Set::Ips(addresses) => Some(Self::Addresses(
-                addresses
-                    .iter()
-                    .map(|address| crate::expression::Cidr::host(*address))
-                    .collect(),
-            )),
+            Set::Ips(addresses) => Some(Self::Hosts(addresses.clone())),
         }
     }
 }

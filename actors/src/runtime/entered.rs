@@ -63,9 +63,8 @@ impl Entered {
     /// As [`Self::enter`].
     pub(crate) fn renew_all(&self, shared: &Shared) -> Result<(), KernelError> {
         let entered = self.lock();
-        let all = entered.iter();
-        all.map(|(cgroup, container)| tell(shared, *cgroup, container.as_deref()))
-            .collect()
+        let mut all = entered.iter();
+        all.try_for_each(|(cgroup, container)| tell(shared, *cgroup, container.as_deref()))
     }
 
     /// A container has ended.
@@ -77,10 +76,8 @@ impl Entered {
             container.as_ref().is_some_and(|it| it.id == id)
         };
         let mut entered = self.lock();
-        let ended = entered.extract_if(is_its);
-        ended
-            .map(|(cgroup, _)| shared.kernel.forget_container(cgroup))
-            .collect()
+        let mut ended = entered.extract_if(is_its);
+        ended.try_for_each(|(cgroup, _)| shared.kernel.forget_container(cgroup))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Option<Arc<Container>>>> {

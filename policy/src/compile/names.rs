@@ -81,6 +81,7 @@ fn of_key(key: &Key) -> Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expression::List;
     use crate::stage::Test;
 
     fn names(test: &Test) -> Option<Vec<String>> {
@@ -95,7 +96,8 @@ mod tests {
     }
 
     fn paths(paths: &[&str]) -> Test {
-        Test::Key(Key::paths(paths.iter().copied()).unwrap())
+        let list = List::new(paths.iter().map(|path| (*path).to_owned()).collect());
+        Test::Key(Key::Paths(list.paths().unwrap()))
     }
 
     fn prefix(prefix: &str) -> Test {

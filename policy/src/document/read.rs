@@ -7,9 +7,9 @@ use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 
 use super::list;
-use super::{MAX_BYTES, MAX_NAME_BYTES, Mode, PRIORITIES, Policy, Rule};
+use super::{MAX_BYTES, MAX_LISTS_BYTES, MAX_NAME_BYTES, Mode, PRIORITIES, Policy, Rule};
 use crate::error::{Mistake, Problems};
-use crate::expression::{Condition, Expression, Lists};
+use crate::expression::{Condition, Expression, List, Lists};
 use crate::field::{Field, Kinds};
 use crate::json::{Known, Part, Source, Text};
 use crate::message::Template;
@@ -76,6 +76,7 @@ pub(super) fn policy(
     let mut reader = Reader {
         source,
         lists: Lists::new(),
+        listed_bytes: 0,
         list_file,
     };
     let policy = reader.policy(file, root);
@@ -90,6 +91,8 @@ type ListFile<'f> = &'f mut dyn FnMut(&str) -> Result<Vec<u8>, String>;
 struct Reader<'t, 'f> {
     source: Source<'t>,
     lists: Lists,
+    /// In files.
+    listed_bytes: usize,
     list_file: ListFile<'f>,
 }
 
@@ -207,8 +210,7 @@ impl<'t> Reader<'t, '_> {
                 self.source.mistake(Mistake::new(name.at(), reason));
             }
             // A list that cannot be read is there all the same, so that its users are not refused too.
-            let mut list = self.list(part).unwrap_or_default();
-            list.sort_unstable();
+            let list = List::new(self.list(part).unwrap_or_default());
             self.lists.insert(name.value.into_owned(), Arc::new(list));
         }
     }
@@ -222,7 +224,14 @@ impl<'t> Reader<'t, '_> {
         let known = self.source.known(part, "a list", &LIST_KEYS)?;
         let path = self.source.required(&known, "file")?;
         let path = self.source.string(path)?;
-        let bytes = (self.list_file)(&path.value);
+        let bytes = (self.list_file)(&path.value).and_then(|bytes| {
+            self.listed_bytes += bytes.len();
+            if self.listed_bytes > MAX_LISTS_BYTES {
+                Err("with it, the lists of this policy are more than 64 MiB".to_owned())
+            } else {
+                Ok(bytes)
+            }
+        });
         match bytes.and_then(|bytes| list::parse(&bytes)) {
             Ok(list) => Some(list),
             Err(reason) => {

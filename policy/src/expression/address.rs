@@ -1,6 +1,6 @@
 //! Addresses and networks. An IPv4-mapped IPv6 address is the IPv4 address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Bits of an IPv6 address before the IPv4 address that is mapped into it.
 const MAPPED_BITS: u8 = 96;
@@ -34,6 +34,12 @@ impl Cidr {
             network: address_bits(address),
             bits: 128,
         }
+    }
+
+    /// The address that it is the network of, canonical; `None` where it holds others.
+    pub(crate) fn host_address(self) -> Option<IpAddr> {
+        let address = IpAddr::V6(Ipv6Addr::from_bits(self.network)).to_canonical();
+        (self.bits == 128).then_some(address)
     }
 
     /// Reads `10.0.0.0/8` or `fe80::/10`; host bits must be zero.

@@ -12,7 +12,7 @@ use super::parse::{Node, Syntax};
 use super::pattern::Pattern;
 use super::time::{self, TimePart};
 use super::typed::{Condition, Constant, Operand, Order, Set, TextTest};
-use super::{Cidr, Lists};
+use super::{Cidr, List, Lists};
 use crate::error::Mistake;
 use crate::field::{Kinds, Type};
 
@@ -301,7 +301,7 @@ impl Checker<'_> {
             texts.push(text.clone());
         }
         texts.sort_unstable();
-        Some(Constant::Strings(Arc::new(texts)))
+        Some(Constant::Strings(Arc::new(List::new(texts))))
     }
 
     fn comparison(&mut self, operator: &str, sides: &[Syntax; 2]) -> Option<Condition> {
@@ -365,11 +365,13 @@ impl Checker<'_> {
             }
             (Type::Int, Operand::Constant(Constant::Ints(list))) => Set::Ints(list.clone()),
             (Type::Ip, Operand::Constant(Constant::Strings(list))) => {
-                let mut addresses = Vec::with_capacity(list.len());
-                for text in list.iter() {
-                    addresses.push(self.address(text, sides[1].at)?);
-                }
-                addresses.sort_unstable();
+                let Some(addresses) = list.addresses() else {
+                    // Says which one is none.
+                    for text in list.iter() {
+                        self.address(text, sides[1].at)?;
+                    }
+                    return None;
+                };
                 Set::Ips(addresses)
             }
             (Type::String, list) if matches!(list.value_type(), Type::Strings | Type::Map) => {

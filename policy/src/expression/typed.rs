@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 
+use super::List;
 use super::address::Cidr;
 use super::pattern::Pattern;
 use super::time::TimePart;
@@ -82,7 +83,7 @@ pub(crate) enum Constant {
     Int(i64),
     String(String),
     Ip(IpAddr),
-    Strings(Arc<Vec<String>>),
+    Strings(Arc<List>),
     Ints(Vec<i64>),
     Timestamp(Timestamp),
     Duration(SignedDuration),
@@ -91,10 +92,10 @@ pub(crate) enum Constant {
 /// Constants to look a value up in; sorted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Set {
-    Strings(Arc<Vec<String>>),
+    Strings(Arc<List>),
     Ints(Vec<i64>),
     /// Canonical: IPv4-mapped addresses are IPv4.
-    Ips(Vec<IpAddr>),
+    Ips(Arc<[IpAddr]>),
 }
 
 impl Condition {

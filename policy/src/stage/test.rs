@@ -1,14 +1,20 @@
 //! What a term asks about one dimension, and what a listed key says about it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use holdfast_wire::{event, text};
 
-use crate::expression::{Cidr, Condition, Constant, MAPPED, Operand, Set, TextTest, holds};
+use crate::expression::{
+    Cidr, Condition, Constant, MAPPED, Operand, Set, TextTest, holds, path_bytes,
+};
 use crate::field::{Field, Fields, Part, Plain};
 use crate::snapshot::PathBytes;
-use crate::table::{Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, memory_access};
+use crate::table::{
+    ADDRESS_ENTRIES, CLASS_ENTRIES, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NUMBER_ENTRIES,
+    PATH_ENTRIES, memory_access,
+};
 
 /// The names that the access mode has in `holdfast.flags`, by `open_flags & O_ACCMODE`.
 const ACCESS_NAMES: [&str; 4] = ["O_RDONLY", "O_WRONLY", "O_RDWR", "O_ACCMODE"];
@@ -32,6 +38,8 @@ pub(crate) enum Key {
     Paths(Arc<[Vec<u8>]>),
     Prefix(String),
     Addresses(Vec<Cidr>),
+    /// Canonical, sorted.
+    Hosts(Arc<[IpAddr]>),
     /// Ports, capabilities or users.
     Numbers(Vec<i64>),
     /// Some ancestor's executable meets this test.
@@ -161,10 +169,11 @@ fn of_executable(condition: &Condition) -> Option<Test> {
         | Condition::Equal(Operand::Constant(Constant::String(path)), operand)
             if is_executable(operand) =>
         {
-            Key::paths(std::iter::once(path.as_str()))?
+            Key::path(path)?
         }
         Condition::OneOf(operand, Set::Strings(paths)) if is_executable(operand) => {
-            Key::paths(paths.iter().map(String::as_str))?
+            let paths = paths.paths()?;
+            (paths.len() <= CLASS_ENTRIES).then_some(Key::Paths(paths))?
         }
         Condition::Text(
             TextTest::StartsWith,
@@ -190,16 +199,9 @@ fn all(parts: impl Iterator<Item = Option<bool>>, neutral: bool) -> Option<bool>
 }
 
 impl Key {
-    /// `None` where one of the texts is that of no path.
-    pub(crate) fn paths<'t>(texts: impl Iterator<Item = &'t str>) -> Option<Self> {
-        let bytes = |text: &'t str| {
-            let bytes = text::path_bytes(text)?;
-            // A NUL ends a path.
-            (!bytes.contains(&0)).then(|| bytes.into_owned())
-        };
-        let mut paths: Vec<Vec<u8>> = texts.map(bytes).collect::<Option<_>>()?;
-        paths.sort_unstable();
-        Some(Self::Paths(paths.into()))
+    /// `None` where the text is that of no path.
+    pub(crate) fn path(text: &str) -> Option<Self> {
+        path_bytes(text).map(|path| Self::Paths([path].into()))
     }
 
     /// `None` where it is not one of the bytes as well. Nor is the empty one looked up: whatever is there
@@ -288,18 +290,29 @@ impl Key {
         }))
     }
 
-    /// Whether it is of the sort that `dimension` is looked up by.
-    pub(crate) const fn fits(&self, dimension: Dimension) -> bool {
-        matches!(
+    /// Whether it is of the sort that `dimension` is looked up by, and alone not more than there is room for.
+    pub(crate) fn fits(&self, dimension: Dimension) -> bool {
+        let room = match dimension {
+            Dimension::Executable | Dimension::Parent => CLASS_ENTRIES,
+            _ => PATH_ENTRIES,
+        };
+        let has_room = match self {
+            Self::Paths(paths) => paths.len() <= room,
+            Self::Hosts(addresses) => addresses.len() <= ADDRESS_ENTRIES,
+            Self::Numbers(numbers) => numbers.len() <= NUMBER_ENTRIES,
+            _ => true,
+        };
+        let is_of_sort = matches!(
             (self, dimension),
             (
                 Self::Paths(_) | Self::Prefix(_),
                 Dimension::Path | Dimension::TargetPath | Dimension::Executable | Dimension::Parent
-            ) | (Self::Addresses(_), Dimension::Address)
+            ) | (Self::Addresses(_) | Self::Hosts(_), Dimension::Address)
                 | (Self::Numbers(_), Dimension::Port | Dimension::User)
                 | (Self::Access(_), Dimension::Access)
                 | (Self::Container(_), Dimension::Container)
-        )
+        );
+        has_room && is_of_sort
     }
 
     fn is_cut(&self) -> bool {
@@ -332,13 +345,17 @@ impl Key {
     /// The entries that list its networks; that of IPv4 too, where an IPv6 network would seem to
     /// hold it.
     pub(crate) fn address_entries(&self, entries: &mut BTreeSet<Cidr>) {
-        if let Self::Addresses(networks) = self {
-            for network in networks {
-                entries.insert(*network);
-                if network.covers(MAPPED) {
-                    entries.insert(MAPPED);
+        match self {
+            Self::Addresses(networks) => {
+                for network in networks {
+                    entries.insert(*network);
+                    if network.covers(MAPPED) {
+                        entries.insert(MAPPED);
+                    }
                 }
             }
+            Self::Hosts(addresses) => entries.extend(addresses.iter().copied().map(Cidr::host)),
+            _ => {}
         }
     }
 
@@ -358,11 +375,13 @@ impl Key {
                         .is_ok(),
                 ),
                 // A value below a prefix that is one of the paths has an entry of its own, unless
-                // that was cut.
-                None if self.is_cut() && paths.iter().any(|p| PathBytes::exact(p) == *entry) => {
-                    None
+                // that was cut: of those that the prefix is the head of, the first.
+                None => {
+                    let first = paths.partition_point(|path| path.as_slice() < entry.as_bytes());
+                    let path = paths.get(first);
+                    let is_cut = path.is_some_and(|path| PathBytes::exact(path) == *entry);
+                    (!is_cut).then_some(false)
                 }
-                None => Some(false),
             },
             (Self::Prefix(prefix), Probe::Path(entry)) => match entry.as_exact() {
                 Some(path) => Some(path.starts_with(prefix.as_bytes())),
@@ -372,6 +391,10 @@ impl Key {
             },
             (Self::Addresses(networks), Probe::Address(entry)) => {
                 Some(networks.iter().any(|network| network.contains(entry)))
+            }
+            (Self::Hosts(addresses), Probe::Address(entry)) => {
+                let host = entry.host_address();
+                Some(host.is_some_and(|host| addresses.binary_search(&host).is_ok()))
             }
             (Self::Numbers(numbers), Probe::Number(number)) => {
                 Some(numbers.contains(&i64::from(number)))
