@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// `holdfast` with nothing of this machine's configuration, and a control socket that nobody has.
 fn holdfast(directory: &Path, arguments: &[&str]) -> Command {
@@ -221,6 +221,22 @@ fn policies_are_checked_explained_and_tested() {
     );
     assert!(place.fine(&["policy", "check", &good]).contains("1 rules"));
     assert_eq!(place.json(&["policy", "check", "--json"])["ok"], true);
+    let many: Vec<Value> = (0..300)
+        .map(|it| {
+            json!({"id": format!("r{it}"), "on": ["file.open"], "action": "deny",
+                   "when": format!("file.path == '/{it}' && process.executable == '/x'")})
+        })
+        .collect();
+    let many =
+        json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "many", "rules": many});
+    let many = place.file("many.json", &many.to_string());
+    let said = place.fine(&["policy", "check", &many]);
+    assert!(
+        said.contains("file.open: the kernel has no room for 46 rules")
+            && said.contains(": many/r254, many/r255, ")
+            && said.ends_with(" and 36 more\n"),
+        "{said}"
+    );
     let explained = place.json(&["policy", "explain", &good, "--json"]);
     assert_eq!(explained["rules"][0]["id"], "shadow");
     assert_eq!(explained["rules"][0]["hooks"][0]["decided"], "kernel");

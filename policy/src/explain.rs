@@ -4,7 +4,7 @@ use holdfast_wire::Kind;
 use holdfast_wire::control::Tier;
 use serde::Serialize;
 
-use crate::plan::{Plan, Reach};
+use crate::plan::{self, Plan, Reach};
 use crate::snapshot::Snapshot;
 use crate::table::Dimension;
 
@@ -45,6 +45,10 @@ pub struct ExplainedHook<'s> {
     /// them out, it can't decide on this one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits_for: Vec<&'s str>,
+    /// The kernel would do more of it if there were room: for its terms
+    /// ([`crate::table::TERMS`] at a hook), or for what it is looked up by.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_room: bool,
     /// What becomes of the operation if this rule denies it, by tier.
     pub deny_means: DenyMeans,
 }
@@ -162,6 +166,9 @@ impl Snapshot {
             action: plan.kind.action(),
             decided,
             waits_for,
+            lacks_room: self
+                .rule(this.rule)
+                .is_some_and(|rule| plan::lacks_room(plan.kind, rule, this.reach)),
             deny_means,
         })
     }

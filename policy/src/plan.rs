@@ -4,7 +4,6 @@ use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
 use holdfast_wire::record::NO_RULE;
 
-use crate::expression::Expression;
 use crate::snapshot::Rule;
 use crate::stage::{self, Allowed, StagedTerm};
 use crate::table::{TERMS, Term};
@@ -29,7 +28,7 @@ pub(crate) struct RulePlan {
 }
 
 /// How far the kernel gets with a rule by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reach {
     /// It evaluates all of it.
     Decides,
@@ -93,6 +92,25 @@ impl Plan {
     }
 }
 
+/// Whether the kernel would get further with a rule if it had the room.
+pub(crate) fn lacks_room(kind: Kind, rule: &Rule, reached: Reach) -> bool {
+    // More terms than a rule may have.
+    let Some(terms) = terms_of_rule(kind, rule, Allowed::MAX) else {
+        return true;
+    };
+    reach(&terms) < reached
+}
+
+/// The terms of a rule; `None` where they are too many.
+fn terms_of_rule(kind: Kind, rule: &Rule, allowed: Allowed) -> Option<Vec<StagedTerm>> {
+    let mut terms = stage::terms(&rule.when, kind, allowed)?;
+    if rule.after.is_some() {
+        // The kernel does not know what happened before.
+        uncertain(&mut terms);
+    }
+    Some(terms)
+}
+
 /// What is to be fitted in.
 struct Staged {
     term: Term,
@@ -109,9 +127,9 @@ const fn unspoken(policy: u16) -> Term {
     }
 }
 
-/// The terms of a condition on events of `kind`; none if it never holds.
-fn terms_of(when: &Expression, kind: Kind, allowed: Allowed) -> Vec<StagedTerm> {
-    stage::terms(when, kind, allowed).unwrap_or_else(|| vec![StagedTerm::UNKNOWN])
+/// The terms of what the kernel can tell nothing about.
+fn unknown() -> Vec<StagedTerm> {
+    vec![StagedTerm::UNKNOWN]
 }
 
 /// The rules on `kind` that can match.
@@ -119,11 +137,7 @@ fn staged(kind: Kind, rules: &[Rule], allowed: Allowed) -> Vec<Staged> {
     let on_kind = rules.iter().enumerate();
     let on_kind = on_kind.filter(|(_, rule)| rule.on.contains(kind));
     let stage = |(index, rule): (usize, &Rule)| {
-        let mut terms = terms_of(&rule.when, kind, allowed);
-        if rule.after.is_some() {
-            // The kernel does not know what happened before.
-            uncertain(&mut terms);
-        }
+        let terms = terms_of_rule(kind, rule, allowed).unwrap_or_else(unknown);
         let term = Term {
             policy: rule.policy,
             // `compile` refuses more rules than there are numbers.
@@ -142,7 +156,8 @@ fn staged_steps(kind: Kind, rules: &[Rule], allowed: Allowed) -> Vec<Staged> {
     let steps = rules.iter().flat_map(Rule::steps);
     let on_kind = steps.filter(|step| step.on.contains(kind));
     let terms = on_kind.map(|step| {
-        let mut terms = terms_of(&step.when, kind, allowed);
+        let terms = stage::terms(&step.when, kind, allowed);
+        let mut terms = terms.unwrap_or_else(unknown);
         uncertain(&mut terms);
         terms
     });
@@ -170,7 +185,7 @@ fn fit(staged: &mut [Staged]) {
             return;
         }
         total -= terms.len() - 1;
-        *terms = vec![StagedTerm::UNKNOWN];
+        *terms = unknown();
     }
 }
 

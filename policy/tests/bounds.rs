@@ -109,6 +109,27 @@ fn a_list_that_has_no_room_in_the_kernel_is_in_nobody_s_way() {
 }
 
 #[test]
+fn rules_without_room_say_so() {
+    let many = (0..300).map(|it| format!("file.path == '/{it}' && process.executable == '/x'"));
+    let wide: Vec<String> = (0..40)
+        .map(|it| format!("(file.path == '/{it}' || process.executable == '/{it}')"))
+        .collect();
+    let of_users = "process.name == 'x'".to_owned();
+    let whens = many.chain([wide.join(" && "), of_users]);
+    let rules = whens
+        .enumerate()
+        .map(|(it, when)| rule(it, "file.open", &when));
+    let snapshot = compiled(&rules.collect::<Vec<_>>());
+    let explained = snapshot.explain();
+    let lack = explained.rules.iter().map(|rule| rule.hooks[0].lacks_room);
+    let lack: Vec<bool> = lack.collect();
+    // The last place but one says that user space has to look.
+    assert!(lack[..254].iter().all(|lacks| !lacks), "{lack:?}");
+    assert!(lack[254..301].iter().all(|lacks| *lacks), "{lack:?}");
+    assert!(!lack[301], "it is user space's in any case");
+}
+
+#[test]
 fn files_of_a_policy_s_lists_are_bounded_together() {
     let lists = (0..5).map(|it| (format!("l{it}"), json!({"file": "long"})));
     let lists: serde_json::Map<_, _> = lists.collect();

@@ -1,7 +1,9 @@
 //! `holdfast policy`
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use holdfast_policy::explain::Explanation;
 use serde_json::{Value, json};
 
 use crate::cli::{Policy, Show};
@@ -51,19 +53,36 @@ fn check(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
             }
         }
     }
+    let mut without_room = BTreeMap::new();
     // What is wrong between policies matters once each is good by itself.
     if errors.is_empty() {
-        errors = policies::together(&good, &config, 0)
-            .err()
-            .unwrap_or_default();
+        match policies::together(&good, &config, 0) {
+            Ok(set) => without_room = rules_without_room(&set.snapshot.explain()),
+            Err(wrong) => errors = wrong,
+        }
     }
     if show.json {
-        output::json(&json!({"ok": errors.is_empty(), "files": files, "errors": errors}))?;
+        output::json(
+            &json!({"ok": errors.is_empty(), "files": files, "errors": errors,
+                             "without_room": without_room}),
+        )?;
     } else {
         let fine = |file: &&Value| file["policy"].is_string();
         for file in files.iter().filter(fine) {
             let name = file["file"].as_str().unwrap_or_default();
             output::text(&format!("{name}: {} rules\n", file["rules"]))?;
+        }
+        for (action, rules) in &without_room {
+            let shown: Vec<&str> = rules.iter().take(MAX_SHOWN).map(String::as_str).collect();
+            let more = match rules.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            output::text(&format!(
+                "{action}: the kernel has no room for {} rules, on which user space decides: {}{more}\n",
+                rules.len(),
+                shown.join(", ")
+            ))?;
         }
         for error in &errors {
             output::text(&format!("{error}\n"))?;
@@ -74,6 +93,21 @@ fn check(paths: &[PathBuf], show: &Show) -> Result<(), Failure> {
     } else {
         Err(refused(&errors))
     }
+}
+
+/// Most rules that are named where there is no room for them; `--json` has all.
+const MAX_SHOWN: usize = 10;
+
+/// By action, the rules as POLICY/RULE.
+fn rules_without_room(explanation: &Explanation<'_>) -> BTreeMap<&'static str, Vec<String>> {
+    let mut without_room: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for rule in &explanation.rules {
+        for hook in rule.hooks.iter().filter(|hook| hook.lacks_room) {
+            let named = format!("{}/{}", rule.policy, rule.id);
+            without_room.entry(hook.action).or_default().push(named);
+        }
+    }
+    without_room
 }
 
 fn list(show: &Show) -> Result<(), Failure> {

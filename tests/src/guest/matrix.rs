@@ -53,7 +53,7 @@ const BRIEF: [(&str, &str); 8] = [
     ("6.12+icount", "instructions"),
     (
         "7",
-        "hooks,coverage,predicates-lsm,exec-in-full,deny-tracepoint",
+        "hooks,coverage,predicates-lsm,predicates-tracepoint,exec-in-full,deny-tracepoint",
     ),
 ];
 /// Guests at once; each has two virtual CPUs.
