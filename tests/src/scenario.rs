@@ -121,8 +121,8 @@ pub fn find(name: &str) -> Result<&'static Scenario> {
 }
 
 /// The scenarios that apply at a place and match: an empty pattern matches all, otherwise one of its
-/// comma-separated parts must occur in the name, or, where it is the whole name of one, be it. Those that fail on purpose or take long must be named
-/// in full.
+/// comma-separated parts must occur in the name, or, where it is the whole name of one, be it. Those that
+/// fail on purpose or take long must be named in full.
 pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
     let parts: Vec<&str> = pattern.split(',').filter(|part| !part.is_empty()).collect();
     let wanted = |scenario: &Scenario| {

@@ -24,21 +24,23 @@ pub(super) struct Full(pub(super) Dimension);
 /// Fills the tables.
 pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result<Tables, Full> {
     let mut tables = Tables::default();
-    let ancestors = ancestor_conditions(plans)?;
-    tables.container_conditions = container_conditions(plans)?;
+    let ancestors = conditions(
+        plans,
+        Dimension::Ancestors,
+        of_ancestors,
+        ANCESTOR_CONDITIONS,
+    )?;
+    tables.container_conditions = conditions(
+        plans,
+        Dimension::Container,
+        of_container,
+        CONTAINER_CONDITIONS,
+    )?;
     for plan in plans {
         let mut hook = hook(plan, rules, options);
-        hook.ancestor_conditions = asked(plan, Dimension::Ancestors, |key| {
-            ancestors
-                .iter()
-                .position(|it| matches!(key, Key::Ancestor(test) if test == it))
-        });
+        hook.ancestor_conditions = asked(plan, Dimension::Ancestors, of_ancestors, &ancestors);
         let containers = &tables.container_conditions;
-        hook.container_conditions = asked(plan, Dimension::Container, |key| {
-            containers
-                .iter()
-                .position(|it| matches!(key, Key::Container(condition) if condition == it))
-        });
+        hook.container_conditions = asked(plan, Dimension::Container, of_container, containers);
         names::enter(plan, &mut hook, &mut tables.names);
         paths(plan, Dimension::Path, &mut tables.paths)?;
         paths(plan, Dimension::TargetPath, &mut tables.paths)?;
@@ -219,41 +221,50 @@ fn suffixes(plan: &Plan, entries: &mut Vec<SuffixEntry>) -> Result<(), Full> {
     Ok(())
 }
 
-/// Every condition on ancestors that any term has.
-fn ancestor_conditions(plans: &[Plan]) -> Result<Vec<Arc<Test>>, Full> {
-    const DIMENSION: Dimension = Dimension::Ancestors;
-    let mut conditions: Vec<Arc<Test>> = Vec::new();
-    for plan in plans {
-        keys(plan, DIMENSION, |key| match key {
-            Key::Ancestor(test) if !conditions.contains(test) => conditions.push(test.clone()),
-            _ => {}
-        });
+/// What a key asks of ancestors.
+const fn of_ancestors(key: &Key) -> Option<&Arc<Test>> {
+    match key {
+        Key::Ancestor(test) => Some(test),
+        _ => None,
     }
-    room(conditions.len(), ANCESTOR_CONDITIONS, DIMENSION)?;
-    Ok(conditions)
 }
 
-/// Every condition on the container that any term has.
-fn container_conditions(plans: &[Plan]) -> Result<Vec<ContainerCondition>, Full> {
-    const DIMENSION: Dimension = Dimension::Container;
-    let mut conditions: Vec<ContainerCondition> = Vec::new();
-    for plan in plans {
-        keys(plan, DIMENSION, |key| match key {
-            Key::Container(condition) if !conditions.contains(condition) => {
-                conditions.push(condition.clone());
-            }
-            _ => {}
-        });
+/// What a key asks of the container.
+const fn of_container(key: &Key) -> Option<&ContainerCondition> {
+    match key {
+        Key::Container(condition) => Some(condition),
+        _ => None,
     }
-    room(conditions.len(), CONTAINER_CONDITIONS, DIMENSION)?;
-    Ok(conditions)
 }
 
-/// Which of a dimension's conditions the plan's terms have, a bit each; `find`: which one a key is.
-fn asked(plan: &Plan, dimension: Dimension, find: impl Fn(&Key) -> Option<usize>) -> u32 {
+/// Every condition that any term has on `dimension`, by what its keys ask; at most so many.
+fn conditions<T: Clone + PartialEq>(
+    plans: &[Plan],
+    dimension: Dimension,
+    of: fn(&Key) -> Option<&T>,
+    most: usize,
+) -> Result<Vec<T>, Full> {
+    let mut all: Vec<T> = Vec::new();
+    for plan in plans {
+        keys(plan, dimension, |key| {
+            all.extend(of(key).filter(|it| !all.contains(it)).cloned());
+        });
+    }
+    room(all.len(), most, dimension)?;
+    Ok(all)
+}
+
+/// Which of `all` conditions on a dimension the plan's terms have, a bit each.
+fn asked<T: PartialEq>(
+    plan: &Plan,
+    dimension: Dimension,
+    of: fn(&Key) -> Option<&T>,
+    all: &[T],
+) -> u32 {
     let mut bits = 0;
     keys(plan, dimension, |key| {
-        bits |= find(key).map_or(0, |bit| 1 << bit);
+        let bit = of(key).and_then(|asked| all.iter().position(|it| it == asked));
+        bits |= bit.map_or(0, |bit| 1 << bit);
     });
     bits
 }

@@ -227,7 +227,10 @@ impl<'t> Reader<'t, '_> {
         let bytes = (self.list_file)(&path.value).and_then(|bytes| {
             self.listed_bytes += bytes.len();
             if self.listed_bytes > MAX_LISTS_BYTES {
-                Err("with it, the lists of this policy are more than 64 MiB".to_owned())
+                let most = MAX_LISTS_BYTES >> 20;
+                Err(format!(
+                    "with it, the lists of this policy are more than {most} MiB"
+                ))
             } else {
                 Ok(bytes)
             }

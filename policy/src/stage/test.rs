@@ -172,8 +172,7 @@ fn of_executable(condition: &Condition) -> Option<Test> {
             Key::path(path)?
         }
         Condition::OneOf(operand, Set::Strings(paths)) if is_executable(operand) => {
-            let paths = paths.paths()?;
-            (paths.len() <= CLASS_ENTRIES).then_some(Key::Paths(paths))?
+            Key::Paths(paths.paths()?)
         }
         Condition::Text(
             TextTest::StartsWith,
@@ -182,7 +181,7 @@ fn of_executable(condition: &Condition) -> Option<Test> {
         ) if is_executable(operand) => Key::prefix(prefix)?,
         _ => return None,
     };
-    Some(Test::Key(key))
+    key.fits(Dimension::Executable).then_some(Test::Key(key))
 }
 
 /// Kleene's conjunction with `neutral` true, and disjunction with false.

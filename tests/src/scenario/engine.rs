@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::predicate::explain;
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
-use crate::command::Bounded as _;
 use crate::engine::Docker;
 use crate::events::{action, text};
 use crate::place::{Place, Variant};
@@ -169,9 +169,7 @@ fn is_of(event: &Value, name: &str) -> Result<()> {
 
 /// What `policy explain` says of a rule on containers.
 fn is_explained(bench: &Bench, policy: &Path) -> Result<()> {
-    let mut command = bench.sensor().command(&["policy", "explain", "--json"]);
-    let ended = command.arg(policy).output_within(EVENT)?;
-    let explained: Value = serde_json::from_str(&ended.with_code(0)?.stdout)?;
+    let explained = explain(bench, &[policy])?;
     let rules = explained["rules"].as_array().context("no rules")?;
     for rule in rules {
         let hook = &rule["hooks"][0];

@@ -272,6 +272,13 @@ fn deny(bench: &Bench, tier: &str, means: Means) -> Result<()> {
     Ok(())
 }
 
+/// What `policy explain --json` says of these policies.
+pub fn explain(bench: &Bench, policies: &[&Path]) -> Result<Value> {
+    let mut command = bench.sensor().command(&["policy", "explain", "--json"]);
+    let ended = command.args(policies).output_within(EVENT)?;
+    serde_json::from_str(&ended.with_code(0)?.stdout).context("parse what explain says")
+}
+
 /// `policy explain` says of each rule that the kernel decides, and what `deny` becomes.
 fn explained(
     bench: &Bench,
@@ -279,9 +286,7 @@ fn explained(
     tries: &[Try],
     (tier, means): (&str, Means),
 ) -> Result<()> {
-    let mut command = bench.sensor().command(&["policy", "explain", "--json"]);
-    let ended = command.args(policies).output_within(EVENT)?;
-    let explained: Value = serde_json::from_str(&ended.with_code(0)?.stdout)?;
+    let explained = explain(bench, policies)?;
     for attempt in tries {
         let rules = explained["rules"].as_array();
         let rule = rules
