@@ -2,7 +2,7 @@
 //! know beside, they are asked for by actors of their own, and nobody waits for them.
 
 pub(crate) mod cgroup;
-pub mod docker;
+pub mod engine;
 pub(crate) mod entered;
 pub(crate) mod hierarchy;
 pub mod listing;

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use holdfast_actors::runtime::docker::Socket;
+use holdfast_actors::runtime::engine::Socket;
 use serde::Deserialize;
 
 pub(crate) mod action;
@@ -201,6 +201,8 @@ sections! {
     Runtime {
         /// Sockets of the Docker Engine API.
         docker: Vec<PathBuf>,
+        /// Sockets of containerd's API.
+        containerd: Vec<PathBuf>,
     }
     /// `[host]`
     Host {
@@ -264,10 +266,14 @@ impl Inputs {
 impl Config {
     /// The sockets of container engines.
     pub(crate) fn engines(&self) -> Vec<Socket> {
-        let sockets = self.runtime.docker.iter().enumerate();
-        sockets
-            .map(|(number, path)| Socket::new(&self.host.fs, path, number))
-            .collect()
+        let root = &self.host.fs;
+        let docker = self.runtime.docker.iter();
+        let docker = docker
+            .enumerate()
+            .map(|(number, path)| Socket::docker(root, path, number));
+        let containerd = (self.runtime.docker.len()..).zip(&self.runtime.containerd);
+        let containerd = containerd.map(|(number, path)| Socket::containerd(root, path, number));
+        docker.chain(containerd).collect()
     }
 
     /// Where allow-list policies of what happens are written to, in the mode that makes them.

@@ -82,6 +82,28 @@ impl Docker {
         self.directory.join("docker.sock")
     }
 
+    /// Where its containerd listens.
+    pub fn containerd(&self) -> PathBuf {
+        self.directory.join("exec/containerd/containerd.sock")
+    }
+
+    /// `ctr …`, to its containerd.
+    pub fn ctr(&self, args: &[&str]) -> Result<Ended> {
+        let socket = self.containerd().display().to_string();
+        Command::new("ctr")
+            .args(["--address", &socket])
+            .args(args)
+            .output_within(COMMAND)
+    }
+
+    /// Kills its containerd, which the daemon starts again.
+    pub fn kill_containerd(&self) -> Result<()> {
+        let pid = fs::read_to_string(self.directory.join("exec/containerd/containerd.pid"));
+        let pid = pid.context("read containerd's pid")?;
+        let pid = Pid::from_raw(pid.trim().parse().context("read containerd's pid")?);
+        kill_process(pid.context("containerd has no pid")?, Signal::KILL).context("kill containerd")
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }

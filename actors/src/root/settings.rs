@@ -10,7 +10,7 @@ use holdfast_policy::redact::Redaction;
 use holdfast_wire::control::Cap;
 use holdfast_wire::event;
 
-use crate::runtime::docker::Socket;
+use crate::runtime::engine::Socket;
 
 /// Everything that is set, and does not change while the sensor runs.
 #[derive(Clone, Debug)]

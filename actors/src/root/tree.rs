@@ -13,7 +13,7 @@ use crate::health::Health;
 use crate::killer::Killer;
 use crate::probe::{self, Probe};
 use crate::reader::Reader;
-use crate::runtime::docker::Watcher;
+use crate::runtime::engine::Watcher;
 use crate::sink::Sink;
 use crate::supervisor::{Spec, Stage};
 

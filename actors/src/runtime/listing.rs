@@ -7,7 +7,7 @@ use std::path::Path;
 use holdfast_wire::event::Container;
 use serde::Serialize;
 
-use super::docker::{self, Socket};
+use super::engine::{self, Socket};
 use super::membership::{Membership, membership};
 use super::table::{Details, Pod};
 use crate::evaluator::processes::{MAX_PROCESSES, scan};
@@ -42,7 +42,7 @@ pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
     let mut all = in_cgroups(&root.join("proc"));
     let mut errors = Vec::new();
     for socket in sockets.iter().filter(|socket| socket.path.exists()) {
-        match docker::running(socket).await {
+        match engine::running(socket).await {
             Ok(told) => {
                 for details in told {
                     let Details {
@@ -110,11 +110,7 @@ mod tests {
         }
         let nobody = root.path().join("nobody.sock");
         fs::write(&nobody, "").unwrap();
-        let socket = Socket {
-            name: "engine".to_owned(),
-            runtime: "docker",
-            path: nobody,
-        };
+        let socket = Socket::docker(Path::new("/"), &nobody, 0);
         let listing = list(root.path(), &[socket]).await;
         let [listed] = &listing.containers[..] else {
             panic!("{listing:?}");

@@ -259,7 +259,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::List(Item::Path),
         "/run/docker.sock,/run/podman/podman.sock",
         "sockets of the Docker Engine API, which Podman serves, too: asked for the names, images and labels of \
-         containers; below host.fs, or as they are. Nothing: no engine is asked",
+         containers; below host.fs, or as they are. Nothing: none is asked",
+    ),
+    setting(
+        "runtime.containerd",
+        Kind::List(Item::Path),
+        "/run/containerd/containerd.sock,/run/k3s/containerd/containerd.sock,\
+         /var/snap/microk8s/common/run/containerd.sock",
+        "sockets of containerd's API, likewise: of containers in all its namespaces, those of Kubernetes among them",
     ),
     setting(
         "host.fs",

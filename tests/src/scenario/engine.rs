@@ -24,6 +24,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: docker,
     },
     Scenario {
+        name: "engine-containerd",
+        about: "events and rules know the names, images and labels of containerd's containers, also after it was killed",
+        at: |place| *place == Place::Native,
+        seconds: 180,
+        run: containerd,
+    },
+    Scenario {
         name: IN_KERNEL,
         about: "the kernel decides by the image, label and name of a container, also after a reload and a new name",
         at: |place| place.is_stock("6.12") || place.is_variant(Variant::BpfLsm),
@@ -121,6 +128,98 @@ fn docker(bench: &Bench) -> Result<()> {
     named("after")?;
     let status = sensor.status()?;
     bench.note(format!("containers: {}", status["containers"]));
+    sensor.stop()?;
+    Ok(())
+}
+
+/// A namespace of containerd.
+const NAMESPACE: &str = "shop";
+
+fn containerd(bench: &Bench) -> Result<()> {
+    let docker = Docker::start(bench)?;
+    let image = format!("{IMAGE}:1.0");
+    docker.image(&image)?;
+    let archive = bench.path("saved.tar").display().to_string();
+    docker
+        .command(&["save", "--output", &archive, &image])?
+        .with_code(0)?;
+    docker
+        .ctr(&["--namespace", NAMESPACE, "images", "import", &archive])?
+        .with_code(0)?;
+    // containerd's tools call it by the whole name.
+    let image = format!("docker.io/{image}");
+    let rules = json!([{"id": "shop", "on": ["process.exec"], "action": "alert",
+        "when": format!("container.image.name == 'docker.io/{IMAGE}' && container.labels['app'] == 'shop'")}]);
+    let policy = bench.policy("shop", &rules)?;
+    let setting = format!("runtime.containerd={}", docker.containerd().display());
+    let sensor = bench
+        .sensor()
+        .policy(&policy)
+        .option("set", "runtime.docker=")
+        .option("set", &setting)
+        .start()?;
+    let run = |number: usize, name: &str, detached: &[&str], command: &[&str]| -> Result<String> {
+        // As engines give them.
+        let id = format!("{number:064x}");
+        let named = format!("nerdctl/name={name}");
+        let words = [
+            "--namespace",
+            NAMESPACE,
+            "run",
+            "--label",
+            "app=shop",
+            "--label",
+            &named,
+        ];
+        let words = [&words, detached, &[image.as_str(), &id], command].concat();
+        docker.ctr(&words)?.with_code(0)?;
+        Ok(id)
+    };
+    let lives = |number: usize, name: &str| -> Result<()> {
+        run(
+            number,
+            name,
+            &["--rm"],
+            &["/bin/sh", "-c", "sleep 0.3; true", name],
+        )?;
+        let event = sensor
+            .events
+            .wait_for(name, EVENT, |event| is_marked(event, name))?;
+        let container = &event["container"];
+        ensure!(
+            container["name"] == name
+                && container["image"]["name"] == format!("docker.io/{IMAGE}")
+                && container["image"]["tag"] == json!(["1.0"])
+                && container["labels"]["app"] == "shop"
+                && container["privileged"] == false
+                && container["runtime"] == "containerd"
+                && text(&event, "/rule/id") == "shop",
+            "{name}: {event}"
+        );
+        Ok(())
+    };
+    for number in 0..BURST {
+        lives(number, &format!("burst-{number}"))?;
+    }
+    let stays = run(BURST, "stays", &["--detach"], &["/bin/sleep", "600"])?;
+    let listed = sensor.command(&["containers", "--set", &setting, "--json"])?;
+    let listed: Value = serde_json::from_str(&listed.with_code(0)?.stdout).context("parse it")?;
+    let listed = listed["containers"].as_array();
+    let is_it = |it: &&Value| it["id"] == stays;
+    let it = listed.and_then(|all| all.iter().find(is_it));
+    ensure!(
+        it.is_some_and(|it| it["name"] == "stays" && it["processes"] == 1 && it["pid"].is_u64()),
+        "it is not listed: {listed:?}"
+    );
+    docker.kill_containerd()?;
+    sensor.status_when("containerd is there again", NOTICED, |status| {
+        let degraded = status["degraded"].as_array();
+        docker
+            .ctr(&["version"])
+            .is_ok_and(|it| it.code() == Some(0))
+            && degraded.is_some_and(|all| all.iter().all(|it| it["what"] != "engine.0.containerd"))
+    })?;
+    lives(BURST + 1, "after")?;
     sensor.stop()?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Which container engines are here.
 
-use holdfast_actors::runtime::docker;
+use holdfast_actors::runtime::engine;
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -12,7 +12,7 @@ pub(super) fn found(config: &Config) -> Result<Value, Failure> {
     let mut found = Vec::new();
     for socket in config.engines() {
         let (version, reason) = if socket.path.exists() {
-            match block_on(async { Ok(docker::version(&socket).await) })? {
+            match block_on(async { Ok(engine::version(&socket).await) })? {
                 Ok(version) => (Some(version), None),
                 Err(error) => (None, Some(error)),
             }
@@ -39,7 +39,7 @@ pub(super) fn line(engines: &Value) -> String {
     };
     let engines: Vec<String> = engines.as_array().into_iter().flatten().map(of).collect();
     if engines.is_empty() {
-        "none are asked: runtime.docker names none".to_owned()
+        "none are asked: runtime.docker and runtime.containerd name none".to_owned()
     } else {
         engines.join("; ")
     }

@@ -1,0 +1,121 @@
+//! What engines answer alike, bounded. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use holdfast_wire::event::{Image, ImageHash};
+
+use crate::runtime::table::Pod;
+
+/// Labels of one container that are kept, and the longest of their values in bytes: what people write, and a
+/// bound for what programs do, since they stand in every event.
+const MAX_LABELS: usize = 64;
+const MAX_LABEL_BYTES: usize = 1024;
+/// Longest name that is kept, in bytes.
+const MAX_NAME_BYTES: usize = 512;
+
+/// A name, where there is one.
+pub(super) fn name(name: &str) -> Option<String> {
+    (!name.is_empty()).then(|| cut(name, MAX_NAME_BYTES).to_owned())
+}
+
+/// The labels that are kept.
+pub(super) fn labels(labels: HashMap<String, String>) -> BTreeMap<String, String> {
+    let mut labels: Vec<(String, String)> = labels.into_iter().collect();
+    // Which are kept does not depend on the order in which they came.
+    labels.sort_unstable();
+    labels.truncate(MAX_LABELS);
+    let labels = labels.into_iter().map(|(key, value)| {
+        let [key, value] = [key, value].map(|it| cut(&it, MAX_LABEL_BYTES).to_owned());
+        (key, value)
+    });
+    labels.collect()
+}
+
+/// The pod, as the kubelet labels its containers.
+pub(super) fn pod(labels: &HashMap<String, String>) -> Option<Pod> {
+    let label = |name: &str| labels.get(&format!("io.kubernetes.pod.{name}")).cloned();
+    Some(Pod {
+        uid: label("uid")?,
+        name: label("name").unwrap_or_default(),
+        namespace: label("namespace").unwrap_or_default(),
+    })
+}
+
+/// `reference`: as it was asked for, `NAME[:TAG][@DIGEST]`; `id`: of what it stood for then.
+pub(super) fn image(reference: Option<&str>, id: Option<&str>) -> Option<Image> {
+    let reference = reference.filter(|it| !it.is_empty()).or(id)?;
+    let reference = cut(reference, MAX_NAME_BYTES);
+    let (named, digest) = match reference.split_once('@') {
+        Some((named, digest)) => (named, Some(digest)),
+        None => (reference, None),
+    };
+    // A port of the registry has a colon as well.
+    let (name, tag) = match named.rsplit_once(':') {
+        Some(("sha256", _)) => (named, None),
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (named, None),
+    };
+    let is_digest = |it: &&str| it.contains(':');
+    let all: Vec<String> = [digest, id]
+        .into_iter()
+        .flatten()
+        .filter(is_digest)
+        .map(str::to_owned)
+        .collect();
+    Some(Image {
+        name: name.to_owned(),
+        tag: tag.map(str::to_owned).into_iter().collect(),
+        hash: (!all.is_empty()).then_some(ImageHash { all }),
+    })
+}
+
+/// The beginning, of whole characters.
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn references_are_taken_apart() {
+        for (reference, name, tag, digests) in [
+            ("nginx", "nginx", None, 1),
+            ("nginx:latest", "nginx", Some("latest"), 1),
+            ("registry:5000/nginx", "registry:5000/nginx", None, 1),
+            ("nginx:1@sha256:ab", "nginx", Some("1"), 2),
+            ("sha256:abcd", "sha256:abcd", None, 1),
+        ] {
+            let image = image(Some(reference), Some("sha256:id")).unwrap();
+            assert_eq!(
+                (&*image.name, image.tag.first().map(|it| &**it)),
+                (name, tag),
+                "{reference}"
+            );
+            assert_eq!(image.hash.unwrap().all.len(), digests, "{reference}");
+        }
+        assert_eq!(image(None, None), None);
+        assert_eq!(
+            image(Some(""), Some("sha256:id")).unwrap().name,
+            "sha256:id"
+        );
+    }
+
+    #[test]
+    fn of_many_labels_some_are_kept() {
+        let many = (0..1000).map(|number| (format!("k{number:04}"), "é".repeat(4000)));
+        let kept = labels(many.collect());
+        assert_eq!(kept.len(), MAX_LABELS);
+        assert!(kept.values().all(|it| it.len() <= MAX_LABEL_BYTES));
+    }
+
+    proptest! {
+        #[test]
+        fn any_reference_is_some_image(reference in ".{0,600}") {
+            let image = image(Some(&reference), None);
+            prop_assert_eq!(image.is_some(), !reference.is_empty());
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! containerd's own API: its containers in all namespaces, those of Kubernetes among them, and when they come
+//! and go. Those of Docker are left to Docker, which knows more of them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use containerd_client::events::{ContainerCreate, ContainerDelete, ContainerUpdate, TaskExit};
+use containerd_client::services::v1::containers_client::ContainersClient;
+use containerd_client::services::v1::events_client::EventsClient;
+use containerd_client::services::v1::namespaces_client::NamespacesClient;
+use containerd_client::services::v1::tasks_client::TasksClient;
+use containerd_client::services::v1::version_client::VersionClient;
+use containerd_client::services::v1::{
+    GetContainerRequest, ListContainersRequest, ListNamespacesRequest, ListTasksRequest,
+    SubscribeRequest,
+};
+use containerd_client::tonic::metadata::MetadataValue;
+use containerd_client::tonic::transport::{Channel, Endpoint};
+use containerd_client::tonic::{Code, Request, Response, Status};
+use containerd_client::types::Envelope;
+use containerd_client::types::v1::Status as TaskStatus;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use hyper_util::rt::TokioIo;
+use prost::Message as _;
+
+use super::{ANSWER, PING, Watcher, bounded};
+use crate::runtime::table::Details;
+
+mod convert;
+
+/// What is told of as it happens.
+const FILTERS: [&str; 2] = [r#"topic~="^/containers/""#, r#"topic=="/tasks/exit""#];
+/// How long after the events were asked for they surely come: containerd answers that with the first of them. What
+/// happened before is found by asking again.
+const SUBSCRIBED: Duration = Duration::from_secs(2);
+/// Docker's namespace.
+const DOCKER: &str = "moby";
+/// In which namespace a request is meant.
+const NAMESPACE: &str = "containerd-namespace";
+
+/// Takes in what there is, and then what changes, until the engine goes away.
+pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
+    let channel = connect(&watcher.socket.path).await?;
+    let mut client = EventsClient::new(channel.clone());
+    let filters = FILTERS.map(str::to_owned).to_vec();
+    let subscribed = async move { client.subscribe(SubscribeRequest { filters }).await };
+    let events = stream::once(subscribed).map_ok(Response::into_inner);
+    let mut events = pin!(events.try_flatten());
+    let mut listing = pin!(async {
+        tell_all(watcher, &channel).await?;
+        tokio::time::sleep(SUBSCRIBED).await;
+        tell_all(watcher, &channel).await
+    });
+    let mut watched = None;
+    loop {
+        tokio::select! {
+            listed = &mut listing, if watched.is_none() => {
+                listed?;
+                watched = Some(watcher.began());
+            }
+            event = events.next() => match event {
+                Some(event) => happened(watcher, &channel, event?).await?,
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// Something happened to a container. What is not understood says nothing.
+async fn happened(watcher: &Watcher, channel: &Channel, event: Envelope) -> Result<(), Status> {
+    let Some(about) = event.event.filter(|_| event.namespace != DOCKER) else {
+        return Ok(());
+    };
+    let about = &*about.value;
+    let changed = match &*event.topic {
+        "/containers/create" => ContainerCreate::decode(about).map(|it| it.id),
+        "/containers/update" => ContainerUpdate::decode(about).map(|it| it.id),
+        "/containers/delete" => {
+            if let Ok(deleted) = ContainerDelete::decode(about) {
+                watcher.shared.end_container(&deleted.id);
+            }
+            return Ok(());
+        }
+        "/tasks/exit" => {
+            // Others that were executed in it end, too.
+            if let Ok(exit) = TaskExit::decode(about)
+                && exit.id == exit.container_id
+            {
+                watcher.shared.end_container(&exit.id);
+            }
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    if let Ok(id) = changed
+        && let Some(details) = get(channel, &event.namespace, id).await?
+    {
+        watcher.tell(details);
+    }
+    Ok(())
+}
+
+/// A container; `None` when it is gone.
+async fn get(channel: &Channel, namespace: &str, id: String) -> Result<Option<Details>, Status> {
+    let mut client = ContainersClient::new(channel.clone());
+    let request = in_namespace(GetContainerRequest { id }, namespace)?;
+    match in_time(client.get(request)).await {
+        Ok(answer) => Ok(answer.into_inner().container.and_then(convert::details)),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
+async fn tell_all(watcher: &Watcher, channel: &Channel) -> Result<(), Status> {
+    for namespace in namespaces(channel).await? {
+        for details in list(channel, &namespace).await? {
+            watcher.tell(details);
+        }
+    }
+    Ok(())
+}
+
+async fn namespaces(channel: &Channel) -> Result<Vec<String>, Status> {
+    let mut client = NamespacesClient::new(channel.clone());
+    let answer = in_time(client.list(ListNamespacesRequest::default())).await?;
+    let names = answer.into_inner().namespaces.into_iter().map(|it| it.name);
+    Ok(names.filter(|name| name != DOCKER).collect())
+}
+
+/// The containers of a namespace, whether they run or not.
+async fn list(channel: &Channel, namespace: &str) -> Result<Vec<Details>, Status> {
+    let mut client = ContainersClient::new(channel.clone());
+    // One by one: all together may be more than one message holds.
+    let request = in_namespace(ListContainersRequest::default(), namespace)?;
+    let listed = async {
+        let answer = client.list_stream(request).await?.into_inner();
+        let told =
+            answer.try_filter_map(|it| async { Ok(it.container.and_then(convert::details)) });
+        told.try_collect().await
+    };
+    in_time(listed).await
+}
+
+/// By container, the first process of those that run in a namespace.
+async fn tasks(channel: &Channel, namespace: &str) -> Result<HashMap<String, u32>, Status> {
+    let mut client = TasksClient::new(channel.clone());
+    let request = in_namespace(ListTasksRequest::default(), namespace)?;
+    let tasks = in_time(client.list(request)).await?.into_inner().tasks;
+    let run = tasks.into_iter().filter(|task| {
+        !matches!(
+            task.status(),
+            TaskStatus::Unknown | TaskStatus::Created | TaskStatus::Stopped
+        )
+    });
+    Ok(run.map(|task| (task.id, task.pid)).collect())
+}
+
+fn in_namespace<T>(message: T, namespace: &str) -> Result<Request<T>, Status> {
+    let name = MetadataValue::try_from(namespace);
+    let name = name.map_err(|_| Status::invalid_argument("a namespace has a strange name"))?;
+    let mut request = Request::new(message);
+    request.metadata_mut().insert(NAMESPACE, name);
+    Ok(request)
+}
+
+/// An answer that is there to its end in time.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let answer = tokio::time::timeout(ANSWER, answer).await;
+    answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+}
+
+async fn connect(path: &Path) -> Result<Channel, Status> {
+    let path: PathBuf = path.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let path = path.clone();
+        async move { bounded::connect(&path).await.map(TokioIo::new) }
+    });
+    let endpoint = Endpoint::from_static("http://engine")
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(ANSWER)
+        .keep_alive_while_idle(true);
+    in_time(async {
+        let connected = endpoint.connect_with_connector(connector).await;
+        connected.map_err(|error| Status::from_error(error.into()))
+    })
+    .await
+}
+
+/// The version of the engine that answers.
+pub(super) async fn version(path: &Path) -> Result<String, Status> {
+    let mut client = VersionClient::new(connect(path).await?);
+    Ok(in_time(client.version(())).await?.into_inner().version)
+}
+
+/// The containers that run, asked for once.
+pub(super) async fn running(path: &Path) -> Result<Vec<Details>, Status> {
+    let channel = connect(path).await?;
+    let mut all = Vec::new();
+    for namespace in namespaces(&channel).await? {
+        let tasks = tasks(&channel, &namespace).await?;
+        let listed = list(&channel, &namespace).await?.into_iter();
+        all.extend(listed.filter_map(|details| {
+            let pid = *tasks.get(&details.container.id)?;
+            Some(Details {
+                pid: Some(pid),
+                ..details
+            })
+        }));
+    }
+    Ok(all)
+}

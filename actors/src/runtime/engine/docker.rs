@@ -1,0 +1,118 @@
+//! The Docker Engine API, which Podman serves, too: what it tells of its containers, when it tells it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::pin::pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::query_parameters::{EventsOptions, InspectContainerOptions, ListContainersOptions};
+use futures_util::StreamExt as _;
+
+use super::{ANSWER, PING, Watcher};
+use crate::runtime::table::Details;
+
+mod client;
+mod convert;
+
+/// Events since so long before are asked for when a watch begins: what happened while it did.
+const OVERLAP: Duration = Duration::from_secs(2);
+
+/// Takes in what there is, and then what changes, until the engine goes away.
+pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
+    let (path, runtime) = (&watcher.socket.path, watcher.socket.runtime);
+    let docker = connect(path).await?;
+    let began = SystemTime::now() - OVERLAP;
+    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wanted = ["create", "start", "rename", "update", "die", "destroy"];
+    let filters = HashMap::from([
+        ("type".to_owned(), vec!["container".to_owned()]),
+        ("event".to_owned(), wanted.map(str::to_owned).to_vec()),
+    ]);
+    let mut events = pin!(docker.events(Some(EventsOptions {
+        since: Some(began.as_secs().to_string()),
+        filters: Some(filters),
+        ..Default::default()
+    })));
+    for details in list(&docker, runtime).await? {
+        watcher.tell(details);
+    }
+    let _watched = watcher.began();
+    let mut ping = tokio::time::interval(PING);
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            _ = ping.tick() => {
+                in_time(docker.ping()).await?;
+                continue;
+            }
+        };
+        let event = match event {
+            Some(Ok(event)) => event,
+            // One that is not understood says nothing of the others.
+            Some(Err(Error::JsonDataError { .. } | Error::JsonSerdeError { .. })) => continue,
+            Some(Err(error)) => return Err(error),
+            None => return Ok(()),
+        };
+        let Some(id) = event.actor.and_then(|actor| actor.id) else {
+            continue;
+        };
+        match event.action.as_deref() {
+            Some("die" | "destroy") => watcher.shared.end_container(&id),
+            _ => {
+                if let Some(details) = inspect(&docker, &id, runtime).await? {
+                    watcher.tell(details);
+                }
+            }
+        }
+    }
+}
+
+/// An answer that is there to its end in time.
+async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let answer = tokio::time::timeout(ANSWER, answer).await;
+    answer.unwrap_or(Err(Error::RequestTimeoutError))
+}
+
+async fn connect(path: &Path) -> Result<Docker, Error> {
+    in_time(client::client(path, ANSWER.as_secs())?.negotiate_version()).await
+}
+
+/// All containers that run.
+async fn list(docker: &Docker, runtime: &'static str) -> Result<Vec<Details>, Error> {
+    let listed = docker.list_containers(Some(ListContainersOptions::default()));
+    let listed = in_time(listed).await?;
+    let mut all = Vec::with_capacity(listed.len());
+    for id in listed.into_iter().filter_map(|summary| summary.id) {
+        all.extend(inspect(docker, &id, runtime).await?);
+    }
+    Ok(all)
+}
+
+/// A container; `None` when it is gone.
+async fn inspect(
+    docker: &Docker,
+    id: &str,
+    runtime: &'static str,
+) -> Result<Option<Details>, Error> {
+    let asked = docker.inspect_container(id, None::<InspectContainerOptions>);
+    match in_time(asked).await {
+        Ok(answer) => Ok(convert::details(answer, runtime)),
+        Err(Error::DockerResponseServerError {
+            status_code: 404, ..
+        }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The version of the engine that answers.
+pub(super) async fn version(path: &Path) -> Result<String, Error> {
+    let answer = in_time(connect(path).await?.version()).await?;
+    Ok(answer.version.unwrap_or_default())
+}
+
+/// The containers that an engine runs, asked for once.
+pub(super) async fn running(path: &Path, runtime: &'static str) -> Result<Vec<Details>, Error> {
+    list(&connect(path).await?, runtime).await
+}
