@@ -25,7 +25,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// The kernel's part: seen, filtered, submitted, ring_full, truncated, missed.
+    /// The kernel's part, or that of the engines: seen, filtered, submitted, ring_full, truncated, missed.
     kernel: Mutex<Entry>,
     received: AtomicU64,
     evaluated: AtomicU64,
@@ -51,6 +51,19 @@ impl Ledger {
             kinds: std::array::from_fn(|_| Counts::default()),
             unattributed: AtomicU64::new(0),
         }
+    }
+
+    /// An engine told of something, and there was room for its record or not. What the programs count of
+    /// others is counted here.
+    pub(crate) fn told(&self, kind: Kind, fits: bool) {
+        let counts = &self.kinds[kind.index()];
+        let mut entry = counts.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        entry.seen += 1;
+        *(if fits {
+            &mut entry.submitted
+        } else {
+            &mut entry.ring_full
+        }) += 1;
     }
 
     /// A record was taken out of its ring; `None`: one that claims no known kind, and is skipped.

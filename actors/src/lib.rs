@@ -7,7 +7,7 @@
 //!                     │
 //!   kernel programs   ├─ probe.process.exec … probe.network.connect   attach, detach, count
 //!        │            │
-//!        ▼ ring       │
+//!        ▼ ring       │                  (engine.* tell of containers in a ring beside it)
 //!     ╔══════════╗    ├─ reader.process · reader.file · reader.network
 //!     ║ intakes  ║◀───┘      ring → batch → lane
 //!     ╚══════════╝    │
@@ -57,6 +57,7 @@ mod ledger;
 mod losses;
 mod probe;
 mod reader;
+pub mod ring;
 pub mod root;
 pub mod runtime;
 pub mod sink;

@@ -41,6 +41,9 @@ pub enum StartError {
     /// A domain has no ring, or several.
     #[error("domain `{0}` needs exactly one ring, and has {1}")]
     Rings(&'static str, usize),
+    /// What engines tell cannot be put beside what the kernel does.
+    #[error("cannot join two rings: {0}")]
+    Joined(std::io::Error),
     /// The root actor did not start.
     #[error("cannot start the root actor: {0}")]
     Root(String),
@@ -134,7 +137,7 @@ impl Actor for Root {
             format!("version {}", env!("CARGO_PKG_VERSION")),
         );
         let supervisor = Supervisor::new(specs, Policy::DEFAULT);
-        let awaited = Kind::ALL.to_vec();
+        let awaited = Kind::hooked().collect();
         Ok(State {
             shared,
             supervisor,
@@ -294,8 +297,8 @@ impl State {
 
     /// All have stopped: says how it stood, and ends.
     fn end(&mut self, myself: &ActorRef<Message>) {
-        for kind in Kind::ALL {
-            if let Err(error) = crate::probe::bring_counters(&self.shared, *kind) {
+        for kind in Kind::hooked() {
+            if let Err(error) = crate::probe::bring_counters(&self.shared, kind) {
                 tracing::debug!(%error, "the last counters are missing");
             }
         }
@@ -311,18 +314,16 @@ impl State {
 
     fn status(&self) -> Status {
         let shared = &self.shared;
-        for kind in Kind::ALL {
-            if let Err(error) = crate::probe::bring_counters(shared, *kind) {
+        for kind in Kind::hooked() {
+            if let Err(error) = crate::probe::bring_counters(shared, kind) {
                 tracing::debug!(%error, "status shows the counters of a second ago");
             }
         }
-        let hooks: Vec<_> = Kind::ALL
-            .iter()
-            .map(|kind| shared.kernel.report(*kind))
+        let hooks: Vec<_> = Kind::hooked()
+            .map(|kind| shared.kernel.report(kind))
             .collect();
         // Of what a tier makes a difference for: the life of processes is seen at tracepoints in all.
-        let tiers = Kind::ALL
-            .iter()
+        let tiers = Kind::hooked()
             .zip(&hooks)
             .filter(|(kind, _)| kind.can_be_refused())
             .filter_map(|(_, hook)| Tier::from_name(hook.tier?));

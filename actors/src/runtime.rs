@@ -5,6 +5,8 @@ pub(crate) mod cgroup;
 pub mod engine;
 pub(crate) mod entered;
 pub(crate) mod hierarchy;
+pub(crate) mod lifecycle;
 pub mod listing;
 pub(crate) mod membership;
+pub(crate) mod namespaces;
 pub mod table;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holdfast_actors::kernel::{
     Attempt, BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Ring,
 };
+use holdfast_actors::ring::MemoryRing;
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::{Cap, Counters, Tier};
 use holdfast_wire::{Domain, Kind};
@@ -31,14 +32,12 @@ mod permission;
 mod proc;
 mod programs;
 mod recent;
-mod ring;
 mod sockets;
 mod thread;
 
 use base::Base;
 use connector::Connector;
 use permission::{Permission, Role};
-use ring::MemoryRing;
 use sockets::Sockets;
 
 /// What this side is told.
@@ -310,8 +309,7 @@ impl Fanotify {
 /// The kinds that the tier has a source for, and what it cannot see of each, in words that follow "does
 /// not see".
 pub(crate) fn sights() -> impl Iterator<Item = (Kind, &'static str)> {
-    let kinds = Kind::ALL.iter().copied();
-    kinds
+    Kind::hooked()
         .filter(|kind| Tier::Fanotify.sees(*kind))
         .map(|kind| (kind, blind_to(kind)))
 }

@@ -142,12 +142,11 @@ pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
         rings: _rings,
         facts,
     } = open(config)?;
-    let hooks: Vec<HookReport> = Kind::ALL
-        .iter()
+    let hooks: Vec<HookReport> = Kind::hooked()
         .map(|kind| {
             // Why it failed is in the report.
-            let _ = kernel.attach(*kind);
-            kernel.report(*kind)
+            let _ = kernel.attach(kind);
+            kernel.report(kind)
         })
         .collect();
     Ok(json!({"facts": facts, "hooks": hooks}))

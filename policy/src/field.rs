@@ -64,6 +64,7 @@ impl Kinds {
     const MQ: Self = Self::of(&[Kind::IpcMq]);
     const BPF: Self = Self::of(&[Kind::KernelBpf]);
     const EXEC: Self = Self::of(&[Kind::ProcessExec]);
+    const STARTS: Self = Self::of(&[Kind::ContainerStart]);
     /// Where a path is looked at from several sides.
     const WITH_PATH: Self = Self::FILE.or(Self::EXEC);
     /// Where there are two.
@@ -233,6 +234,10 @@ named! {
         ContainerImageHash "container.image.hash.all" Strings Kinds::ALL;
         ContainerLabels "container.labels" Map Kinds::ALL;
         ContainerPrivileged "container.privileged" Bool Kinds::ALL;
+        AddedCapabilities "holdfast.container.added_capabilities" Strings Kinds::STARTS;
+        HostNamespaces "holdfast.container.host_namespaces" Strings Kinds::STARTS;
+        ContainerMounts "holdfast.container.mounts" Strings Kinds::STARTS;
+        ContainerExitCode "holdfast.container.exit_code" Int Kinds::of(&[Kind::ContainerExit]);
         OrchestratorType "orchestrator.type" String Kinds::ALL;
         OrchestratorNamespace "orchestrator.namespace" String Kinds::ALL;
         ResourceName "orchestrator.resource.name" String Kinds::ALL;

@@ -103,6 +103,9 @@ pub(crate) fn lacks_room(kind: Kind, rule: &Rule, reached: Reach) -> bool {
 
 /// The terms of a rule; `None` where they are too many.
 fn terms_of_rule(kind: Kind, rule: &Rule, allowed: Allowed) -> Option<Vec<StagedTerm>> {
+    if !kind.is_hooked() {
+        return Some(unknown());
+    }
     let mut terms = stage::terms(&rule.when, kind, allowed)?;
     if rule.after.is_some() {
         // The kernel does not know what happened before.

@@ -1,12 +1,13 @@
 //! A real container engine, with everything that it has in the scenario's directory.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bench::{BUSYBOX, Bench};
@@ -144,6 +145,20 @@ impl Docker {
         Ok(())
     }
 
+    /// What it has left mounted would keep its directory from being removed.
+    fn unmount(&self) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let mut own: Vec<&str> = points
+            .filter(|it| Path::new(it).starts_with(&self.directory))
+            .collect();
+        // What was mounted last is on top.
+        own.reverse();
+        for point in own {
+            let _ = unmount(point, UnmountFlags::DETACH);
+        }
+    }
+
     /// Kills the daemon as a machine does that is out of memory.
     pub fn kill(mut self) -> Result<()> {
         self.daemon.kill().context("kill dockerd")?;
@@ -168,5 +183,6 @@ impl Drop for Docker {
         }
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
+        self.unmount();
     }
 }

@@ -91,6 +91,7 @@ impl Tier {
     #[must_use]
     pub const fn sees(self, kind: Kind) -> bool {
         !matches!(self, Self::Fanotify)
+            || !kind.is_hooked()
             || matches!(
                 kind,
                 Kind::ProcessExec

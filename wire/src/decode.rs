@@ -152,6 +152,13 @@ pub enum Body<'a> {
     },
     /// `kernel.perf`, which has no more than a header.
     Perf,
+    /// `container.*`
+    Container {
+        /// Fixed part.
+        fixed: record::container::Lifecycle,
+        /// Id of the container.
+        id: &'a [u8],
+    },
 }
 
 /// Types whose every bit pattern is a value, and that have no padding: what records are made of.
@@ -185,6 +192,8 @@ unsafe impl Plain for record::process::Namespaces {}
 unsafe impl Plain for record::capability::Load {}
 // SAFETY: as above.
 unsafe impl Plain for record::capability::Bpf {}
+// SAFETY: as above.
+unsafe impl Plain for record::container::Lifecycle {}
 // SAFETY: as above.
 unsafe impl Plain for record::ipc::Shm {}
 // SAFETY: as above.
@@ -337,6 +346,13 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
             Body::Mq {
                 fixed,
                 name: read_string(&mut bytes, fixed.name_length)?,
+            }
+        }
+        Kind::ContainerStart | Kind::ContainerExit => {
+            let fixed: record::container::Lifecycle = read_part(&mut bytes)?;
+            Body::Container {
+                fixed,
+                id: read_string(&mut bytes, fixed.id_length)?,
             }
         }
     };

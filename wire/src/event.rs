@@ -18,7 +18,7 @@ mod redactable;
 mod rendered;
 mod time;
 
-pub use container::{Container, Image, ImageHash, Orchestrator, Resource};
+pub use container::{Container, Grants, Image, ImageHash, Lifecycle, Orchestrator, Resource};
 pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Ipc, Memory, Rlimit, Scheduler};
 pub use dns::{Dns, DnsAnswer, DnsQuestion};
 pub use executable::Executable;
@@ -379,6 +379,9 @@ pub struct Holdfast<'a> {
     /// How a thread is scheduled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduler: Option<Scheduler<'a>>,
+    /// How a container starts, or ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Lifecycle<'a>>,
     /// The memory that is mapped, protected, made or written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory<'a>>,

@@ -9,7 +9,7 @@ pub const KINDS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Domain {
-    /// Life and death of processes, signals.
+    /// Life and death of processes and containers, signals.
     Process = 0,
     /// Operations on paths and files.
     File = 1,
@@ -173,15 +173,34 @@ kinds! {
     IpcShm = 56, Memory, "ipc.shm";
     /// A POSIX message queue was opened or made.
     IpcMq = 57, Memory, "ipc.mq";
+    /// An engine has started a container.
+    ContainerStart = 60, Process, "container.start";
+    /// A container has ended.
+    ContainerExit = 61, Process, "container.exit";
 }
 
 impl Kind {
+    /// Whether hooks of the kernel tell of it. Of the others, container engines do.
+    #[must_use]
+    pub const fn is_hooked(self) -> bool {
+        !matches!(self, Self::ContainerStart | Self::ContainerExit)
+    }
+
+    /// The kinds that hooks of the kernel tell of.
+    pub fn hooked() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|kind| kind.is_hooked())
+    }
+
     /// Whether an operation of this kind can be refused before it happens, where the tier allows it.
     #[must_use]
     pub const fn can_be_refused(self) -> bool {
         !matches!(
             self,
-            Self::ProcessFork | Self::ProcessExit | Self::NetworkAccept
+            Self::ProcessFork
+                | Self::ProcessExit
+                | Self::NetworkAccept
+                | Self::ContainerStart
+                | Self::ContainerExit
         )
     }
 

@@ -1,12 +1,13 @@
-//! What the kernel programs write into the rings.
+//! What the kernel programs write into the rings, and the sensor itself beside them.
 //!
 //! A record is a [`Header`], then the fixed part of its kind (see [`process`], [`file`], [`network`],
-//! [`memory`] and [`capability`]), then that part's byte strings, one after the other, as long as their
+//! [`memory`], [`capability`] and [`container`]), then that part's byte strings, one after the other, as long as their
 //! lengths say.
 //! All integers are in the byte order of the machine; addresses and ports are in network order where
 //! it says so. There is no implicit padding anywhere: every byte that leaves the kernel was written.
 
 pub mod capability;
+pub mod container;
 pub mod file;
 pub mod ipc;
 pub mod memory;
@@ -59,6 +60,9 @@ pub mod flags {
 
 /// [`Header::rule`] of a record that no rule decided in the kernel.
 pub const NO_RULE: u16 = u16::MAX;
+
+/// [`Header::cpu`] of a record that the sensor itself wrote.
+pub const NO_CPU: u16 = u16::MAX;
 
 /// What every record begins with.
 ///
@@ -113,11 +117,12 @@ pub struct Header {
     pub epoch: u32,
     /// Index over all policies of the rule that decided in the kernel, or [`NO_RULE`].
     pub rule: u16,
-    /// CPU that wrote the record; `u16::MAX` for the sensor itself, in tier `fanotify`.
+    /// CPU that wrote the record; [`NO_CPU`] for the sensor itself.
     pub cpu: u16,
     /// Name of the thread, NUL-padded.
     pub comm: [u8; COMM_BYTES],
-    /// Number of the [`crate::control::Tier`] of the program that wrote the record.
+    /// Number of the [`crate::control::Tier`] of the program that wrote the record; of none for what engines
+    /// tell of containers.
     pub tier: u8,
     /// Number of the [`crate::control::Verdict`] taken in the kernel.
     pub verdict: u8,

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use holdfast_wire::Kind;
 use holdfast_wire::decode::{Body, Record};
 use holdfast_wire::record::process::exec_flags;
 use holdfast_wire::record::{Header, flags};
@@ -25,6 +26,12 @@ pub(crate) fn attribute(
     reading: &Reading<'_>,
 ) -> (Process, Program) {
     let header = &record.header;
+    if matches!(record.body, Body::Container { .. })
+        && (header.tgid == 0 || record.kind == Kind::ContainerExit)
+    {
+        // Its first process is not known, or has ended: another one may have its pid.
+        return transient(table, unknown(header));
+    }
     if let Body::Exec {
         executable,
         filename,
@@ -232,7 +239,6 @@ mod tests {
     use super::*;
     use crate::evaluator::testing;
     use holdfast_policy::redact::Redaction;
-    use holdfast_wire::Kind;
     use holdfast_wire::decode::decode;
     use std::path::Path;
 

@@ -196,6 +196,9 @@ pub(crate) fn event<'a>(
         Body::Bpf(bpf) => capability::bpf(&mut event, &bpf),
         Body::Shm(fixed) => ipc::shm(&mut event, &fixed),
         Body::Mq { fixed, name } => ipc::mq(&mut event, &fixed, path_text(name)),
+        Body::Container { fixed, .. } => {
+            container::happened(&mut event, header.tgid, &fixed, subject.container);
+        }
         Body::Perf => {}
     }
     event

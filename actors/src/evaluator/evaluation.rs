@@ -285,7 +285,7 @@ impl Evaluation {
             if killed.is_none() && released.attempts == 1 {
                 shared
                     .containers
-                    .count(shared.containers.is_told(&waiter.container));
+                    .count(shared.containers.is_told(&waiter.container.id));
             }
             match decode(&record) {
                 Ok(record) => self.judge(shared, &record, whom, killed.as_ref(), None),
@@ -375,7 +375,13 @@ impl Evaluation {
             processes: &identities,
         };
         let views = view::of(record, &mut self.mounts, &pids, clock::boottime());
-        let membership = self.memberships.of(header, parent);
+        let membership = match record.body {
+            Body::Container { id, .. } => {
+                let named = shared.containers.named(&String::from_utf8_lossy(id));
+                Membership::Container(Arc::new(named))
+            }
+            _ => self.memberships.of(header, parent),
+        };
         if self.memberships.are_by_cgroup(header) {
             tell_programs(shared, header.cgroup_id, &membership);
         }

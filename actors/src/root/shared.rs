@@ -15,7 +15,7 @@ use crate::clock;
 use crate::degraded::Degradations;
 use crate::evaluator::evaluation::Evaluation;
 use crate::evaluator::policies::Policies;
-use crate::evaluator::processes::scan::Reading;
+use crate::evaluator::processes::scan::{self, Reading};
 use crate::kernel::{Kernel, KernelError, Ring};
 use crate::killer::Killing;
 use crate::killer::guard::Guard;
@@ -25,6 +25,8 @@ use crate::reader::intake::Intake;
 use crate::runtime::cgroup::Container;
 use crate::runtime::entered::Entered;
 use crate::runtime::hierarchy::Hierarchy;
+use crate::runtime::lifecycle::{Happened, Lifecycle};
+use crate::runtime::namespaces;
 use crate::runtime::table::{Containers, Details};
 use crate::sink::Sinks;
 
@@ -45,6 +47,10 @@ pub(crate) struct Shared {
     pub(crate) containers: Containers,
     /// What the kernel programs know of them.
     pub(crate) entered: Entered,
+    /// What becomes of them.
+    lifecycle: Lifecycle,
+    /// When the sensor began, nanoseconds of boot time.
+    began: u64,
     pub(crate) degraded: Degradations,
     /// Notified of whatever the evaluator waits for.
     pub(crate) arrival: Arc<Notify>,
@@ -72,6 +78,11 @@ impl Shared {
         for (domain, ring) in rings {
             by_domain[domain as usize].push(ring);
         }
+        let process = &mut by_domain[Domain::Process as usize];
+        let kernel_side = process.pop();
+        let kernel_side = kernel_side.ok_or(StartError::Rings(Domain::Process.name(), 0))?;
+        let (lifecycle, joined) = Lifecycle::beside(kernel_side).map_err(StartError::Joined)?;
+        process.push(joined);
         let arrival = Arc::new(Notify::new());
         let mut intakes = Vec::new();
         for (domain, mut rings) in Domain::ALL.into_iter().zip(by_domain) {
@@ -95,6 +106,8 @@ impl Shared {
             cgroups: Hierarchy::anywhere(&settings.host.root),
             containers: Containers::default(),
             entered: Entered::default(),
+            lifecycle,
+            began: clock::boottime(),
             degraded: Degradations::new(arrival.clone()),
             arrival,
             intakes,
@@ -112,16 +125,46 @@ impl Shared {
     }
 
     /// An engine tells of a container.
-    pub(crate) fn tell_container(&self, details: Details) {
+    pub(crate) fn tell_container(&self, mut details: Details) {
         let id = details.container.id.clone();
+        if let Some(pid) = details.pid {
+            namespaces::add_shared(&self.proc, pid, &mut details.grants.host_namespaces);
+        }
         self.containers.tell(details);
         warn_of(self.entered.renew(self, &id));
     }
 
-    /// A container has ended.
-    pub(crate) fn end_container(&self, id: &str) {
-        self.containers.end(id);
+    /// A container that was told of runs, as `engine` says. `just_now`: it says that it has started it.
+    pub(crate) fn start_container(
+        &self,
+        engine: &str,
+        (id, pid): (&str, Option<u32>),
+        just_now: bool,
+    ) {
+        let is_new = self.containers.start(id, engine, pid);
+        if is_new && (just_now || pid.is_some_and(|pid| self.is_newer_than_sensor(pid))) {
+            self.tell_of(id, pid, Happened::Start);
+        }
+    }
+
+    /// A container has ended, with this, where its engine says.
+    pub(crate) fn end_container(&self, id: &str, exit_code: Option<i32>) {
+        let ended = self.containers.end(id);
         warn_of(self.entered.end(self, id));
+        if let Some(pid) = ended {
+            self.tell_of(id, pid, Happened::Exit(exit_code));
+        }
+    }
+
+    fn tell_of(&self, id: &str, pid: Option<u32>, happened: Happened) {
+        let epoch = self.policies.current().epoch();
+        self.lifecycle
+            .tell(&self.ledger, (id, pid), happened, epoch);
+    }
+
+    /// Whether a process began after the sensor did: who began before was not started just now.
+    fn is_newer_than_sensor(&self, pid: u32) -> bool {
+        scan::stat(&self.proc, pid).is_some_and(|stat| stat.start + scan::TICK >= self.began)
     }
 
     /// It is known whose a cgroup is.

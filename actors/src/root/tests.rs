@@ -348,7 +348,7 @@ async fn nothing_is_lost_or_doubled_when_actors_panic() {
         .collect();
     assert_eq!(
         names.len(),
-        1 + 1 + 1 + Domain::ALL.len() + Kind::ALL.len() + 1
+        1 + 1 + 1 + Domain::ALL.len() + Kind::hooked().count() + 1
     );
     for name in &names {
         handle.panic_actor(name).await.unwrap();
@@ -770,6 +770,6 @@ fn the_kernel_knows_the_containers_as_they_are() {
     shared.policies.switch(policy(2));
     shared.enter_cgroups_again();
     assert_eq!(known(), [(HOST, (2, 0)), (INSIDE, (2, 1))]);
-    shared.end_container("c");
+    shared.end_container("c", None);
     assert_eq!(known(), [(HOST, (2, 0))]);
 }

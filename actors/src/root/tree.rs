@@ -80,7 +80,7 @@ pub(super) fn declare(
         specs.push(Spec::worker(name, Stage::Readers, reader));
     }
     let mut probes = Vec::new();
-    for kind in Kind::ALL.iter().copied() {
+    for kind in Kind::hooked() {
         let address = Arc::new(Address::default());
         probes.push(address.clone());
         let (lent, above) = (shared.clone(), root.clone());

@@ -3,6 +3,7 @@
 //! One actor for each socket. An engine that is not there, that goes away and comes back, is no failure;
 //! one that does not answer is said to be so, and asked again.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -159,13 +160,12 @@ impl Watcher {
 
     /// Takes in what there is, and then what changes, until the engine goes away.
     async fn watch(&self) -> Result<(), String> {
-        let watched = match self.socket.api {
+        match self.socket.api {
             Api::Docker => docker::watch(self).await.map_err(|error| error.to_string()),
             Api::Containerd => containerd::watch(self)
                 .await
                 .map_err(|error| error.to_string()),
-        };
-        watched
+        }
     }
 
     /// All containers that there were when the watch began are told of.
@@ -174,10 +174,39 @@ impl Watcher {
         self.shared.containers.watched(self.socket.runtime)
     }
 
-    /// The engine tells of a container, and something may wait for it.
-    fn tell(&self, details: Details) {
+    /// The engine tells of a container, which has just been started or not, and something may wait for it.
+    fn tell(&self, details: Details, is_start: bool) {
+        let (id, pid) = (details.container.id.clone(), details.pid);
         self.shared.tell_container(details);
+        if is_start || pid.is_some() {
+            self.start(&id, pid, is_start);
+        }
         self.shared.arrival.notify_one();
+    }
+
+    /// A container that was told of runs; `just_now`: the engine says that it has started it.
+    fn start(&self, id: &str, pid: Option<u32>, just_now: bool) {
+        let engine = &self.socket.name;
+        self.shared.start_container(engine, (id, pid), just_now);
+    }
+
+    /// Those that ran by what it has told so far: before it is asked for all.
+    fn running(&self) -> Vec<String> {
+        self.shared.containers.running(&self.socket.name)
+    }
+
+    /// The engine says which containers there are; of those that ran `before`, some may have ended since.
+    fn tell_all(&self, before: Vec<String>, all: Vec<Details>) {
+        let mut ended: HashSet<String> = before.into_iter().collect();
+        for details in all {
+            if details.pid.is_some() {
+                ended.remove(&details.container.id);
+            }
+            self.tell(details, false);
+        }
+        for id in ended {
+            self.shared.end_container(&id, None);
+        }
     }
 }
 

@@ -49,6 +49,7 @@ pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
                         container,
                         pod,
                         pid,
+                        ..
                     } = details;
                     let listed = all.entry(container.id.clone()).or_default();
                     listed.container = container;

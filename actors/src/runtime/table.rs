@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use holdfast_wire::event::{self, Rendered};
@@ -35,6 +35,8 @@ pub struct Details {
     pub container: event::Container,
     /// The pod that it is in.
     pub pod: Option<Pod>,
+    /// What it has of the host.
+    pub grants: event::Grants,
     /// Its first process, where it runs.
     pub pid: Option<u32>,
 }
@@ -44,6 +46,7 @@ pub struct Details {
 pub(crate) struct Shown {
     pub(crate) container: Rendered<event::Container>,
     pub(crate) pod: Option<Arc<Pod>>,
+    pub(crate) grants: Arc<event::Grants>,
 }
 
 impl Shown {
@@ -86,11 +89,19 @@ impl Drop for Watched<'_> {
 #[derive(Debug)]
 struct Entry {
     shown: Shown,
+    run: Option<Run>,
     /// An engine has told of it.
     is_told: bool,
     /// It was waited for, and no engine told.
     gave_up: bool,
     ended: Option<Instant>,
+}
+
+/// A container that runs, as an engine has told.
+#[derive(Debug)]
+struct Run {
+    engine: String,
+    pid: Option<u32>,
 }
 
 impl Containers {
@@ -115,32 +126,71 @@ impl Containers {
                     ..Default::default()
                 })
             }),
+            grants: Arc::default(),
         };
         let entry = Entry {
             shown: shown.clone(),
+            run: None,
             is_told: false,
             gave_up: false,
             ended: None,
         };
-        self.insert(named.id.clone(), entry);
+        insert(&mut self.lock(), named.id.clone(), entry);
         shown
     }
 
     /// An engine tells of a container.
     pub(crate) fn tell(&self, details: Details) {
-        let Details { container, pod, .. } = details;
-        let id = container.id.clone();
+        let id = details.container.id.clone();
+        let mut known = self.lock();
         let entry = Entry {
             shown: Shown {
-                container: Rendered::new(container),
-                pod: pod.map(Arc::new),
+                container: Rendered::new(details.container),
+                pod: details.pod.map(Arc::new),
+                grants: Arc::new(details.grants),
             },
+            run: known.get_mut(&id).and_then(|before| before.run.take()),
             is_told: true,
             gave_up: false,
             ended: None,
         };
-        self.insert(id, entry);
+        insert(&mut known, id, entry);
+        drop(known);
         self.told.fetch_add(1, Ordering::Release);
+    }
+
+    /// A container of which `engine` has told runs, with this first process where that is known; `true`: it did
+    /// not before.
+    pub(crate) fn start(&self, id: &str, engine: &str, pid: Option<u32>) -> bool {
+        let mut known = self.lock();
+        let Some(entry) = known.get_mut(id) else {
+            return false;
+        };
+        let before = entry.run.replace(Run {
+            engine: engine.to_owned(),
+            pid,
+        });
+        before.is_none()
+    }
+
+    /// The container with this id, as its cgroup would name it.
+    pub(crate) fn named(&self, id: &str) -> cgroup::Container {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let shown = known.get(id).map(|entry| &entry.shown);
+        let pod = shown.and_then(|shown| shown.pod.as_ref());
+        cgroup::Container {
+            id: id.to_owned(),
+            runtime: shown.and_then(|shown| shown.container.runtime),
+            pod: pod.map(|pod| pod.uid.clone()),
+        }
+    }
+
+    /// Those that run, as this engine has told.
+    pub(crate) fn running(&self, engine: &str) -> Vec<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let is_its = |entry: &Entry| entry.run.as_ref().is_some_and(|run| run.engine == engine);
+        let running = known.iter().filter(|(_, entry)| is_its(entry));
+        running.map(|(id, _)| id.clone()).collect()
     }
 
     /// From now on an engine of `runtime` tells of each container that it has.
@@ -173,8 +223,7 @@ impl Containers {
 
     /// It was waited for in vain: what happens in it next is not to wait again.
     pub(crate) fn give_up(&self, named: &cgroup::Container) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = known.get_mut(&named.id) {
+        if let Some(entry) = self.lock().get_mut(&named.id) {
             entry.gave_up = true;
         }
     }
@@ -186,17 +235,17 @@ impl Containers {
     }
 
     /// Whether an engine has told of it.
-    pub(crate) fn is_told(&self, named: &cgroup::Container) -> bool {
+    pub(crate) fn is_told(&self, id: &str) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&named.id).is_some_and(|entry| entry.is_told)
+        known.get(id).is_some_and(|entry| entry.is_told)
     }
 
-    /// A container has ended.
-    pub(crate) fn end(&self, id: &str) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = known.get_mut(id) {
-            entry.ended = Some(Instant::now());
-        }
+    /// A container has ended. `Some`, where it ran until now: its first process, if that is known.
+    pub(crate) fn end(&self, id: &str) -> Option<Option<u32>> {
+        let mut known = self.lock();
+        let entry = known.get_mut(id)?;
+        entry.ended = Some(Instant::now());
+        entry.run.take().map(|run| run.pid)
     }
 
     /// How many there are, as `status` shows it.
@@ -211,20 +260,23 @@ impl Containers {
         }
     }
 
-    fn insert(&self, id: String, entry: Entry) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_CONTAINERS && !known.contains_key(&id) {
-            let kept = |entry: &Entry| entry.ended.is_none_or(|at| at.elapsed() < KEPT);
-            known.retain(|_, entry| kept(entry));
-            if known.len() >= MAX_CONTAINERS {
-                // Cgroups name them again, and engines when they begin anew.
-                known.clear();
-            }
+    fn lock(&self) -> RwLockWriteGuard<'_, HashMap<String, Entry>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn insert(known: &mut HashMap<String, Entry>, id: String, entry: Entry) {
+    if known.len() >= MAX_CONTAINERS && !known.contains_key(&id) {
+        let kept = |entry: &Entry| entry.ended.is_none_or(|at| at.elapsed() < KEPT);
+        known.retain(|_, entry| kept(entry));
+        if known.len() >= MAX_CONTAINERS {
+            // Cgroups name them again, and engines when they begin anew.
+            known.clear();
         }
-        // What a cgroup named in the meantime is no news to who was told by an engine.
-        if entry.is_told || known.get(&id).is_none_or(|before| !before.is_told) {
-            known.insert(id, entry);
-        }
+    }
+    // What a cgroup named in the meantime is no news to who was told by an engine.
+    if entry.is_told || known.get(&id).is_none_or(|before| !before.is_told) {
+        known.insert(id, entry);
     }
 }
 
@@ -249,6 +301,21 @@ mod tests {
             },
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn each_start_and_each_end_is_one() {
+        let containers = Containers::default();
+        assert!(!containers.start("a", "engine", Some(7)), "it is not known");
+        containers.tell(details("a", "web"));
+        assert_eq!(containers.end("a"), None);
+        assert!(containers.start("a", "engine", Some(7)));
+        assert!(!containers.start("a", "engine", Some(7)));
+        containers.tell(details("a", "shop"));
+        assert_eq!(containers.running("engine"), ["a"]);
+        assert_eq!(containers.running("other"), [""; 0]);
+        assert_eq!(containers.end("a"), Some(Some(7)));
+        assert_eq!(containers.end("a"), None);
     }
 
     #[test]

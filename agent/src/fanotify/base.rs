@@ -4,13 +4,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use holdfast_actors::ring::{Records, Time, Weight};
 use holdfast_policy::decision::Decision;
 use holdfast_policy::lookup::{Known, Lookup};
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::{HookTable, hook_flags};
 use holdfast_wire::control::{Tier, Verdict};
 use holdfast_wire::encode::encode;
-use holdfast_wire::record::{Header, flags};
+use holdfast_wire::record::{Header, NO_CPU, flags};
 use holdfast_wire::{ABI_VERSION, Domain, Kind};
 
 use super::Options;
@@ -20,10 +21,6 @@ use super::caps::Caps;
 use super::life::Life;
 use super::proc::{Facts, Proc};
 use super::programs::Programs;
-use super::ring::{Records, Time, Weight};
-
-/// [`Header::cpu`] of a record that no kernel program wrote.
-const NO_CPU: u16 = u16::MAX;
 
 /// See the module.
 #[derive(Debug)]

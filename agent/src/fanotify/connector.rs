@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast_actors::clock;
+use holdfast_actors::ring::Completeness;
 use holdfast_wire::Kind;
 use holdfast_wire::uapi::connector::{self, Message, What};
 use holdfast_wire::uapi::netlink;
@@ -26,7 +27,6 @@ use teller::Teller;
 use super::account::count;
 use super::base::Base;
 use super::netlink::Netlink;
-use super::ring::Completeness;
 use super::thread::{self, Signal, wait};
 
 /// Bytes for messages that were not read yet: the kernel counts about a kilobyte for each, so these

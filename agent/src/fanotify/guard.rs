@@ -4,20 +4,16 @@
 //! it asks for permission as well: what is refused here has its one record from here, since the
 //! tracepoint sees only what succeeds; what is let pass has its one record from there.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_actors::kernel::{
-    BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Ring,
-};
+use holdfast_actors::kernel::{BufferReport, Capped, Condition, HookReport, Kernel, KernelError};
+use holdfast_actors::ring::{Joined, MemoryRing};
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::{Counters, Tier, Verdict};
 use holdfast_wire::{Domain, Kind};
-use rustix::event::epoll;
 
 use super::base::Base;
 use super::permission::{Permission, Role};
-use super::ring::MemoryRing;
 use super::{Options, Rings};
 
 /// Kernel programs, and the permission events that help them out.
@@ -44,39 +40,6 @@ struct State {
 /// Kinds for which permission events add something.
 const KINDS: [Kind; 2] = [Kind::FileOpen, Kind::ProcessExec];
 
-/// Two rings as one.
-struct Both {
-    programs: Box<dyn Ring>,
-    own: MemoryRing,
-    readable: OwnedFd,
-}
-
-impl Ring for Both {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.readable.as_fd()
-    }
-
-    fn next(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
-        self.own.next(take) || self.programs.next(take)
-    }
-}
-
-/// Both rings of a domain behind one descriptor, which is readable when either is.
-fn join(programs: Box<dyn Ring>, own: MemoryRing) -> Result<Both, String> {
-    let readable = epoll::create(epoll::CreateFlags::CLOEXEC).and_then(|readable| {
-        for ring in [programs.fd(), own.fd()] {
-            let (data, flags) = (epoll::EventData::new_u64(0), epoll::EventFlags::IN);
-            epoll::add(&readable, ring, data, flags)?;
-        }
-        Ok(readable)
-    });
-    Ok(Both {
-        readable: readable.map_err(|error| format!("cannot join two rings: {error}"))?,
-        programs,
-        own,
-    })
-}
-
 impl Guarded {
     /// Puts permission events beside `programs`; nothing is attached.
     ///
@@ -99,7 +62,8 @@ impl Guarded {
                         records: base.ring(domain).clone(),
                         completeness: None,
                     };
-                    Box::new(join(ring, own)?)
+                    let joined = Joined::new([Box::new(own), ring]);
+                    Box::new(joined.map_err(|error| format!("cannot join two rings: {error}"))?)
                 } else {
                     ring
                 },

@@ -6,8 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use holdfast_actors::clock;
-
-use super::ring::Completeness;
+use holdfast_actors::ring::Completeness;
 
 /// How long an open waits for what its process did before to be told. The connector is behind by some
 /// tens of microseconds, unless the machine is overloaded.

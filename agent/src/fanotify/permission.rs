@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use holdfast_actors::clock;
+use holdfast_actors::ring::Time;
 use holdfast_wire::Kind;
 use holdfast_wire::encode::bytes_of;
 use holdfast_wire::record::file::{AT_FDCWD, File};
@@ -40,7 +41,6 @@ use super::base::{Base, Draft, Judged};
 use super::marks::Marks;
 use super::proc::Facts;
 use super::recent::Recent;
-use super::ring::Time;
 use super::thread::{Signal, wait};
 
 /// How long an open may wait for its answer. The usual answer takes some microseconds, a record some

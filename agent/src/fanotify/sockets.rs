@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use holdfast_actors::ring::Time;
 use holdfast_policy::lookup::Known;
 use holdfast_policy::table::Dimension;
 use holdfast_wire::Kind;
@@ -26,7 +27,6 @@ use super::account::count;
 use super::base::{Base, Draft};
 use super::netlink::Netlink;
 use super::proc::Proc;
-use super::ring::Time;
 use super::thread::{self, Signal, wait};
 
 /// How often sockets are listed. A connection that was opened and closed in between is not seen; a

@@ -42,16 +42,13 @@ impl Loader {
     /// what came of it. Attaches nothing.
     pub(crate) fn verify(&self) -> Vec<Verified> {
         let state = self.state();
-        let parts = Kind::ALL
-            .iter()
-            .flat_map(|kind| plan::ways(*kind))
-            .flat_map(|way| {
-                let programs = way
-                    .parts
-                    .iter()
-                    .filter(|part| !matches!(part.place, plan::Place::Nowhere(_)));
-                programs.map(|part| (part.program, (way.tier, part)))
-            });
+        let parts = Kind::hooked().flat_map(plan::ways).flat_map(|way| {
+            let programs = way
+                .parts
+                .iter()
+                .filter(|part| !matches!(part.place, plan::Place::Nowhere(_)));
+            programs.map(|part| (part.program, (way.tier, part)))
+        });
         // Several hooks share a program.
         let parts: BTreeMap<_, _> = parts.collect();
         let verified = |(program, (tier, part)): (&'static str, (Tier, &plan::Part))| {
@@ -72,9 +69,8 @@ impl Loader {
     /// Attaches every kind in every way that there is and detaches it again, and says what came of it.
     pub(crate) fn survey(&self) -> Vec<Sight> {
         let mut state = self.state();
-        let ways = Kind::ALL
-            .iter()
-            .flat_map(|kind| plan::ways(*kind).iter().map(move |way| (*kind, way)));
+        let ways =
+            Kind::hooked().flat_map(|kind| plan::ways(kind).iter().map(move |way| (kind, way)));
         let sight = |(kind, way): (Kind, &'static plan::Way)| Sight {
             action: kind.action(),
             tier: way.tier.name(),

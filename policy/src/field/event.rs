@@ -87,7 +87,8 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let (rlimit, scheduler) = (holdfast.rlimit.as_ref(), holdfast.scheduler.as_ref());
     let sets = holdfast.capabilities.as_ref();
     let (bpf, memory) = (holdfast.bpf.as_ref(), holdfast.memory.as_ref());
-    let ipc = holdfast.ipc.as_ref();
+    let (ipc, lifecycle) = (holdfast.ipc.as_ref(), holdfast.container.as_ref());
+    let grants = lifecycle.and_then(|it| it.grants);
     let namespaces = holdfast.namespaces;
     let path = holdfast.path.as_ref();
     let target = holdfast.target_path.as_ref();
@@ -126,17 +127,19 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ContainerName => Value::string(container.and_then(|it| it.name.as_deref())),
         Plain::ContainerRuntime => Value::string(container.and_then(|it| it.runtime)),
         Plain::ContainerImageName => Value::string(image.map(|it| &*it.name)),
-        Plain::ContainerImageTag => {
-            Value::Strings(image.map_or(Strings::EMPTY, |it| Strings::Owned(&it.tag)))
-        }
+        Plain::ContainerImageTag => owned(image.map(|it| &it.tag)),
         Plain::ContainerImageHash => {
             let hash = image.and_then(|image| image.hash.as_ref());
-            Value::Strings(hash.map_or(Strings::EMPTY, |it| Strings::Owned(&it.all)))
+            owned(hash.map(|it| &it.all))
         }
         Plain::ContainerLabels => {
             container.map_or(Value::Absent, |it| Value::Map(Map::Owned(&it.labels)))
         }
         Plain::ContainerPrivileged => Value::bool(container.and_then(|it| it.privileged)),
+        Plain::AddedCapabilities => owned(grants.map(|it| &it.added_capabilities)),
+        Plain::HostNamespaces => owned(grants.map(|it| &it.host_namespaces)),
+        Plain::ContainerMounts => owned(grants.map(|it| &it.mounts)),
+        Plain::ContainerExitCode => Value::int(lifecycle.and_then(|it| it.exit_code)),
         Plain::OrchestratorType => Value::string(orchestrator.map(|it| it.kind)),
         Plain::OrchestratorNamespace => {
             Value::string(orchestrator.and_then(|it| it.namespace.as_deref()))
@@ -154,9 +157,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::DnsQuestionType => Value::string(question.map(|it| &*it.record_type)),
         Plain::DnsQuestionClass => Value::string(question.map(|it| &*it.class)),
         Plain::DnsResponseCode => Value::string(dns.and_then(|dns| dns.response_code.as_deref())),
-        Plain::DnsResolvedIp => {
-            Value::Strings(dns.map_or(Strings::EMPTY, |dns| Strings::Owned(&dns.resolved_ip)))
-        }
+        Plain::DnsResolvedIp => owned(dns.map(|dns| &dns.resolved_ip)),
         Plain::NetworkDirection => Value::string(network.and_then(|network| network.direction)),
         Plain::SocketFamily => Value::string(socket.map(|socket| &*socket.family)),
         Plain::SocketType => Value::string(socket.and_then(|it| it.socket_type.as_deref())),
@@ -170,7 +171,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::GroupEffectiveId => group(effective),
         Plain::SavedId => Value::string(ids.and_then(|ids| ids.saved.as_deref())),
         Plain::FilesystemId => Value::string(ids.and_then(|ids| ids.filesystem.as_deref())),
-        Plain::Groups => Value::Strings(Strings::Owned(ids.map_or(&[], |ids| &ids.groups))),
+        Plain::Groups => owned(ids.map(|ids| &ids.groups)),
         Plain::Flags => Value::Strings(Strings::Names(&holdfast.flags)),
         Plain::JoinedNamespace => Value::int(holdfast.joined_namespace),
         Plain::XattrName => Value::string(xattr.and_then(|it| it.name.as_deref())),
@@ -247,6 +248,10 @@ fn names<'a>(list: Option<&'a Vec<&'static str>>) -> Value<'a> {
     Value::Strings(Strings::Names(list.map_or(&[], |list| list)))
 }
 
+fn owned(list: Option<&Vec<String>>) -> Value<'_> {
+    Value::Strings(list.map_or(Strings::EMPTY, |list| Strings::Owned(list)))
+}
+
 fn group<'a>(identity: Option<&'a Identity<'_>>) -> Value<'a> {
     let group = identity.and_then(|identity| identity.group.as_ref());
     Value::string(group.map(|group| group.id.as_str()))
@@ -289,9 +294,9 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Becomes, Bpf, Capabilities, CapabilitySets, Container, Dns, DnsQuestion, Endpoint,
-        EventFields, Executable, File, Holdfast, Host, Id, Ids, Image, ImageHash, Ipc, Memory,
-        Mount, Namespaces, Network, Orchestrator, PathView, Resource, Rlimit, Scheduler, Socket,
-        Thread, Tty, User, Xattr,
+        EventFields, Executable, File, Grants, Holdfast, Host, Id, Ids, Image, ImageHash, Ipc,
+        Lifecycle, Memory, Mount, Namespaces, Network, Orchestrator, PathView, Resource, Rlimit,
+        Scheduler, Socket, Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -357,6 +362,11 @@ mod tests {
             id: "h".into(),
             name: "host".into(),
         });
+        let grants = Grants {
+            added_capabilities: vec!["CAP_SYS_ADMIN".into()],
+            host_namespaces: vec!["pid".into()],
+            mounts: vec!["/:/host".into()],
+        };
         let thread = Thread {
             id: 43,
             capabilities: Some(Rendered::new(Capabilities {
@@ -521,6 +531,10 @@ mod tests {
                     size: Some(4096),
                     name: Some("m".into()),
                     method: Some("proc_mem"),
+                }),
+                container: Some(Lifecycle {
+                    grants: Some(&grants),
+                    exit_code: Some(137),
                 }),
                 bpf: Some(Bpf {
                     command: Some("BPF_PROG_LOAD".into()),

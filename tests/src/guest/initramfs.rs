@@ -69,7 +69,9 @@ fn programs<'p>(scenarios: &[&str]) -> impl Iterator<Item = &'p str> {
 
 /// Whether one of these runs containers.
 pub fn needs_docker(scenarios: &[&str]) -> bool {
-    scenarios.contains(&engine::IN_KERNEL)
+    engine::IN_GUESTS
+        .iter()
+        .any(|name| scenarios.contains(name))
 }
 
 /// An archive of what is one boot's own: the plan, the modules beside the kernel's image, and what only

@@ -48,7 +48,7 @@ const BRIEF: [(&str, &str); 8] = [
     (
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
-         engine-predicates",
+         engine-predicates,engine-escapes",
     ),
     ("6.12+icount", "instructions"),
     (

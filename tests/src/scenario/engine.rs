@@ -13,6 +13,7 @@ use crate::bench::Bench;
 use crate::engine::Docker;
 use crate::events::{action, text};
 use crate::place::{Place, Variant};
+use crate::sensor::Sensor;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[
@@ -37,11 +38,22 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 400,
         run: in_kernel,
     },
+    Scenario {
+        name: ESCAPES,
+        about: "a privileged container, one on the host's network, and escapes by a mount and into pid 1 raise alerts that name it",
+        at: |place| place.is_stock("6.12"),
+        seconds: 300,
+        run: escapes,
+    },
 ];
 
-/// For which a guest needs Docker.
-pub const IN_KERNEL: &str = "engine-predicates";
+const IN_KERNEL: &str = "engine-predicates";
+const ESCAPES: &str = "engine-escapes";
+/// Those for which a guest needs Docker.
+pub const IN_GUESTS: [&str; 2] = [IN_KERNEL, ESCAPES];
 
+const CONTAINER_START: &str = include_str!("../../../policies/container-start.json");
+const CONTAINER_ESCAPE: &str = include_str!("../../../policies/container-escape.json");
 const IMAGE: &str = "shop/web";
 /// Containers that are started at once.
 const BURST: usize = 24;
@@ -58,10 +70,12 @@ fn docker(bench: &Bench) -> Result<()> {
         "when": format!("container.image.name == '{IMAGE}' && container.labels['app'] == 'shop' \
                          && !container.privileged")}]);
     let policy = bench.policy("shop", &rules)?;
+    let starts = bench.file("container-start.json", CONTAINER_START)?;
     let setting = format!("runtime.docker={}", docker.socket().display());
     let sensor = bench
         .sensor()
         .policy(&policy)
+        .policy(&starts)
         .option("set", &setting)
         .start()?;
     let named = |name: &str| {
@@ -89,8 +103,67 @@ fn docker(bench: &Bench) -> Result<()> {
         })
     })?;
     for number in 0..BURST {
-        named(&format!("burst-{number}"))?;
+        let name = format!("burst-{number}");
+        named(&name)?;
+        let happened = |kind: &str| {
+            let is_it =
+                |event: &Value| action(event) == kind && text(event, "/container/name") == name;
+            sensor.events.wait_for(kind, EVENT, is_it)
+        };
+        let start = happened("container.start")?;
+        let grants = &start["holdfast"]["container"];
+        ensure!(
+            start["event"]["kind"] == "event" && *grants == json!({}),
+            "{start}"
+        );
+        let exit = happened("container.exit")?;
+        ensure!(
+            exit["holdfast"]["container"]["exit_code"] == 0
+                && exit["container"]["labels"]["app"] == "shop",
+            "{exit}"
+        );
     }
+    let is_lifecycle = |event: &Value| action(event).starts_with("container.");
+    let told = sensor.events.matching(is_lifecycle).len();
+    ensure!(
+        told == 2 * (BURST + 1),
+        "{told} starts and ends of {} containers",
+        BURST + 1
+    );
+
+    docker
+        .command(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--pid",
+            "host",
+            "--cap-add",
+            "SYS_PTRACE",
+            "--volume",
+            "/:/host:ro",
+            "--name",
+            "strong",
+            &format!("{IMAGE}:1.0"),
+            "/bin/sh",
+            "-c",
+            "sleep 0.3; exit 7",
+        ])?
+        .with_code(7)?;
+    let alert = alert(&sensor, "container-with-host-mounts", "strong")?;
+    ensure!(
+        text(&alert, "/message").contains("/:/host:ro")
+            && alert["holdfast"]["container"]
+                == json!({"added_capabilities": ["CAP_SYS_PTRACE"], "host_namespaces": ["pid"],
+                          "mounts": ["/:/host:ro"]}),
+        "{alert}"
+    );
+    let is_end = |event: &Value| {
+        action(event) == "container.exit" && text(event, "/container/name") == "strong"
+    };
+    let end = sensor.events.wait_for("its end", EVENT, is_end)?;
+    ensure!(end["holdfast"]["container"]["exit_code"] == 7, "{end}");
 
     docker
         .command(&[
@@ -114,7 +187,6 @@ fn docker(bench: &Bench) -> Result<()> {
         stays.is_some_and(|it| it["image"]["name"] == IMAGE && it["processes"] == 1),
         "it is not listed: {listed}"
     );
-    docker.command(&["rm", "--force", "stays"])?.with_code(0)?;
 
     docker.kill()?;
     let is_degraded = |status: &Value| {
@@ -124,10 +196,90 @@ fn docker(bench: &Bench) -> Result<()> {
     sensor.status_when("it says that Docker is gone", NOTICED, is_degraded)?;
     let docker = Docker::start(bench)?;
     sensor.status_when("Docker is there again", NOTICED, |it| !is_degraded(it))?;
+    // It died with its engine, which cannot tell.
+    let is_end = |event: &Value| {
+        action(event) == "container.exit" && text(event, "/container/name") == "stays"
+    };
+    sensor
+        .events
+        .wait_for("what ended meanwhile", EVENT, is_end)?;
     run(&docker, "after")?;
     named("after")?;
     let status = sensor.status()?;
     bench.note(format!("containers: {}", status["containers"]));
+    sensor.stop()?;
+    Ok(())
+}
+
+/// The alert of a rule on that container.
+fn alert(sensor: &Sensor, rule: &str, name: &str) -> Result<Value> {
+    let is_it = |event: &Value| {
+        text(event, "/event/kind") == "alert"
+            && text(event, "/rule/id") == rule
+            && text(event, "/container/name") == name
+    };
+    sensor.events.wait_for(rule, EVENT, is_it)
+}
+
+fn escapes(bench: &Bench) -> Result<()> {
+    let docker = Docker::start(bench)?;
+    let image = format!("{IMAGE}:1.0");
+    docker.image(&image)?;
+    let starts = bench.file("container-start.json", CONTAINER_START)?;
+    let escape = bench.file("container-escape.json", CONTAINER_ESCAPE)?;
+    let setting = format!("runtime.docker={}", docker.socket().display());
+    let sensor = bench.sensor().policy(&starts).policy(&escape);
+    let sensor = sensor.option("set", setting).start()?;
+    let run = |name: &str, options: &[&str], command: &[&str]| {
+        // Guests have no AppArmor profiles.
+        let words = [
+            "run",
+            "--security-opt",
+            "apparmor=unconfined",
+            "--name",
+            name,
+        ];
+        docker.command(&[&words, options, &[&*image], command].concat())
+    };
+    let strong = ["--privileged", "--pid", "host", "--network", "none"];
+    let mount = ["/bin/busybox", "mount", "-t", "ext4", "/dev/sda1", "/data"];
+    // There is no such disk; that somebody reaches for it is what counts.
+    run("mounts", &strong, &mount)?;
+    alert(&sensor, "privileged-container", "mounts")?;
+    alert(&sensor, "host-disk-mounted", "mounts")?;
+    let enter = [
+        "/bin/busybox",
+        "nsenter",
+        "-t",
+        "1",
+        "-m",
+        "/bin/busybox",
+        "true",
+    ];
+    run("enters", &strong, &enter)?;
+    alert(&sensor, "namespace-joined", "enters")?;
+    run("networked", &["--network", "host"], &["/bin/true"])?.with_code(0)?;
+    alert(&sensor, "container-on-host-network", "networked")?;
+    let detached = [
+        "--detach",
+        "--network",
+        "none",
+        "--volume",
+        "/etc:/data/etc:ro",
+    ];
+    run("plain", &detached, &["/bin/sleep", "600"])?.with_code(0)?;
+    docker
+        .command(&["exec", "plain", "/bin/true"])?
+        .with_code(0)?;
+    docker.command(&["rm", "--force", "plain"])?.with_code(0)?;
+    let is_plain = |event: &Value| text(event, "/container/name") == "plain";
+    let is_end = |event: &Value| action(event) == "container.exit" && is_plain(event);
+    sensor.events.wait_for("its end", EVENT, is_end)?;
+    let alerts = sensor
+        .events
+        .matching(|event| is_plain(event) && text(event, "/event/kind") == "alert");
+    let rules: Vec<&str> = alerts.iter().map(|alert| text(alert, "/rule/id")).collect();
+    ensure!(rules.is_empty(), "an ordinary container raises {rules:?}");
     sensor.stop()?;
     Ok(())
 }
@@ -186,6 +338,14 @@ fn containerd(bench: &Bench) -> Result<()> {
             .events
             .wait_for(name, EVENT, |event| is_marked(event, name))?;
         let container = &event["container"];
+        let happened = |kind: &str| {
+            let is_it =
+                |event: &Value| action(event) == kind && text(event, "/container/name") == name;
+            sensor.events.wait_for(kind, EVENT, is_it)
+        };
+        happened("container.start")?;
+        let exit = happened("container.exit")?;
+        ensure!(exit["holdfast"]["container"]["exit_code"] == 0, "{exit}");
         ensure!(
             container["name"] == name
                 && container["image"]["name"] == format!("docker.io/{IMAGE}")
@@ -220,6 +380,14 @@ fn containerd(bench: &Bench) -> Result<()> {
             && degraded.is_some_and(|all| all.iter().all(|it| it["what"] != "engine.0.containerd"))
     })?;
     lives(BURST + 1, "after")?;
+    // What containerd's clients run outlives Docker.
+    let end = |words: &[&str]| docker.ctr(&[&["--namespace", NAMESPACE], words].concat());
+    end(&["tasks", "delete", "--force", &stays])?.with_code(0)?;
+    end(&["containers", "delete", &stays])?.with_code(0)?;
+    let is_end = |event: &Value| {
+        action(event) == "container.exit" && text(event, "/container/name") == "stays"
+    };
+    sensor.events.wait_for("its end", EVENT, is_end)?;
     sensor.stop()?;
     Ok(())
 }

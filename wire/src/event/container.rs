@@ -27,6 +27,33 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
 }
 
+/// `holdfast.container.*`, on `container.start` and `container.exit`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Lifecycle<'a> {
+    /// At its start, what it has of the host.
+    #[serde(flatten)]
+    pub grants: Option<&'a Grants>,
+    /// What its first process ended with, as its engine says: 128 and the signal's number, where one ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+/// What a container has of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Grants {
+    /// Capabilities beside those that the engine gives to all, as `CAP_SYS_ADMIN`; `ALL` where whoever made it
+    /// asked for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub added_capabilities: Vec<String>,
+    /// Which of its first process's namespaces are those of the host's: of `ipc`, `mnt`, `net`, `pid` and `uts`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_namespaces: Vec<String>,
+    /// Files and directories of the host that are mounted into it, as `/path/there:/path/inside`, and `:ro` behind
+    /// where it cannot write to them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<String>,
+}
+
 /// `container.image.*`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Image {

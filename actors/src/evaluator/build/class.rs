@@ -7,6 +7,8 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
     match kind {
         Kind::ProcessExec | Kind::ProcessFork => (&["process"], &["start"]),
         Kind::ProcessExit => (&["process"], &["end"]),
+        Kind::ContainerStart => (&["host"], &["start"]),
+        Kind::ContainerExit => (&["host"], &["end"]),
         Kind::ProcessSignal
         | Kind::ProcessSetuid
         | Kind::ProcessSetgid
@@ -52,8 +54,10 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
 /// The types of an operation that was refused.
 pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::ProcessExec | Kind::ProcessFork | Kind::KernelModule => &["start", "denied"],
-        Kind::ProcessExit => &["end", "denied"],
+        Kind::ProcessExec | Kind::ProcessFork | Kind::KernelModule | Kind::ContainerStart => {
+            &["start", "denied"]
+        }
+        Kind::ProcessExit | Kind::ContainerExit => &["end", "denied"],
         Kind::ProcessSignal
         | Kind::ProcessSetuid
         | Kind::ProcessSetgid
@@ -95,9 +99,12 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
 /// not where it was seen on its way.
 pub(super) const fn outcome(kind: Kind) -> &'static str {
     match kind {
-        Kind::ProcessExec | Kind::ProcessFork | Kind::ProcessExit | Kind::NetworkAccept => {
-            "success"
-        }
+        Kind::ProcessExec
+        | Kind::ProcessFork
+        | Kind::ProcessExit
+        | Kind::NetworkAccept
+        | Kind::ContainerStart
+        | Kind::ContainerExit => "success",
         _ => "unknown",
     }
 }

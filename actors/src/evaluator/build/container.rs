@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use holdfast_wire::event;
+use holdfast_wire::Kind;
+use holdfast_wire::event::{self, Event, Process};
+use holdfast_wire::record::container::{Lifecycle, NO_EXIT_CODE};
 
 use crate::runtime::table::{Pod, Shown};
 
@@ -27,6 +29,29 @@ pub(super) fn orchestrator(shown: Option<&Shown>) -> Option<event::Orchestrator<
             id: Cow::Borrowed(uid),
         },
     })
+}
+
+/// Adds what a `container.*` says; `pid` is that of the container's first process, 0 where it is not known.
+pub(super) fn happened<'a>(
+    event: &mut Event<'a>,
+    pid: u32,
+    fixed: &Lifecycle,
+    shown: Option<&'a Shown>,
+) {
+    let is_start = event.event.action == Kind::ContainerStart.action();
+    event.holdfast.container = Some(event::Lifecycle {
+        grants: shown.map(|shown| &*shown.grants).filter(|_| is_start),
+        exit_code: (fixed.exit_code != NO_EXIT_CODE).then_some(fixed.exit_code),
+    });
+    if pid == 0 {
+        event.process = None;
+    } else if !is_start {
+        // By now another process may have that pid.
+        event.process = Some(Process {
+            pid: pid.cast_signed(),
+            ..Default::default()
+        });
+    }
 }
 
 /// What only engines tell.

@@ -6,10 +6,12 @@ use holdfast_wire::event::{Image, ImageHash};
 
 use crate::runtime::table::Pod;
 
-/// Labels of one container that are kept, and the longest of their values in bytes: what people write, and a
-/// bound for what programs do, since they stand in every event.
+/// Labels and mounts of one container that are kept, and the longest of their values in bytes: what people write,
+/// and a bound for what programs do, since they stand in events.
 const MAX_LABELS: usize = 64;
 const MAX_LABEL_BYTES: usize = 1024;
+/// Names of capabilities that are kept: the kernel knows 41.
+const MAX_CAPABILITIES: usize = 64;
 /// Longest name that is kept, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
@@ -29,6 +31,34 @@ pub(super) fn labels(labels: HashMap<String, String>) -> BTreeMap<String, String
         (key, value)
     });
     labels.collect()
+}
+
+/// Capabilities by their names, of which some leave out `CAP_`; sorted.
+pub(super) fn capabilities(named: impl IntoIterator<Item = String>) -> Vec<String> {
+    let whole = |name: String| match &*name {
+        "ALL" => name,
+        _ if name.starts_with("CAP_") => name,
+        _ => format!("CAP_{name}"),
+    };
+    let mut all: Vec<String> = named
+        .into_iter()
+        .take(MAX_CAPABILITIES)
+        .map(whole)
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// What is mounted: source, destination, and whether it is read-only.
+pub(super) fn mounts<'a>(mounts: impl Iterator<Item = (&'a str, &'a str, bool)>) -> Vec<String> {
+    let shown = |(source, destination, is_read_only): (&str, &str, bool)| {
+        let [source, destination] = [source, destination].map(|it| cut(it, MAX_LABEL_BYTES));
+        format!(
+            "{source}:{destination}{}",
+            if is_read_only { ":ro" } else { "" }
+        )
+    };
+    mounts.take(MAX_LABELS).map(shown).collect()
 }
 
 /// The pod, as the kubelet labels its containers.

@@ -6,21 +6,23 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
-use containerd_client::events::{ContainerCreate, ContainerDelete, ContainerUpdate, TaskExit};
+use containerd_client::events::{
+    ContainerCreate, ContainerDelete, ContainerUpdate, TaskExit, TaskStart,
+};
 use containerd_client::services::v1::containers_client::ContainersClient;
 use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::namespaces_client::NamespacesClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::version_client::VersionClient;
 use containerd_client::services::v1::{
-    GetContainerRequest, ListContainersRequest, ListNamespacesRequest, ListTasksRequest,
-    SubscribeRequest,
+    GetContainerRequest, GetRequest, ListContainersRequest, ListNamespacesRequest,
+    ListTasksRequest, SubscribeRequest,
 };
 use containerd_client::tonic::metadata::MetadataValue;
 use containerd_client::tonic::transport::{Channel, Endpoint};
 use containerd_client::tonic::{Code, Request, Response, Status};
 use containerd_client::types::Envelope;
-use containerd_client::types::v1::Status as TaskStatus;
+use containerd_client::types::v1::{Process, Status as TaskStatus};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
@@ -31,7 +33,11 @@ use crate::runtime::table::Details;
 mod convert;
 
 /// What is told of as it happens.
-const FILTERS: [&str; 2] = [r#"topic~="^/containers/""#, r#"topic=="/tasks/exit""#];
+const FILTERS: [&str; 3] = [
+    r#"topic~="^/containers/""#,
+    r#"topic=="/tasks/start""#,
+    r#"topic=="/tasks/exit""#,
+];
 /// How long after the events were asked for they surely come: containerd answers that with the first of them. What
 /// happened before is found by asking again.
 const SUBSCRIBED: Duration = Duration::from_secs(2);
@@ -79,7 +85,7 @@ async fn happened(watcher: &Watcher, channel: &Channel, event: Envelope) -> Resu
         "/containers/update" => ContainerUpdate::decode(about).map(|it| it.id),
         "/containers/delete" => {
             if let Ok(deleted) = ContainerDelete::decode(about) {
-                watcher.shared.end_container(&deleted.id);
+                watcher.shared.end_container(&deleted.id, None);
             }
             return Ok(());
         }
@@ -88,38 +94,82 @@ async fn happened(watcher: &Watcher, channel: &Channel, event: Envelope) -> Resu
             if let Ok(exit) = TaskExit::decode(about)
                 && exit.id == exit.container_id
             {
-                watcher.shared.end_container(&exit.id);
+                let code = i32::try_from(exit.exit_status).ok();
+                watcher.shared.end_container(&exit.id, code);
             }
             return Ok(());
         }
+        "/tasks/start" => TaskStart::decode(about).map(|it| it.container_id),
         _ => return Ok(()),
     };
-    if let Ok(id) = changed
-        && let Some(details) = get(channel, &event.namespace, id).await?
-    {
-        watcher.tell(details);
+    if let Ok(id) = changed {
+        let is_start = event.topic == "/tasks/start";
+        match get(channel, &event.namespace, &id).await? {
+            Some(details) => watcher.tell(details, is_start),
+            // Gone by the time that it is asked for.
+            None if is_start => watcher.start(&id, None, true),
+            None => {}
+        }
     }
     Ok(())
 }
 
 /// A container; `None` when it is gone.
-async fn get(channel: &Channel, namespace: &str, id: String) -> Result<Option<Details>, Status> {
-    let mut client = ContainersClient::new(channel.clone());
-    let request = in_namespace(GetContainerRequest { id }, namespace)?;
-    match in_time(client.get(request)).await {
-        Ok(answer) => Ok(answer.into_inner().container.and_then(convert::details)),
+async fn get(channel: &Channel, namespace: &str, id: &str) -> Result<Option<Details>, Status> {
+    let mut containers = ContainersClient::new(channel.clone());
+    let id = id.to_owned();
+    let request = in_namespace(GetContainerRequest { id: id.clone() }, namespace)?;
+    let container = found(in_time(containers.get(request)).await)?;
+    let Some(details) = container.and_then(|it| convert::details(it.container?)) else {
+        return Ok(None);
+    };
+    let mut tasks = TasksClient::new(channel.clone());
+    let request = GetRequest {
+        container_id: id,
+        exec_id: String::new(),
+    };
+    let task = found(in_time(tasks.get(in_namespace(request, namespace)?)).await)?;
+    let process = task.and_then(|it| it.process).filter(runs);
+    let pid = process.map(|process| process.pid);
+    Ok(Some(Details { pid, ..details }))
+}
+
+/// What was asked for, if it is there.
+fn found<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>, Status> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.into_inner())),
         Err(status) if status.code() == Code::NotFound => Ok(None),
         Err(status) => Err(status),
     }
 }
 
+/// Whether a task has been started and has not ended.
+fn runs(task: &Process) -> bool {
+    !matches!(
+        task.status(),
+        TaskStatus::Unknown | TaskStatus::Created | TaskStatus::Stopped
+    )
+}
+
 async fn tell_all(watcher: &Watcher, channel: &Channel) -> Result<(), Status> {
-    for namespace in namespaces(channel).await? {
-        for details in list(channel, &namespace).await? {
-            watcher.tell(details);
-        }
-    }
+    let before = watcher.running();
+    watcher.tell_all(before, all(channel).await?);
     Ok(())
+}
+
+/// All containers, whether they run or not.
+async fn all(channel: &Channel) -> Result<Vec<Details>, Status> {
+    let mut all = Vec::new();
+    for namespace in namespaces(channel).await? {
+        let listed = list(channel, &namespace).await?;
+        // Asked for later: who has a task by now was listed.
+        let tasks = tasks(channel, &namespace).await?;
+        all.extend(listed.into_iter().map(|details| {
+            let pid = tasks.get(&details.container.id).copied();
+            Details { pid, ..details }
+        }));
+    }
+    Ok(all)
 }
 
 async fn namespaces(channel: &Channel) -> Result<Vec<String>, Status> {
@@ -148,13 +198,8 @@ async fn tasks(channel: &Channel, namespace: &str) -> Result<HashMap<String, u32
     let mut client = TasksClient::new(channel.clone());
     let request = in_namespace(ListTasksRequest::default(), namespace)?;
     let tasks = in_time(client.list(request)).await?.into_inner().tasks;
-    let run = tasks.into_iter().filter(|task| {
-        !matches!(
-            task.status(),
-            TaskStatus::Unknown | TaskStatus::Created | TaskStatus::Stopped
-        )
-    });
-    Ok(run.map(|task| (task.id, task.pid)).collect())
+    let running = tasks.into_iter().filter(runs);
+    Ok(running.map(|task| (task.id, task.pid)).collect())
 }
 
 fn in_namespace<T>(message: T, namespace: &str) -> Result<Request<T>, Status> {
@@ -196,18 +241,7 @@ pub(super) async fn version(path: &Path) -> Result<String, Status> {
 
 /// The containers that run, asked for once.
 pub(super) async fn running(path: &Path) -> Result<Vec<Details>, Status> {
-    let channel = connect(path).await?;
-    let mut all = Vec::new();
-    for namespace in namespaces(&channel).await? {
-        let tasks = tasks(&channel, &namespace).await?;
-        let listed = list(&channel, &namespace).await?.into_iter();
-        all.extend(listed.filter_map(|details| {
-            let pid = *tasks.get(&details.container.id)?;
-            Some(Details {
-                pid: Some(pid),
-                ..details
-            })
-        }));
-    }
+    let mut all = all(&connect(path).await?).await?;
+    all.retain(|details| details.pid.is_some());
     Ok(all)
 }

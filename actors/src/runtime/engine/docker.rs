@@ -35,9 +35,8 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
         filters: Some(filters),
         ..Default::default()
     })));
-    for details in list(&docker, runtime).await? {
-        watcher.tell(details);
-    }
+    let before = watcher.running();
+    watcher.tell_all(before, list(&docker, runtime).await?);
     let _watched = watcher.began();
     let mut ping = tokio::time::interval(PING);
     loop {
@@ -55,14 +54,27 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
             Some(Err(error)) => return Err(error),
             None => return Ok(()),
         };
-        let Some(id) = event.actor.and_then(|actor| actor.id) else {
+        let actor = event.actor.unwrap_or_default();
+        let Some(id) = actor.id else {
             continue;
         };
         match event.action.as_deref() {
-            Some("die" | "destroy") => watcher.shared.end_container(&id),
-            _ => {
-                if let Some(details) = inspect(&docker, &id, runtime).await? {
-                    watcher.tell(details);
+            Some("die" | "destroy") => {
+                let attributes = actor.attributes.unwrap_or_default();
+                let code = convert::exit_code(&attributes);
+                watcher.shared.end_container(&id, code);
+            }
+            action => {
+                let is_start = action == Some("start");
+                let mut details = inspect(&docker, &id, runtime).await?;
+                if details.is_none() && !watcher.shared.containers.is_told(&id) {
+                    let attributes = actor.attributes.unwrap_or_default();
+                    details = Some(convert::gone(id.clone(), attributes, runtime));
+                }
+                match details {
+                    Some(details) => watcher.tell(details, is_start),
+                    None if is_start => watcher.start(&id, None, true),
+                    None => {}
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use holdfast_actors::ring::Time;
 use holdfast_policy::lookup::Known as Knows;
 use holdfast_wire::Kind;
 use holdfast_wire::encode::bytes_of;
@@ -14,7 +15,6 @@ use crate::fanotify::attempts::Begun;
 use crate::fanotify::base::{Base, Draft, Judged};
 use crate::fanotify::permission::{Lengths, executable};
 use crate::fanotify::proc::{Facts, Proc};
-use crate::fanotify::ring::Time;
 
 /// Set-user-id and set-group-id bits of a mode.
 const S_ISUID: u16 = 0o4000;

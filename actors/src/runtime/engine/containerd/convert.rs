@@ -1,7 +1,7 @@
 //! A container as containerd tells of it → what is known of it. Pure.
 
 use containerd_client::services::v1::Container as Told;
-use holdfast_wire::event::Container;
+use holdfast_wire::event::{Container, Grants};
 use serde_json::Value;
 
 use super::super::answer;
@@ -10,6 +10,32 @@ use crate::runtime::table::Details;
 /// Labels in which those who ask containerd for a container write its name: the kubelet and nerdctl.
 const NAMES: [&str; 2] = ["io.kubernetes.container.name", "nerdctl/name"];
 
+/// Types of namespaces, as the kernel calls them in `/proc/PID/ns` and as the specification does.
+const NAMESPACES: [(&str, &str); 5] = [
+    ("ipc", "ipc"),
+    ("mnt", "mount"),
+    ("net", "network"),
+    ("pid", "pid"),
+    ("uts", "uts"),
+];
+/// What containerd gives a container that does not ask for others (`oci.defaultUnixCaps`).
+const DEFAULT_CAPABILITIES: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
 /// `None` where it has no id.
 pub(super) fn details(told: Told) -> Option<Details> {
     if told.id.is_empty() {
@@ -17,6 +43,8 @@ pub(super) fn details(told: Told) -> Option<Details> {
     }
     let name = NAMES.iter().find_map(|label| told.labels.get(*label));
     let spec = told.spec.map(|spec| spec.value).unwrap_or_default();
+    // Of what is no specification nothing is known.
+    let spec: Value = serde_json::from_slice(&spec).unwrap_or_default();
     Some(Details {
         container: Container {
             id: told.id,
@@ -27,14 +55,14 @@ pub(super) fn details(told: Told) -> Option<Details> {
             labels: answer::labels(told.labels.clone()),
         },
         pod: answer::pod(&told.labels),
+        grants: grants(&spec),
         pid: None,
     })
 }
 
 /// By the OCI runtime specification (config-linux.md): such a container may use all devices, and no path is
-/// hidden from it. `None` where that is not what the bytes are.
-fn privileged(spec: &[u8]) -> Option<bool> {
-    let spec: Value = serde_json::from_slice(spec).ok()?;
+/// hidden from it. `None` where that does not say.
+fn privileged(spec: &Value) -> Option<bool> {
     let linux = spec.get("linux")?;
     let hidden = linux["maskedPaths"].as_array();
     let devices = linux["resources"]["devices"].as_array();
@@ -46,6 +74,38 @@ fn privileged(spec: &[u8]) -> Option<bool> {
     };
     let has_all = devices.is_some_and(|rules| rules.iter().any(allows_all));
     Some(has_all && hidden.is_none_or(Vec::is_empty))
+}
+
+/// What the specification gives it of the host.
+fn grants(spec: &Value) -> Grants {
+    let bounding = spec["process"]["capabilities"]["bounding"].as_array();
+    let named = bounding.into_iter().flatten().filter_map(Value::as_str);
+    let added = named.filter(|name| !DEFAULT_CAPABILITIES.contains(name));
+    let mounts = spec["mounts"].as_array().into_iter().flatten();
+    Grants {
+        added_capabilities: answer::capabilities(added.map(str::to_owned)),
+        host_namespaces: host_namespaces(spec),
+        mounts: answer::mounts(mounts.filter_map(mount)),
+    }
+}
+
+/// Those for which none is asked for (config-linux.md: such a process is in that of its runtime).
+fn host_namespaces(spec: &Value) -> Vec<String> {
+    let Some(own) = spec["linux"]["namespaces"].as_array() else {
+        return Vec::new();
+    };
+    let has = |kind: &str| own.iter().any(|it| it["type"] == kind);
+    let shared = NAMESPACES.into_iter().filter(|(_, kind)| !has(kind));
+    shared.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Source, destination, and whether it is read-only; `None` for what is not of the host.
+fn mount(mount: &Value) -> Option<(&str, &str, bool)> {
+    let options = mount["options"].as_array();
+    let has = |option: &str| options.is_some_and(|all| all.iter().any(|it| it == option));
+    let is_bind = mount["type"] == "bind" || has("bind") || has("rbind");
+    let source = mount["source"].as_str().filter(|_| is_bind)?;
+    Some((source, mount["destination"].as_str()?, has("ro")))
 }
 
 #[cfg(test)]
@@ -116,6 +176,22 @@ mod tests {
     }
 
     #[test]
+    fn what_it_has_of_the_host_is_shown() {
+        let spec = json!({
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "ipc"}, {"type": "uts"},
+                {"type": "network", "path": "/proc/7/ns/net"}]},
+            "process": {"capabilities": {"bounding": ["CAP_CHOWN", "CAP_SYS_ADMIN"]}},
+            "mounts": [
+                {"type": "proc", "source": "proc", "destination": "/proc"},
+                {"type": "bind", "source": "/", "destination": "/host", "options": ["rbind", "ro"]},
+                {"source": "/run/docker.sock", "destination": "/s", "options": ["bind"]}]});
+        let grants = details(told(&[], &spec)).unwrap().grants;
+        assert_eq!(grants.added_capabilities, ["CAP_SYS_ADMIN"]);
+        assert_eq!(grants.host_namespaces, ["pid"]);
+        assert_eq!(grants.mounts, ["/:/host:ro", "/run/docker.sock:/s"]);
+    }
+
+    #[test]
     fn what_is_missing_does_no_harm() {
         assert_eq!(details(Told::default()), None);
         let bare = Told {
@@ -131,8 +207,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_some_specification(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = privileged(&bytes);
+        fn any_bytes_are_some_specification(value in prop::collection::vec(any::<u8>(), 0..200)) {
+            let spec = prost_types::Any { type_url: String::new(), value };
+            let told = Told { id: "a".into(), spec: Some(spec), ..Default::default() };
+            let _ = details(told);
         }
     }
 }

@@ -1,7 +1,9 @@
-//! An answer of the Docker Engine API → what is known of a container. Pure.
+//! An answer or an event of the Docker Engine API → what is known of a container. Pure.
 
-use bollard::models::ContainerInspectResponse;
-use holdfast_wire::event::Container;
+use std::collections::HashMap;
+
+use bollard::models::{ContainerInspectResponse, HostConfig, MountPoint};
+use holdfast_wire::event::{Container, Grants};
 
 use super::super::answer;
 use crate::runtime::table::Details;
@@ -17,6 +19,7 @@ pub(super) fn details(
     let host = inspected.host_config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let pod = answer::pod(&labels);
+    let host_namespaces = host_namespaces(&host);
     let name = inspected.name.unwrap_or_default();
     let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
     Some(Details {
@@ -29,8 +32,70 @@ pub(super) fn details(
             labels: answer::labels(labels),
         },
         pod,
+        grants: Grants {
+            added_capabilities: answer::capabilities(host.cap_add.unwrap_or_default()),
+            host_namespaces,
+            mounts: answer::mounts(
+                inspected
+                    .mounts
+                    .unwrap_or_default()
+                    .iter()
+                    .filter_map(mount),
+            ),
+        },
         pid: pid.filter(|pid| *pid != 0),
     })
+}
+
+/// Those that were asked for to be the host's.
+fn host_namespaces(host: &HostConfig) -> Vec<String> {
+    let asked = [
+        ("ipc", &host.ipc_mode),
+        ("net", &host.network_mode),
+        ("pid", &host.pid_mode),
+        ("uts", &host.uts_mode),
+    ];
+    let shared = asked
+        .into_iter()
+        .filter(|(_, mode)| mode.as_deref() == Some("host"));
+    shared.map(|(kind, _)| kind.to_owned()).collect()
+}
+
+/// Source, destination, and whether it is read-only.
+fn mount(point: &MountPoint) -> Option<(&str, &str, bool)> {
+    let (source, destination) = (point.source.as_deref()?, point.destination.as_deref()?);
+    Some((source, destination, point.rw == Some(false)))
+}
+
+/// What an event says of a container that is gone by the time that it is asked for: its attributes are the labels,
+/// and its name and image among them.
+pub(super) fn gone(
+    id: String,
+    mut attributes: HashMap<String, String>,
+    runtime: &'static str,
+) -> Details {
+    let [name, image] = ["name", "image"].map(|key| attributes.remove(key));
+    let pod = answer::pod(&attributes);
+    Details {
+        container: Container {
+            id,
+            name: name.and_then(|name| answer::name(&name)),
+            runtime: Some(runtime),
+            image: answer::image(image.as_deref(), None),
+            privileged: None,
+            labels: answer::labels(attributes),
+        },
+        pod,
+        ..Default::default()
+    }
+}
+
+/// What the event `die` says that its first process has ended with.
+pub(super) fn exit_code(attributes: &HashMap<String, String>) -> Option<i32> {
+    // As Docker and Podman write it.
+    let keys = ["exitCode", "containerExitCode"];
+    let code = keys.iter().find_map(|key| attributes.get(*key))?;
+    code.parse().ok()
 }
 
 #[cfg(test)]
@@ -47,7 +112,11 @@ mod tests {
         let answer = json!({
             "Id": "abc", "Name": "/web", "Image": "sha256:1234",
             "State": {"Running": true, "Pid": 42},
-            "HostConfig": {"Privileged": true},
+            "HostConfig": {"Privileged": true, "CapAdd": ["SYS_ADMIN", "CAP_NET_RAW"],
+                           "PidMode": "host", "NetworkMode": "host", "IpcMode": "private"},
+            "Mounts": [{"Type": "bind", "Source": "/", "Destination": "/host", "RW": false},
+                       {"Type": "bind", "Source": "/var/run/docker.sock", "Destination": "/s", "RW": true},
+                       {"Type": "tmpfs", "Destination": "/tmp", "RW": true}],
             "Config": {"Image": "registry:5000/team/nginx:1.27", "Labels": {
                 "app": "shop", "io.kubernetes.pod.name": "web-0",
                 "io.kubernetes.pod.namespace": "prod", "io.kubernetes.pod.uid": "u"}}});
@@ -69,11 +138,35 @@ mod tests {
         );
         assert_eq!(image.hash.as_ref().unwrap().all, ["sha256:1234"]);
         assert_eq!(details.pid, Some(42));
+        let grants = &details.grants;
+        assert_eq!(grants.added_capabilities, ["CAP_NET_RAW", "CAP_SYS_ADMIN"]);
+        assert_eq!(grants.host_namespaces, ["net", "pid"]);
+        assert_eq!(grants.mounts, ["/:/host:ro", "/var/run/docker.sock:/s"]);
         let pod = details.pod.unwrap();
         assert_eq!(
             (&*pod.name, &*pod.namespace, &*pod.uid),
             ("web-0", "prod", "u")
         );
+    }
+
+    #[test]
+    fn who_is_gone_is_known_by_the_event() {
+        let attribute = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let said = [
+            ("name", "web"),
+            ("image", "nginx:1"),
+            ("app", "shop"),
+            ("exitCode", "137"),
+        ];
+        let attributes: HashMap<_, _> = said.into_iter().map(attribute).collect();
+        assert_eq!(exit_code(&attributes), Some(137));
+        let container = gone("abc".into(), attributes, "docker").container;
+        assert_eq!(
+            (container.name.as_deref(), &*container.image.unwrap().name),
+            (Some("web"), "nginx")
+        );
+        assert_eq!(container.labels["app"], "shop");
+        assert_eq!(exit_code(&HashMap::new()), None);
     }
 
     #[test]

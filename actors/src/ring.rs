@@ -1,4 +1,5 @@
-//! A ring of records in memory: what the kernel's ring buffers are to the programs.
+//! A ring of records in memory: what the kernel's ring buffers are to the programs, for who writes records in
+//! user space.
 
 use std::collections::VecDeque;
 use std::io;
@@ -6,17 +7,22 @@ use std::mem::{offset_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_actors::clock;
-use holdfast_actors::kernel::Ring;
 use holdfast_wire::record::Header;
 use rustix::event::{EventfdFlags, eventfd};
+
+use crate::clock;
+use crate::kernel::Ring;
+
+mod joined;
+
+pub use joined::Joined;
 
 /// Bytes that a record takes beside its own: its place in the queue and its allocation.
 const OVERHEAD: usize = 32;
 
 /// Where records are put.
 #[derive(Debug)]
-pub(crate) struct Records {
+pub struct Records {
     queue: Mutex<Queue>,
     readable: OwnedFd,
     bytes: usize,
@@ -30,16 +36,16 @@ struct Queue {
 
 /// How much a record matters.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Weight {
+pub struct Weight {
     /// A verdict depends on it: it may use the last eighth of the ring.
-    pub(crate) matters: bool,
+    pub matters: bool,
     /// The reader is woken for it; for others it comes by itself (its timer is 100 ms).
-    pub(crate) urgent: bool,
+    pub urgent: bool,
 }
 
 /// When the operation of a record happened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Time {
+pub enum Time {
     /// Now: as long as it is not answered it does not happen.
     Now,
     /// Then, in nanoseconds of `CLOCK_BOOTTIME`.
@@ -51,7 +57,7 @@ impl Records {
     ///
     /// # Errors
     /// When there is no descriptor to be had.
-    pub(crate) fn new(bytes: u32) -> io::Result<Self> {
+    pub fn new(bytes: u32) -> io::Result<Self> {
         Ok(Self {
             queue: Mutex::default(),
             readable: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -61,7 +67,7 @@ impl Records {
 
     /// Puts a record in; `false`: there is no room. Its time is written under the ring's lock, so that
     /// a reader that found the ring empty has seen all that happened before.
-    pub(crate) fn push(&self, mut record: Vec<u8>, time: Time, weight: Weight) -> bool {
+    pub fn push(&self, mut record: Vec<u8>, time: Time, weight: Weight) -> bool {
         const AT: usize = offset_of!(Header, boottime);
         let mut queue = self.lock();
         let size = record.len() + OVERHEAD;
@@ -113,16 +119,18 @@ impl Records {
 }
 
 /// What says up to which time all records are there; see [`Ring::complete_until`].
-pub(crate) trait Completeness: std::fmt::Debug + Send + Sync {
+pub trait Completeness: std::fmt::Debug + Send + Sync {
     /// As [`Ring::complete_until`].
     fn complete_until(&self, now: u64) -> u64;
 }
 
 /// The reader's end.
-pub(crate) struct MemoryRing {
-    pub(crate) records: Arc<Records>,
+#[derive(Debug)]
+pub struct MemoryRing {
+    /// What is in it.
+    pub records: Arc<Records>,
     /// Whoever writes records a while after their time.
-    pub(crate) completeness: Option<Arc<dyn Completeness>>,
+    pub completeness: Option<Arc<dyn Completeness>>,
 }
 
 impl Ring for MemoryRing {
