@@ -14,8 +14,8 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long bench setup build guest-test tools-build tools-test kernel-programs \
-	check build-both unit harness native fuzz
+.PHONY: help run test test-long bench setup build package guest-test tools-build tools-test tools-package \
+	kernel-programs check build-both unit harness native fuzz packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,7 +25,7 @@ run: ## build and run in the foreground, observing, with the shipped policies; A
 	@$(MAKE) --no-print-directory tools-build build
 	@tools/foreground dist/holdfast run --mode observe --policy policies --output pretty $(ARGS)
 
-test: tools-test check build-both unit native fuzz ## what must hold: format, lints, unit, scenarios here and the kernel's part of them in guests, a little fuzzing
+test: tools-test tools-package check build-both unit native fuzz packages ## what must hold: format, lints, unit, scenarios here and the kernel's part of them in guests, packages, a little fuzzing
 	@$(FAST)/guest --scenario $(FAST)/scenario --brief yes
 
 test-long: tools-test build harness ## fuzzing, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300)
@@ -46,7 +46,10 @@ build: kernel-programs ## the static binary dist/holdfast
 	@mkdir -p dist
 	@cmp --silent target/$(TARGET)/release/holdfast dist/holdfast || cp target/$(TARGET)/release/holdfast dist/
 
-guest-test: tools-test build harness ## all scenarios in all guest kernels (an hour); KERNELS='5.10 6.1' and TESTS=pattern narrow it
+package: tools-build tools-package build ## what is installed, in dist/: deb, rpm, tar.gz, container image, Helm chart
+	@tools/package
+
+guest-test: tools-test tools-package build harness packages ## all scenarios in all guest kernels (an hour); KERNELS='5.10 6.1' and TESTS=pattern narrow it
 	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "$(KERNELS)" --tests "$(TESTS)"
 
 tools-build:
@@ -54,6 +57,9 @@ tools-build:
 
 tools-test:
 	@tools/setup test
+
+tools-package:
+	@tools/setup package
 
 kernel-programs:
 	@tools/build-ebpf
@@ -83,6 +89,12 @@ build-both: kernel-programs
 # Briefly, beginning from what earlier runs found; test-long does it at length.
 fuzz:
 	@tools/fuzz 10
+
+# Twice, for the same bytes.
+packages:
+	@tools/package >/dev/null && cp dist/SHA256SUMS target/packaged-first && tools/package
+	@cmp dist/SHA256SUMS target/packaged-first
+	@tools/test-chart
 
 native:
 	@$(FAST)/scenario run "$(TESTS)"

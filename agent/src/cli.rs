@@ -161,6 +161,9 @@ pub(crate) struct Status {
     /// Exit with 1 when the sensor is degraded
     #[arg(long)]
     pub(crate) check: bool,
+    /// Exit with 1 while the sensor is starting: not every hook was tried yet
+    #[arg(long)]
+    pub(crate) ready: bool,
 }
 
 /// `events`

@@ -107,7 +107,7 @@ struct State {
     /// Whether the programs take the time from a clock that has to be set.
     sets_clock: bool,
     hooks: BTreeMap<Kind, Attached>,
-    /// Whether a tier works, once tried.
+    /// Whether a tier works, of those that hooks are to be attached in.
     trials: BTreeMap<Tier, Result<(), String>>,
 }
 
@@ -132,7 +132,7 @@ impl Attached {
 }
 
 impl Loader {
-    /// Loads the object and makes its maps; attaches nothing.
+    /// Loads the object and makes its maps; leaves nothing attached.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -193,22 +193,24 @@ impl Loader {
         let sensor = std::process::id();
         policy.set_sensor(sensor).map_err(LoadError::Maps)?;
         policy.set_clock().map_err(LoadError::Maps)?;
+        let mut state = State {
+            programs: Programs::new(ebpf, relocated, btf, types.layout),
+            policy,
+            counters: counters.try_into().map_err(object)?,
+            never_kill: never_kill.try_into().map_err(object)?,
+            buckets: buckets.try_into().map_err(object)?,
+            lineages: Lineages::new(lineage.try_into().map_err(object)?, options.proc.clone()),
+            sensor,
+            sets_clock: buffer == Buffer::Perf,
+            hooks: BTreeMap::new(),
+            trials: BTreeMap::new(),
+        };
+        state.try_tiers(options.ceiling);
         let loader = Self {
             facts: types.facts,
             ceiling: options.ceiling,
             buffer: buffer.report(reason),
-            state: Mutex::new(State {
-                programs: Programs::new(ebpf, relocated, btf, types.layout),
-                policy,
-                counters: counters.try_into().map_err(object)?,
-                never_kill: never_kill.try_into().map_err(object)?,
-                buckets: buckets.try_into().map_err(object)?,
-                lineages: Lineages::new(lineage.try_into().map_err(object)?, options.proc.clone()),
-                sensor,
-                sets_clock: buffer == Buffer::Perf,
-                hooks: BTreeMap::new(),
-                trials: BTreeMap::new(),
-            }),
+            state: Mutex::new(state),
         };
         Ok((Arc::new(loader), rings))
     }
@@ -232,11 +234,7 @@ impl State {
         }
         let mut attached = self.hooks.remove(&kind).unwrap_or_default();
         attached.tried.clear();
-        for way in plan::ways(kind) {
-            // A hook whose only tier is below the ceiling is not held back by it.
-            if ceiling.is_some_and(|ceiling| way.tier < ceiling) {
-                continue;
-            }
+        for way in ways(kind, ceiling) {
             match self.try_way(way) {
                 Ok(links) => {
                     attached.way = Some(way);
@@ -274,25 +272,33 @@ impl State {
 
     fn try_way(&mut self, way: &'static plan::Way) -> Result<Vec<Link>, String> {
         self.programs.check(way)?;
-        self.trial(way.tier)?;
+        // What was not tried is trusted: it is only `lsm` that attaches where it does not run.
+        self.trials.get(&way.tier).cloned().unwrap_or(Ok(()))?;
         self.programs.attach(way)
+    }
+
+    /// Tries the tiers in which hooks are going to be attached, as long as there are no rules: the open hook of a
+    /// lesser tier would kill whom that of a better one refuses.
+    fn try_tiers(&mut self, ceiling: Option<Tier>) {
+        for kind in Kind::hooked() {
+            for way in ways(kind, ceiling) {
+                if self.programs.check(way).is_err() {
+                    continue;
+                }
+                // Raw tracepoints either attach and fire, or do not attach.
+                if way.tier != Tier::Tracepoint && !self.trials.contains_key(&way.tier) {
+                    let result = self.run_trial(way.tier);
+                    self.trials.insert(way.tier, result);
+                }
+                if self.trials.get(&way.tier).is_none_or(Result::is_ok) {
+                    break;
+                }
+            }
+        }
     }
 
     /// Whether programs of `tier` fire: attaches the open hook in it, opens a file, and looks whether
     /// that was counted.
-    fn trial(&mut self, tier: Tier) -> Result<(), String> {
-        // Raw tracepoints either attach and fire, or do not attach.
-        if tier == Tier::Tracepoint {
-            return Ok(());
-        }
-        if let Some(known) = self.trials.get(&tier) {
-            return known.clone();
-        }
-        let result = self.run_trial(tier);
-        self.trials.insert(tier, result.clone());
-        result
-    }
-
     fn run_trial(&mut self, tier: Tier) -> Result<(), String> {
         let way = plan::ways(Kind::FileOpen)
             .iter()
@@ -316,6 +322,13 @@ impl State {
             _ => "attaches but never runs".to_owned(),
         })
     }
+}
+
+/// The ways to attach `kind`, from the ceiling down. A hook whose only tier is below the ceiling is not held
+/// back by it.
+fn ways(kind: Kind, ceiling: Option<Tier>) -> impl Iterator<Item = &'static plan::Way> {
+    let ways = plan::ways(kind).iter();
+    ways.filter(move |way| ceiling.is_none_or(|ceiling| way.tier >= ceiling))
 }
 
 fn kernel_error(attempted: impl Into<String>) -> impl FnOnce(String) -> KernelError {

@@ -45,6 +45,21 @@ pub fn main() -> Result<()> {
     result
 }
 
+/// Runs in a system that is up, as one of its services; ends with the machine.
+pub fn in_system() -> Result<()> {
+    let result = place().and_then(|place| carry_out(&place));
+    if let Err(error) = &result {
+        eprintln!("scenarios: {error:#}");
+    }
+    reboot(RebootCommand::Restart).context("restart")?;
+    result
+}
+
+fn place() -> Result<Place> {
+    let plan = fs::read_to_string(PLAN).with_context(|| format!("read {PLAN}"))?;
+    plan.lines().next().context("the plan is empty")?.parse()
+}
+
 fn prepare() -> Result<Place> {
     for (target, kind, may_lack) in MOUNTS {
         fs::create_dir_all(target).with_context(|| format!("create {target}"))?;
@@ -70,8 +85,7 @@ fn prepare() -> Result<Place> {
     // The console is for the kernel's last words, not for its chatter.
     fs::write("/proc/sys/kernel/printk", "4").context("quieten the console")?;
 
-    let plan = fs::read_to_string(PLAN).with_context(|| format!("read {PLAN}"))?;
-    let place: Place = plan.lines().next().context("the plan is empty")?.parse()?;
+    let place = place()?;
     if place.is_variant(Variant::NoBtf) {
         let btf = "/sys/kernel/btf";
         mount("none", btf, "tmpfs", MountFlags::empty(), None).context("hide the kernel's BTF")?;
@@ -110,7 +124,9 @@ fn carry_out(place: &Place) -> Result<()> {
         )?;
         let outcome = runner::run(&setting, scenario);
         say(&mut results, &Line::Ended(outcome))?;
-        clear();
+        if !place.is_variant(Variant::System) {
+            clear();
+        }
     }
     // Closing the port waits until the last line is out.
     say(&mut results, &Line::Done)

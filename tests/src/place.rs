@@ -18,15 +18,18 @@ pub enum Variant {
     Preempt,
     /// One CPU whose clock counts its instructions, a nanosecond each.
     Counted,
+    /// A whole Debian with systemd, into which packages are installed.
+    System,
 }
 
 impl Variant {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Stock,
         Self::BpfLsm,
         Self::NoBtf,
         Self::Preempt,
         Self::Counted,
+        Self::System,
     ];
 
     fn suffix(self) -> &'static str {
@@ -36,6 +39,7 @@ impl Variant {
             Self::NoBtf => "+nobtf",
             Self::Preempt => "+preempt",
             Self::Counted => "+icount",
+            Self::System => "+system",
         }
     }
 
@@ -46,6 +50,10 @@ impl Variant {
             Self::BpfLsm => "lsm=lockdown,yama,loadpin,safesetid,integrity,apparmor,bpf",
             Self::Preempt => "preempt=full",
             Self::Counted => "norandmaps",
+            // Nobody is to log in, and no new machine is set up.
+            Self::System => {
+                "rdinit=/usr/lib/systemd/systemd systemd.getty_auto=no systemd.firstboot=off systemd.show_status=no"
+            }
         }
     }
 
@@ -144,7 +152,7 @@ impl FromStr for Place {
             .into_iter()
             .find(|variant| variant.suffix() == suffix)
             .with_context(|| {
-                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount")
+                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount, +system")
             })?;
         Ok(Self::Guest {
             kernel: kernel.to_owned(),

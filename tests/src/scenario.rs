@@ -25,6 +25,7 @@ pub mod input;
 pub mod instructions;
 pub mod ledger;
 pub mod missed;
+pub mod package;
 pub mod path;
 pub mod predicate;
 pub mod process;
@@ -65,7 +66,11 @@ impl Scenario {
     pub fn applies(&self, place: &Place) -> bool {
         // Where instructions are counted, everything else takes long and says nothing new.
         let counted = place.is_variant(Variant::Counted);
-        (self.at)(place) && (!counted || instructions::counts(self))
+        // And a whole system is there for what is installed into one.
+        let system = place.is_variant(Variant::System);
+        (self.at)(place)
+            && (!counted || instructions::counts(self))
+            && (!system || package::tries(self))
     }
 
     /// How long it may take at this place.
@@ -108,6 +113,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         cap::SCENARIOS,
         capability::SCENARIOS,
         missed::SCENARIOS,
+        package::SCENARIOS,
     ]
     .into_iter()
     .flatten()

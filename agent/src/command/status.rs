@@ -22,6 +22,9 @@ pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
             "the sensor is degraded in {degraded} way(s)"
         )));
     }
+    if arguments.ready && status["ready"] != true {
+        return Err(Failure::No("the sensor is still starting".to_owned()));
+    }
     Ok(())
 }
 

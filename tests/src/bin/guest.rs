@@ -56,6 +56,7 @@ fn request() -> Result<Request> {
             scenario: PathBuf::new(),
             policies: PathBuf::from("policies"),
             hooks: PathBuf::from("ebpf/src"),
+            dist: PathBuf::from("dist"),
         },
         dir: PathBuf::from("target/guest"),
         notes: None,

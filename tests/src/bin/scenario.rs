@@ -49,6 +49,7 @@ fn command() -> Result<i32> {
         }
         ("run", [] | [_]) => run(&setting, rest.first().map_or("", String::as_str)),
         ("bench", [file, seconds, rates @ ..]) => bench(setting, file, seconds, rates),
+        ("guest", []) => init::in_system().map(|()| 0),
         ("one", [name]) => runner::one(setting, name),
         _ => bail!("{USAGE}"),
     }

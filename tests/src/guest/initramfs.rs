@@ -7,19 +7,25 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::{MODULES, PLAN};
+use super::{DIST, MODULES, PLAN};
 use crate::engine::Docker;
-use crate::scenario::{engine, storm};
+use crate::scenario::{engine, package, storm};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
 const SECRET: u32 = 0o100_640;
 const CONSOLE: u32 = 0o020_600;
+const LINK: u32 = 0o120_777;
 
 /// Users as a small server has them, so that names appear in events.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+/// Where a whole system has the scenarios.
+const RUNNER: &str = "/usr/lib/holdfast-tests/scenario";
+/// What it runs them by, once it is up.
+const UNIT: &str = "[Unit]\nDescription=Scenarios of Holdfast\nAfter=multi-user.target\n\n\
+    [Service]\nExecStart=/usr/lib/holdfast-tests/scenario guest\nStandardError=tty\nTTYPath=/dev/ttyS0\n";
 const SHADOW: &str = "root:*:19000:0:99999:7:::\n";
 
 /// What goes into every guest.
@@ -37,6 +43,8 @@ pub struct Content {
     pub policies: PathBuf,
     /// The source of the kernel programs.
     pub hooks: PathBuf,
+    /// Where `make package` leaves what it makes.
+    pub dist: PathBuf,
 }
 
 impl Content {
@@ -58,6 +66,37 @@ impl Content {
         archive.file("/etc/shadow", SECRET, SHADOW.as_bytes());
         Ok(archive.finish())
     }
+
+    /// The archive of a whole system, `root`, with the scenarios beside it, likewise.
+    pub fn system(&self, root: &Path) -> Result<Vec<u8>> {
+        let mut archive = Archive::default();
+        archive.copy(RUNNER, PROGRAM, &self.scenario)?;
+        let unit = "/etc/systemd/system/holdfast-tests.service";
+        archive.file(unit, FILE, UNIT.as_bytes());
+        let wanted = "/etc/systemd/system/multi-user.target.wants/holdfast-tests.service";
+        archive.file(wanted, LINK, unit.as_bytes());
+        let mut system = fs::read(root).with_context(|| format!("read {}", root.display()))?;
+        system.extend(archive.finish());
+        Ok(system)
+    }
+
+    /// What was packaged, as a scenario of packages wants it.
+    fn packages(&self, archive: &mut Archive) -> Result<()> {
+        let listed = fs::read_dir(&self.dist);
+        let listed = listed.with_context(|| format!("list {}", self.dist.display()))?;
+        for entry in listed {
+            let path = entry.context("list what was packaged")?.path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if path.is_file() && name.starts_with("holdfast") && name != "holdfast" {
+                archive.copy(&format!("{DIST}/{name}"), FILE, &path)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Programs of this machine that some scenarios need.
@@ -69,15 +108,17 @@ fn programs<'p>(scenarios: &[&str]) -> impl Iterator<Item = &'p str> {
 
 /// Whether one of these runs containers.
 pub fn needs_docker(scenarios: &[&str]) -> bool {
-    engine::IN_GUESTS
-        .iter()
-        .any(|name| scenarios.contains(name))
+    let mut all = engine::IN_GUESTS.iter().chain([&package::IMAGE]);
+    all.any(|name| scenarios.contains(name))
 }
 
 /// An archive of what is one boot's own: the plan, the modules beside the kernel's image, and what only
 /// some scenarios need.
-pub fn plan(place: &str, scenarios: &[&str], kernel: &Path) -> Result<Vec<u8>> {
+pub fn plan(content: &Content, place: &str, scenarios: &[&str], kernel: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
+    if package::need_packages(scenarios) {
+        content.packages(&mut archive)?;
+    }
     for program in programs(scenarios) {
         archive.program(program)?;
     }

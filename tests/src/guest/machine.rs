@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::initramfs;
+use super::initramfs::{self, Content};
 use crate::place::{Place, Variant};
 use crate::report::{Line, Outcome, tail};
 use crate::scenario::Scenario;
 
 /// From power on to the first scenario: 3 s on an idle machine.
 const BOOT: Duration = Duration::from_secs(90);
+/// Likewise, of a whole system: 20 s.
+const BOOT_OF_SYSTEM: Duration = Duration::from_secs(240);
 /// What a guest may take beyond a scenario's own limit, which it enforces itself.
 const GRACE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -30,6 +32,8 @@ pub struct Machine {
     pub place: Place,
     /// The kernel's image.
     pub kernel: PathBuf,
+    /// What is put into it beside its root.
+    pub content: Content,
     /// Where its console and results are kept.
     pub dir: PathBuf,
 }
@@ -69,19 +73,21 @@ impl Machine {
 
     fn boot(&self, archive: &[u8], scenarios: &[&Scenario]) -> Result<Boot> {
         let names: Vec<&str> = scenarios.iter().map(|scenario| scenario.name).collect();
-        let plan = initramfs::plan(&self.place.to_string(), &names, &self.kernel)?;
+        let plan = initramfs::plan(&self.content, &self.place.to_string(), &names, &self.kernel)?;
         fs::create_dir_all(&self.dir).with_context(|| format!("create {}", self.dir.display()))?;
         let initrd = self.dir.join("initramfs");
         fs::write(&initrd, [archive, plan.as_slice()].concat()).context("write the initramfs")?;
         let results = self.dir.join("results");
         File::create(&results).context("create the results' file")?;
-        let memory = if initramfs::needs_docker(&names) {
+        let is_system = self.place.is_variant(Variant::System);
+        let memory = if initramfs::needs_docker(&names) || is_system {
             "2G"
         } else {
             "1G"
         };
         let mut emulator = self.emulator(&initrd, &results, memory)?;
-        let boot = follow(&mut emulator, &results);
+        let limit = if is_system { BOOT_OF_SYSTEM } else { BOOT };
+        let boot = follow(&mut emulator, &results, limit);
         // It has ended by itself, or must end now.
         let _ = emulator.kill();
         emulator.wait().context("wait for the emulator")?;
@@ -140,11 +146,11 @@ struct Boot {
     died: Option<String>,
 }
 
-fn follow(emulator: &mut Child, results: &Path) -> Result<Boot> {
+fn follow(emulator: &mut Child, results: &Path, limit: Duration) -> Result<Boot> {
     let mut file = File::open(results).context("open the results")?;
     let mut text = Vec::new();
     let mut boot = Boot::default();
-    let mut deadline = Instant::now() + BOOT;
+    let mut deadline = Instant::now() + limit;
     loop {
         // Asked first: what it wrote before its end is then certainly in the file.
         let ended = emulator.try_wait().context("wait for the emulator")?;

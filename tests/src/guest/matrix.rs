@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 
 use super::initramfs::Content;
 use super::machine::Machine;
-use crate::place::Place;
+use crate::place::{Place, Variant};
 use crate::report::{Failures, Outcome, Totals, Verdict};
 use crate::scenario::{self, Scenario};
 
 /// The guests of a full run: each kernel as shipped, and the variants that change what a tier can do.
-const GUESTS: [&str; 8] = [
+const GUESTS: [&str; 9] = [
     "5.10",
     "5.10+lsm",
     "6.1",
@@ -25,11 +25,12 @@ const GUESTS: [&str; 8] = [
     "6.1+preempt",
     "6.12",
     "6.12+icount",
+    "6.12+system",
     "7",
 ];
 /// What `make test` runs of it, by guest, as for [`scenario::matching`]: what depends on the kernel, where
 /// it can differ. What the sensor does in user space alone is tried natively and in one guest.
-const BRIEF: [(&str, &str); 8] = [
+const BRIEF: [(&str, &str); 9] = [
     (
         "5.10",
         "hooks,verifier,kill-on-exec,deny-best-tier,predicates-fmod-ret,refuse-fmod-ret,capability,\
@@ -48,9 +49,10 @@ const BRIEF: [(&str, &str); 8] = [
     (
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
-         engine-predicates,engine-escapes",
+         engine-predicates,engine-escapes,package-image",
     ),
     ("6.12+icount", "instructions"),
+    ("6.12+system", "package-deb"),
     (
         "7",
         "hooks,coverage,predicates-lsm,predicates-tracepoint,exec-in-full,deny-tracepoint",
@@ -139,6 +141,7 @@ pub fn run(request: &Request) -> Result<Results> {
         if !scenarios.is_empty() {
             let machine = Machine {
                 kernel: kernel(place)?,
+                content: request.content.clone(),
                 dir: request.dir.join(place.to_string()),
                 place: place.clone(),
             };
@@ -148,11 +151,8 @@ pub fn run(request: &Request) -> Result<Results> {
     if jobs.is_empty() {
         bail!("no scenario for these guests matches '{}'", request.tests);
     }
-    let archive = request
-        .content
-        .archive()
-        .context("pack the guests' file system")?;
-    let mut outcomes = all(jobs.clone(), AT_ONCE, &archive)?;
+    let archives = Archives::new(request, &jobs)?;
+    let mut outcomes = all(jobs.clone(), AT_ONCE, &archives)?;
     let mut failures = Failures::default();
     for ((index, _), outcome) in &outcomes {
         failures.note(&places[*index], outcome);
@@ -167,7 +167,7 @@ pub fn run(request: &Request) -> Result<Results> {
         })
         .collect();
     // One at a time: what failed because the machine was full is told from what fails always.
-    let second = all(again, 1, &archive)?;
+    let second = all(again, 1, &archives)?;
     outcomes.extend(second.into_iter().map(|(key, it)| (key, it.again())));
     Ok(Results {
         places,
@@ -178,13 +178,43 @@ pub fn run(request: &Request) -> Result<Results> {
 
 type Job = (usize, Machine, Vec<&'static Scenario>);
 
+/// The roots of the guests, as cpio archives.
+struct Archives {
+    plain: Vec<u8>,
+    /// Where a guest needs it.
+    system: Option<Vec<u8>>,
+}
+
+impl Archives {
+    fn new(request: &Request, jobs: &[Job]) -> Result<Self> {
+        let plain = request.content.archive();
+        let mut places = jobs.iter().map(|(_, machine, _)| &machine.place);
+        let system = if places.any(|place| place.is_variant(Variant::System)) {
+            let root = made_by("tools/system-root", &[])?;
+            Some(request.content.system(&root).context("pack a system")?)
+        } else {
+            None
+        };
+        Ok(Self {
+            plain: plain.context("pack the guests' file system")?,
+            system,
+        })
+    }
+
+    fn of(&self, place: &Place) -> &[u8] {
+        let system = self.system.as_ref();
+        let system = system.filter(|_| place.is_variant(Variant::System));
+        system.unwrap_or(&self.plain)
+    }
+}
+
 /// Runs all these, some at once.
-fn all(jobs: Vec<Job>, at_once: usize, archive: &[u8]) -> Result<Outcomes> {
+fn all(jobs: Vec<Job>, at_once: usize, archives: &Archives) -> Result<Outcomes> {
     let queue = Mutex::new(VecDeque::from(jobs));
     let outcomes = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
         let workers: Vec<_> = (0..at_once)
-            .map(|_| scope.spawn(|| work(&queue, archive, &outcomes)))
+            .map(|_| scope.spawn(|| work(&queue, archives, &outcomes)))
             .collect();
         workers
             .into_iter()
@@ -195,7 +225,11 @@ fn all(jobs: Vec<Job>, at_once: usize, archive: &[u8]) -> Result<Outcomes> {
         .unwrap_or_else(PoisonError::into_inner))
 }
 
-fn work(queue: &Mutex<VecDeque<Job>>, archive: &[u8], outcomes: &Mutex<Outcomes>) -> Result<()> {
+fn work(
+    queue: &Mutex<VecDeque<Job>>,
+    archives: &Archives,
+    outcomes: &Mutex<Outcomes>,
+) -> Result<()> {
     loop {
         let next = queue
             .lock()
@@ -204,7 +238,7 @@ fn work(queue: &Mutex<VecDeque<Job>>, archive: &[u8], outcomes: &Mutex<Outcomes>
         let Some((index, machine, scenarios)) = next else {
             return Ok(());
         };
-        machine.run(archive, &scenarios, |outcome| {
+        machine.run(archives.of(&machine.place), &scenarios, |outcome| {
             tell(&machine.place, &outcome);
             let name = scenarios
                 .iter()
@@ -240,14 +274,20 @@ fn kernel(place: &Place) -> Result<PathBuf> {
     let Place::Guest { kernel, .. } = place else {
         bail!("{place} has no kernel to boot")
     };
-    let output = Command::new("tools/fetch-kernel")
-        .arg(kernel)
+    Ok(made_by("tools/fetch-kernel", &[kernel])?.join("vmlinuz"))
+}
+
+/// What a tool has made or fetched, or has had in the cache.
+fn made_by(tool: &str, args: &[&str]) -> Result<PathBuf> {
+    let output = Command::new(tool)
+        .args(args)
         .stderr(Stdio::inherit())
         .output()
-        .context("start tools/fetch-kernel (run from the repository's root)")?;
-    ensure!(output.status.success(), "kernel {kernel} could not be had");
-    let path = String::from_utf8(output.stdout).context("read what tools/fetch-kernel said")?;
-    Ok(PathBuf::from(path.trim_end()).join("vmlinuz"))
+        .with_context(|| format!("start {tool} (run from the repository's root)"))?;
+    ensure!(output.status.success(), "{tool} {args:?} failed");
+    let path =
+        String::from_utf8(output.stdout).with_context(|| format!("read what {tool} said"))?;
+    Ok(PathBuf::from(path.trim_end()))
 }
 
 impl Results {

@@ -1,0 +1,74 @@
+{{- define "holdfast.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "holdfast.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "holdfast.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "holdfast.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "holdfast.selector" -}}
+app.kubernetes.io/name: {{ include "holdfast.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "holdfast.labels" -}}
+{{ include "holdfast.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "holdfast.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "holdfast.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "holdfast.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Settings by the names of their environment. */}}
+{{- define "holdfast.environment" -}}
+- name: HOST_FS
+  value: {{ .Values.host.root | quote }}
+- name: HOLDFAST_OPT_MODE
+  value: {{ .Values.mode | quote }}
+- name: HOLDFAST_OPT_TIER
+  value: {{ .Values.tier | quote }}
+- name: HOLDFAST_OPT_POLICY_PATHS
+  value: /etc/holdfast/policies
+{{- with .Values.host.containerd }}
+- name: HOLDFAST_OPT_RUNTIME_CONTAINERD
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- with .Values.host.docker }}
+- name: HOLDFAST_OPT_RUNTIME_DOCKER
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- range $key, $value := .Values.config }}
+- name: HOLDFAST_OPT_{{ $key | upper | replace "." "_" }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "holdfast.policyMounts" -}}
+- name: policies
+  mountPath: /etc/holdfast/policies
+  readOnly: true
+{{- end -}}
