@@ -20,6 +20,7 @@ use holdfast_wire::{Domain, Kind};
 use crate::preflight::{self, Facts};
 
 mod attach;
+mod containers;
 mod counts;
 mod lineage;
 mod object;
@@ -33,6 +34,7 @@ mod sys;
 mod tables;
 
 use attach::{Link, Programs};
+use containers::Containers;
 use counts::Missed;
 use lineage::Lineages;
 use object::{OBJECT, ring_name};
@@ -93,6 +95,7 @@ pub(crate) struct Loader {
     facts: Facts,
     ceiling: Option<Tier>,
     buffer: BufferReport,
+    containers: Containers,
     state: Mutex<State>,
 }
 
@@ -189,6 +192,7 @@ impl Loader {
             .ok_or_else(|| missing("NEVER_KILL"))?;
         let buckets = ebpf.take_map("BUCKETS").ok_or_else(|| missing("BUCKETS"))?;
         let lineage = ebpf.take_map("LINEAGE").ok_or_else(|| missing("LINEAGE"))?;
+        let containers = Containers::take(&mut ebpf).map_err(LoadError::Object)?;
         let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
         let sensor = std::process::id();
         policy.set_sensor(sensor).map_err(LoadError::Maps)?;
@@ -210,6 +214,7 @@ impl Loader {
             facts: types.facts,
             ceiling: options.ceiling,
             buffer: buffer.report(reason),
+            containers,
             state: Mutex::new(state),
         };
         Ok((Arc::new(loader), rings))
@@ -408,14 +413,12 @@ impl Kernel for Loader {
     }
 
     fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError> {
-        let mut state = self.state();
-        let told = state.policy.set_container(cgroup, epoch, held);
+        let told = self.containers.set(cgroup, epoch, held);
         told.map_err(kernel_error("tell the programs of a container"))
     }
 
     fn forget_container(&self, cgroup: u64) -> Result<(), KernelError> {
-        let mut state = self.state();
-        let told = state.policy.forget_container(cgroup);
+        let told = self.containers.forget(cgroup);
         told.map_err(kernel_error("tell the programs of a container"))
     }
 

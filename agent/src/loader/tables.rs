@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
+use aya::maps::{Array, HashMap, LpmTrie, MapData};
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::{
     CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS,
-    NumberKey, Tag, Vector, WORDS, class_index, container_entry,
+    NumberKey, Tag, Vector, WORDS, class_index,
 };
 use holdfast_wire::control::Control;
 use rustix::time::{ClockId, clock_gettime};
@@ -32,7 +32,6 @@ pub(crate) struct PolicyMaps {
     names: Array<MapData, Vector>,
     addresses: LpmTrie<MapData, [u8; 20], Vector>,
     numbers: HashMap<MapData, Plain<NumberKey>, Vector>,
-    containers: HashMap<MapData, u64, u64>,
     /// What each half holds, to be removed before it is filled again.
     entered: [Entered; GENERATIONS],
     state: Control,
@@ -87,7 +86,6 @@ impl PolicyMaps {
             names: take!("NAMES"),
             addresses: take!("ADDRESSES"),
             numbers: take!("NUMBERS"),
-            containers: take!("CONTAINERS"),
             entered: Default::default(),
             state: Control::default(),
         })
@@ -124,27 +122,6 @@ impl PolicyMaps {
         self.fill(generation, tables)?;
         self.state.generation = generation;
         self.publish()
-    }
-
-    /// Tells the programs which conditions of the policies of `epoch` the container of a cgroup meets.
-    pub(crate) fn set_container(
-        &mut self,
-        cgroup: u64,
-        epoch: u32,
-        held: u32,
-    ) -> Result<(), String> {
-        self.containers
-            .insert(cgroup, container_entry(epoch, held), 0)
-            .map_err(|error| chain(&error))
-    }
-
-    /// What the programs were told about this cgroup's container is no longer so.
-    pub(crate) fn forget_container(&mut self, cgroup: u64) -> Result<(), String> {
-        match self.containers.remove(&cgroup) {
-            // The map forgets by itself what was not asked for.
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(chain(&error)),
-        }
     }
 
     fn clear(&mut self, generation: u32) -> Result<(), String> {
