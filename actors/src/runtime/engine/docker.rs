@@ -15,6 +15,9 @@ use crate::runtime::table::Details;
 
 mod client;
 mod convert;
+mod inquiry;
+
+use inquiry::Inquiries;
 
 /// Events since so long before are asked for when a watch begins: what happened while it did.
 const OVERLAP: Duration = Duration::from_secs(2);
@@ -39,43 +42,19 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
     watcher.tell_all(before, list(&docker, runtime).await?);
     let _watched = watcher.began();
     let mut ping = tokio::time::interval(PING);
+    let mut inquiries = Inquiries::new(&docker, watcher);
     loop {
-        let event = tokio::select! {
-            event = events.next() => event,
+        tokio::select! {
+            event = events.next(), if !inquiries.is_full() => match event {
+                Some(Ok(event)) => inquiries.happened(event),
+                // One that is not understood says nothing of the others.
+                Some(Err(Error::JsonDataError { .. } | Error::JsonSerdeError { .. })) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            },
+            Some(answer) = inquiries.next() => inquiries.answered(answer)?,
             _ = ping.tick() => {
                 in_time(docker.ping()).await?;
-                continue;
-            }
-        };
-        let event = match event {
-            Some(Ok(event)) => event,
-            // One that is not understood says nothing of the others.
-            Some(Err(Error::JsonDataError { .. } | Error::JsonSerdeError { .. })) => continue,
-            Some(Err(error)) => return Err(error),
-            None => return Ok(()),
-        };
-        let actor = event.actor.unwrap_or_default();
-        let Some(id) = actor.id else {
-            continue;
-        };
-        match event.action.as_deref() {
-            Some("die" | "destroy") => {
-                let attributes = actor.attributes.unwrap_or_default();
-                let code = convert::exit_code(&attributes);
-                watcher.shared.end_container(&id, code);
-            }
-            action => {
-                let is_start = action == Some("start");
-                let mut details = inspect(&docker, &id, runtime).await?;
-                if details.is_none() && !watcher.shared.containers.is_told(&id) {
-                    let attributes = actor.attributes.unwrap_or_default();
-                    details = Some(convert::gone(id.clone(), attributes, runtime));
-                }
-                match details {
-                    Some(details) => watcher.tell(details, is_start),
-                    None if is_start => watcher.start(&id, None, true),
-                    None => {}
-                }
             }
         }
     }
