@@ -55,6 +55,7 @@ mod killer;
 mod lane;
 mod ledger;
 mod losses;
+pub mod namespace;
 mod probe;
 mod reader;
 pub mod ring;

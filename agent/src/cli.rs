@@ -77,6 +77,21 @@ Examples:
   holdfast containers --json | jq '.containers[] | select(.privileged).name'
 What cgroups tell is there without any engine; runtime.docker says which engines are asked for the rest.")]
     Containers(Show),
+    /// List the namespaces, who is in them and what keeps them; with or without a running sensor
+    #[command(after_help = "\
+Examples:
+  holdfast namespaces
+  holdfast namespaces --type net
+  holdfast namespaces --json | jq '.namespaces[] | select(.leaders | not)'    (those that nobody is in)
+JSON has the keys of lxkns.")]
+    Namespaces(Namespaces),
+    /// List the processes and their containers; with or without a running sensor
+    #[command(after_help = "\
+Examples:
+  holdfast processes
+  holdfast processes --tree
+  holdfast processes --json | jq '.[] | select(.container).cmdline'")]
+    Processes(Processes),
     /// Show settings and where their values come from
     #[command(subcommand)]
     Config(Config),
@@ -113,6 +128,26 @@ pub(crate) struct Show {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `namespaces`
+#[derive(Debug, Args)]
+pub(crate) struct Namespaces {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    /// Only those of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"])]
+    pub(crate) kind: Option<String>,
+}
+
+/// `processes`
+#[derive(Debug, Args)]
+pub(crate) struct Processes {
+    #[command(flatten)]
+    pub(crate) show: Show,
+    /// Each below the one that made it
+    #[arg(long)]
+    pub(crate) tree: bool,
 }
 
 /// `run`
@@ -326,6 +361,40 @@ Examples:
         #[command(flatten)]
         show: Show,
     },
+    /// Set one setting in the configuration file
+    #[command(after_help = "\
+Examples:
+  holdfast config set mode enforce
+  holdfast config set log.max_size 128MiB
+  holdfast config set events.report 'process.*,network.connect'
+
+What else is in the file stays as it is. A running sensor takes it over with `holdfast policy reload`, or says that it waits
+for a restart.")]
+    Set {
+        /// The setting, as log.level
+        key: String,
+        /// Its value, as in the environment: a list is separated by commas
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Remove one setting from the configuration file: it has its default then
+    #[command(after_help = "Examples:\n  holdfast config unset log.level")]
+    Unset {
+        /// The setting, as log.level
+        key: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+}
+
+/// Which file is changed.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// Configuration file [default: /etc/holdfast/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 impl Settings {

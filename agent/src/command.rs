@@ -9,7 +9,9 @@ mod config;
 mod containers;
 mod doctor;
 mod events;
+mod namespaces;
 mod policy;
+mod processes;
 mod recorded;
 mod replay;
 mod run;
@@ -31,6 +33,8 @@ pub(crate) fn execute(command: &Command) -> Result<(), Failure> {
         Command::Policy(arguments) => policy::policy(arguments),
         Command::Actors(arguments) => actors::actors(arguments),
         Command::Containers(arguments) => containers::containers(arguments),
+        Command::Namespaces(arguments) => namespaces::namespaces(arguments),
+        Command::Processes(arguments) => processes::processes(arguments),
         Command::Config(arguments) => config::config(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
         Command::Version { json } => version::version(*json),

@@ -10,8 +10,11 @@ use holdfast_actors::runtime::engine::Socket;
 use serde::Deserialize;
 
 pub(crate) mod action;
+mod edit;
 mod file;
 pub(crate) mod kind;
+#[cfg(test)]
+mod reference;
 pub(crate) mod setting;
 mod source;
 
@@ -53,6 +56,14 @@ pub(crate) enum ConfigError {
         at: String,
         /// What is wrong.
         reason: String,
+    },
+    /// The file cannot be written.
+    #[error("cannot write the configuration {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A key that does not exist.
     #[error("{at}: there is no setting \"{key}\"{hint}")]
@@ -221,6 +232,53 @@ pub(crate) struct Inputs {
     pub(crate) file: Option<PathBuf>,
     /// What flags set.
     pub(crate) flags: Vec<Given>,
+}
+
+/// Sets `key` in the file at `path`, which is made where it is not there.
+///
+/// # Errors
+/// When there is no such setting, it cannot have that value, or the file is wrong or would be; the file is then as it was.
+pub(crate) fn set(path: &Path, key: &str, text: &str) -> Result<(), ConfigError> {
+    let at = "config set";
+    let setting = setting::find(key).ok_or_else(|| ConfigError::unknown_key(at.into(), key))?;
+    // Also refuses what this version does not have.
+    let mut layers = Layers::defaults()?;
+    layers.put_all([Given::by_flag(at, key, text)])?;
+    let value = layers.get(key).map(|resolved| resolved.value.clone());
+    let before = file::read(path)?.unwrap_or_default();
+    let after = edit::set(&before, setting, &value.unwrap_or_default());
+    let after = after.map_err(|reason| ConfigError::Syntax {
+        at: path.display().to_string(),
+        reason,
+    })?;
+    replace(path, &after)
+}
+
+/// Removes `key` from the file at `path`; `false`: it is not set there.
+///
+/// # Errors
+/// As [`set`].
+pub(crate) fn unset(path: &Path, key: &str) -> Result<bool, ConfigError> {
+    let setting =
+        setting::find(key).ok_or_else(|| ConfigError::unknown_key("config unset".into(), key))?;
+    let before = file::read(path)?.unwrap_or_default();
+    let after = edit::unset(&before, setting).map_err(|reason| ConfigError::Syntax {
+        at: path.display().to_string(),
+        reason,
+    })?;
+    match after {
+        Some(after) => replace(path, &after).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+/// Writes a configuration that is right: either the old text is there or the new, whole.
+fn replace(path: &Path, text: &str) -> Result<(), ConfigError> {
+    file::apply(path, text, &mut Layers::defaults()?)?;
+    file::replace(path, text).map_err(|source| ConfigError::Write {
+        path: path.into(),
+        source,
+    })
 }
 
 impl Inputs {

@@ -76,7 +76,15 @@ pub(crate) fn one_line(text: &str) -> String {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::Usage(error.to_string())
+        match &error {
+            ConfigError::Write { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Self::NotPermitted(error.to_string())
+            }
+            ConfigError::Write { .. } => Self::No(error.to_string()),
+            _ => Self::Usage(error.to_string()),
+        }
     }
 }
 

@@ -115,7 +115,7 @@ fn wrong_use_is_exit_code_2() {
         &["file.pth", "file.path"],
     );
     place.refused(&["replay"], 2, &["<FILE>"]);
-    place.refused(&["namespaces"], 2, &["namespaces"]);
+    place.refused(&["namespace"], 2, &["namespaces"]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub mod input;
 pub mod instructions;
 pub mod ledger;
 pub mod missed;
+pub mod namespace;
 pub mod package;
 pub mod path;
 pub mod predicate;
@@ -114,6 +115,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         capability::SCENARIOS,
         missed::SCENARIOS,
         package::SCENARIOS,
+        namespace::SCENARIOS,
     ]
     .into_iter()
     .flatten()

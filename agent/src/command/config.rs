@@ -1,12 +1,13 @@
 //! `holdfast config`: settings, and where their values come from.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::cli::Config;
 use crate::config::kind::{Kind, bytes};
-use crate::config::{ConfigError, Layers, Source, setting};
+use crate::config::{self, ConfigError, DEFAULT_PATH, Layers, Source, setting};
 use crate::failure::Failure;
 use crate::output::{self, Table};
 
@@ -30,6 +31,19 @@ pub(super) fn config(arguments: &Config) -> Result<(), Failure> {
             } else {
                 output::text(&format!("{}\n", plain(&resolved.value)))
             }
+        }
+        Config::Set { key, value, file } => {
+            let path = file.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+            config::set(path, key, value)?;
+            output::text(&format!("{key} is set in {}\n", path.display()))
+        }
+        Config::Unset { key, file } => {
+            let path = file.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+            if !config::unset(path, key)? {
+                let path = path.display();
+                return Err(Failure::No(format!("{path} does not set {key}")));
+            }
+            output::text(&format!("{key} is unset in {}\n", path.display()))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration file: TOML, with the line and column of every value kept for errors.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -39,6 +39,30 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
         });
     }
     Ok(Some(text))
+}
+
+/// Puts `text` in the place of the file at `path`, with its permissions, or makes it.
+///
+/// # Errors
+/// When it cannot be written; it is then as it was.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    // A link stays one.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let before = fs::metadata(&path).ok();
+    if before.as_ref().is_some_and(|before| !before.is_file()) {
+        return Err(io::Error::other("it is no file"));
+    }
+    let beside = path.with_extension("toml.new");
+    let mut file = File::create(&beside)?;
+    if let Some(before) = before {
+        file.set_permissions(before.permissions())?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, &path)
 }
 
 /// Puts the values in `text` over what is in `layers`.

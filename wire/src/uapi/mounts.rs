@@ -9,6 +9,8 @@ use std::path::PathBuf;
 pub struct Mount {
     /// `major:minor` of the file system: the same for all mounts of one.
     pub device: (u32, u32),
+    /// What of the file system is mounted: a path in it, of a namespace its name, as `net:[4026532008]`.
+    pub root: PathBuf,
     /// Where it is, below the reader's root.
     pub point: PathBuf,
     /// Type of the file system, as `ext4` or `fuse.sshfs`.
@@ -25,13 +27,15 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let device = std::str::from_utf8(fields.nth(2)?).ok()?;
     let (major, minor) = device.split_once(':')?;
-    let point = unescape(fields.nth(1)?);
+    let root = unescape(fields.next()?);
+    let point = unescape(fields.next()?);
     if point.first() != Some(&b'/') {
         return None;
     }
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
     Some(Mount {
         device: (major.parse().ok()?, minor.parse().ok()?),
+        root: OsString::from_vec(root).into(),
         point: OsString::from_vec(point).into(),
         kind: String::from_utf8_lossy(&unescape(kind)).into_owned(),
     })
@@ -68,18 +72,21 @@ mod tests {
         let text = b"22 1 253:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw\n\
             30 22 0:26 /sub /mnt/a\\040b\\134 rw - fuse.sshfs host:/x rw\n\
             broken line\n\
-            31 22 0:27 / relative rw - tmpfs tmpfs rw\n";
+            31 22 0:27 / relative rw - tmpfs tmpfs rw\n\
+            32 22 0:4 net:[4026532008] /run/netns/a rw - nsfs nsfs rw\n";
         let mounts: Vec<_> = parse(text).collect();
-        let mount = |device, point: &str, kind: &str| Mount {
+        let mount = |device, root: &str, point: &str, kind: &str| Mount {
             device,
+            root: root.into(),
             point: point.into(),
             kind: kind.into(),
         };
         assert_eq!(
             mounts,
             [
-                mount((253, 0), "/", "ext4"),
-                mount((0, 26), "/mnt/a b\\", "fuse.sshfs")
+                mount((253, 0), "/", "/", "ext4"),
+                mount((0, 26), "/sub", "/mnt/a b\\", "fuse.sshfs"),
+                mount((0, 4), "net:[4026532008]", "/run/netns/a", "nsfs")
             ]
         );
     }
