@@ -429,8 +429,11 @@ fn while_attempting(bench: &Bench, act: impl FnOnce() -> Result<Ended>) -> Resul
     let attempts = "opened=0; while [ ! -e \"$1\" ]; do if read -r line <\"$2\"; then opened=$((opened + 1)); fi; sleep 0.02; done 2>/dev/null; echo $opened";
     thread::scope(|scope| {
         let words = ["-c", attempts, "attempts", &ended, SECRET];
-        let attempting =
-            scope.spawn(move || Command::new("/bin/sh").args(words).output_within(INSTALL));
+        let attempting = scope.spawn(move || {
+            Command::new("/bin/sh")
+                .args(words)
+                .output_within(3 * INSTALL)
+        });
         let result = act();
         fs::write(&ended, "").context("end the attempts")?;
         let attempted = attempting
