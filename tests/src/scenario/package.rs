@@ -426,7 +426,7 @@ fn is_logged(executable: &str) -> Result<()> {
 /// How many attempts to open the secret succeed while something is done.
 fn while_attempting(bench: &Bench, act: impl FnOnce() -> Result<Ended>) -> Result<u32> {
     let ended = bench.path("ended").display().to_string();
-    let attempts = "opened=0; while [ ! -e \"$1\" ]; do if read -r line <\"$2\"; then opened=$((opened + 1)); fi; sleep 0.02; done 2>/dev/null; echo $opened";
+    let attempts = "opened=0; while [ ! -e \"$1\" ]; do if read -r line <\"$2\"; then opened=$((opened + 1)); fi; sleep 0.2; done 2>/dev/null; echo $opened";
     thread::scope(|scope| {
         let words = ["-c", attempts, "attempts", &ended, SECRET];
         let attempting = scope.spawn(move || {
