@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use holdfast_actors::namespace::Kind;
 
 use crate::config::{Given, Inputs};
 
@@ -136,7 +137,7 @@ pub(crate) struct Namespaces {
     #[command(flatten)]
     pub(crate) show: Show,
     /// Only those of this type
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"])]
+    #[arg(long = "type", value_name = "TYPE", value_parser = Kind::ALL.map(Kind::name))]
     pub(crate) kind: Option<String>,
 }
 

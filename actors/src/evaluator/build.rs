@@ -197,7 +197,7 @@ pub(crate) fn event<'a>(
         Body::Shm(fixed) => ipc::shm(&mut event, &fixed),
         Body::Mq { fixed, name } => ipc::mq(&mut event, &fixed, path_text(name)),
         Body::Container { fixed, .. } => {
-            container::happened(&mut event, header.tgid, &fixed, subject.container);
+            container::happened(&mut event, record, &fixed, subject.container);
         }
         Body::Perf => {}
     }

@@ -112,9 +112,6 @@ impl Scan<'_> {
         let own = process.namespaces.clone();
         let task = self.directory(pid).join("task");
         let tids = scan::pids(&task, MAX_PROCESSES).unwrap_or_default();
-        if tids.len() < 2 {
-            return;
-        }
         for tid in tids.into_iter().filter(|tid| *tid != pid) {
             for kind in Kind::ALL {
                 let way = task.join(tid.to_string()).join("ns").join(kind.name());

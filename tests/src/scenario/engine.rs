@@ -105,18 +105,13 @@ fn docker(bench: &Bench) -> Result<()> {
     for number in 0..BURST {
         let name = format!("burst-{number}");
         named(&name)?;
-        let happened = |kind: &str| {
-            let is_it =
-                |event: &Value| action(event) == kind && text(event, "/container/name") == name;
-            sensor.events.wait_for(kind, EVENT, is_it)
-        };
-        let start = happened("container.start")?;
+        let start = happened(&sensor, "container.start", &name)?;
         let grants = &start["holdfast"]["container"];
         ensure!(
             start["event"]["kind"] == "event" && *grants == json!({}),
             "{start}"
         );
-        let exit = happened("container.exit")?;
+        let exit = happened(&sensor, "container.exit", &name)?;
         ensure!(
             exit["holdfast"]["container"]["exit_code"] == 0
                 && exit["container"]["labels"]["app"] == "shop",
@@ -159,10 +154,7 @@ fn docker(bench: &Bench) -> Result<()> {
                           "mounts": ["/:/host:ro"]}),
         "{alert}"
     );
-    let is_end = |event: &Value| {
-        action(event) == "container.exit" && text(event, "/container/name") == "strong"
-    };
-    let end = sensor.events.wait_for("its end", EVENT, is_end)?;
+    let end = happened(&sensor, "container.exit", "strong")?;
     ensure!(end["holdfast"]["container"]["exit_code"] == 7, "{end}");
 
     docker
@@ -197,18 +189,20 @@ fn docker(bench: &Bench) -> Result<()> {
     let docker = Docker::start(bench)?;
     sensor.status_when("Docker is there again", NOTICED, |it| !is_degraded(it))?;
     // It died with its engine, which cannot tell.
-    let is_end = |event: &Value| {
-        action(event) == "container.exit" && text(event, "/container/name") == "stays"
-    };
-    sensor
-        .events
-        .wait_for("what ended meanwhile", EVENT, is_end)?;
+    happened(&sensor, "container.exit", "stays")?;
     run(&docker, "after")?;
     named("after")?;
     let status = sensor.status()?;
     bench.note(format!("containers: {}", status["containers"]));
     sensor.stop()?;
     Ok(())
+}
+
+/// Waits until that kind of event has come of the container.
+fn happened(sensor: &Sensor, kind: &str, name: &str) -> Result<Value> {
+    let is_it = |event: &Value| action(event) == kind && text(event, "/container/name") == name;
+    let what = format!("{kind} of {name}");
+    sensor.events.wait_for(&what, EVENT, is_it)
 }
 
 /// The alert of a rule on that container.
@@ -272,9 +266,8 @@ fn escapes(bench: &Bench) -> Result<()> {
         .command(&["exec", "plain", "/bin/true"])?
         .with_code(0)?;
     docker.command(&["rm", "--force", "plain"])?.with_code(0)?;
+    happened(&sensor, "container.exit", "plain")?;
     let is_plain = |event: &Value| text(event, "/container/name") == "plain";
-    let is_end = |event: &Value| action(event) == "container.exit" && is_plain(event);
-    sensor.events.wait_for("its end", EVENT, is_end)?;
     let alerts = sensor
         .events
         .matching(|event| is_plain(event) && text(event, "/event/kind") == "alert");
@@ -338,13 +331,8 @@ fn containerd(bench: &Bench) -> Result<()> {
             .events
             .wait_for(name, EVENT, |event| is_marked(event, name))?;
         let container = &event["container"];
-        let happened = |kind: &str| {
-            let is_it =
-                |event: &Value| action(event) == kind && text(event, "/container/name") == name;
-            sensor.events.wait_for(kind, EVENT, is_it)
-        };
-        happened("container.start")?;
-        let exit = happened("container.exit")?;
+        happened(&sensor, "container.start", name)?;
+        let exit = happened(&sensor, "container.exit", name)?;
         ensure!(exit["holdfast"]["container"]["exit_code"] == 0, "{exit}");
         ensure!(
             container["name"] == name
@@ -384,10 +372,7 @@ fn containerd(bench: &Bench) -> Result<()> {
     let end = |words: &[&str]| docker.ctr(&[&["--namespace", NAMESPACE], words].concat());
     end(&["tasks", "delete", "--force", &stays])?.with_code(0)?;
     end(&["containers", "delete", &stays])?.with_code(0)?;
-    let is_end = |event: &Value| {
-        action(event) == "container.exit" && text(event, "/container/name") == "stays"
-    };
-    sensor.events.wait_for("its end", EVENT, is_end)?;
+    happened(&sensor, "container.exit", "stays")?;
     sensor.stop()?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use holdfast_wire::Kind;
+use holdfast_wire::decode::Record;
 use holdfast_wire::event::{self, Event, Process};
 use holdfast_wire::record::container::{Lifecycle, NO_EXIT_CODE};
 
@@ -31,14 +32,14 @@ pub(super) fn orchestrator(shown: Option<&Shown>) -> Option<event::Orchestrator<
     })
 }
 
-/// Adds what a `container.*` says; `pid` is that of the container's first process, 0 where it is not known.
+/// Adds what a `container.*` says, whose process is the container's first, 0 where it is not known.
 pub(super) fn happened<'a>(
     event: &mut Event<'a>,
-    pid: u32,
+    record: &Record<'_>,
     fixed: &Lifecycle,
     shown: Option<&'a Shown>,
 ) {
-    let is_start = event.event.action == Kind::ContainerStart.action();
+    let (pid, is_start) = (record.header.tgid, record.kind == Kind::ContainerStart);
     event.holdfast.container = Some(event::Lifecycle {
         grants: shown.map(|shown| &*shown.grants).filter(|_| is_start),
         exit_code: (fixed.exit_code != NO_EXIT_CODE).then_some(fixed.exit_code),
