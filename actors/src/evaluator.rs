@@ -15,10 +15,12 @@ use crate::root;
 use crate::root::shared::Shared;
 use crate::supervisor::{Order, SLICE};
 
+mod already;
 mod attribute;
 pub(crate) mod build;
 mod common;
 pub(crate) mod evaluation;
+pub(crate) mod finished;
 mod glob;
 mod merge;
 mod mounts;
@@ -35,6 +37,8 @@ mod waiting;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use already::Already;
+use build::boot_part;
 use evaluation::{Evaluation, Step};
 use processes::{MAX_PROCESSES, scan};
 
@@ -151,6 +155,7 @@ impl Evaluator {
     /// Reads every process that runs. Records wait meanwhile.
     async fn learn_processes(&self) -> Result<(), ActorProcessingErr> {
         let shared = self.shared.clone();
+        let already = self.written_before().await?;
         let read = move || -> std::io::Result<Vec<processes::Found>> {
             let reading = shared.reading();
             let pids = scan::pids(reading.proc, MAX_PROCESSES)?;
@@ -167,15 +172,44 @@ impl Evaluator {
             );
         }
         match tokio::task::spawn_blocking(read).await? {
-            Ok(found) => self.with(|evaluation| evaluation.learn(found)),
+            Ok(found) => self.with(|evaluation| evaluation.learn(found, already)),
             Err(error) => {
                 self.shared
                     .degraded
                     .set("processes", &format!("cannot read /proc: {error}"));
-                self.with(|evaluation| evaluation.learn(Vec::new()));
+                self.with(|evaluation| evaluation.learn(Vec::new(), already));
             }
         }
         Ok(())
+    }
+
+    /// What a sensor before this one has written of the records that it left in the rings.
+    async fn written_before(&self) -> Result<Already, ActorProcessingErr> {
+        let since = self
+            .shared
+            .kernel
+            .predecessor()
+            .and_then(|it| it.unread_since);
+        let (Some(since), Some(log)) = (since, &self.shared.settings.log) else {
+            return Ok(Already::default());
+        };
+        let paths = log.paths();
+        let boot = boot_part(&self.shared.settings.host.boot_id).to_owned();
+        let read = move || Already::read(&paths, &boot, since);
+        Ok(match tokio::task::spawn_blocking(read).await? {
+            Ok(already) => {
+                let written = already.len();
+                tracing::info!(
+                    written,
+                    "events are known that the sensor before has written"
+                );
+                already
+            }
+            Err(error) => {
+                tracing::warn!(%error, "some events may be written twice: the event file cannot be read");
+                Already::default()
+            }
+        })
     }
 
     /// Kernel first: a record that names a rule of `snapshot` finds it, since it is prepared.

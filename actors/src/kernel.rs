@@ -11,8 +11,8 @@ use holdfast_wire::{Domain, Kind};
 use serde::Serialize;
 
 /// One domain's records, in the order in which they were made as far as a process can tell: what one
-/// process did comes in its order, whichever CPUs it ran on. The kernel's consumer position is the durable mailbox of its reader: it moves
-/// only past records that were taken, so a reader that dies and comes back goes on where it was.
+/// process did comes in its order, whichever CPUs it ran on. The ring is the durable mailbox of its reader: one
+/// that dies and comes back goes on where it was.
 pub trait Ring: Send {
     /// Becomes readable when the programs wake the reader.
     fn fd(&self) -> BorrowedFd<'_>;
@@ -20,6 +20,12 @@ pub trait Ring: Send {
     /// Hands the next record to `take`, and moves the consumer position past it once `take` has
     /// returned. `false`: the ring is empty, `take` was not called.
     fn next(&mut self, take: &mut dyn FnMut(&[u8])) -> bool;
+
+    /// What was made before `until` and taken since is done with. A ring that outlives this process keeps what
+    /// was taken until then, so that the next one finds it again.
+    fn release(&mut self, until: u64) {
+        let _ = until;
+    }
 
     /// Up to which time every record is in the ring, as far as can be said at `now`; both are
     /// nanoseconds of `CLOCK_BOOTTIME`. What writes records a while after their time says so here.
@@ -44,6 +50,8 @@ pub struct HookReport {
     pub blind_to: &'static str,
     /// Every tier that was tried before the one in force, and what the kernel said.
     pub tried: Vec<Attempt>,
+    /// Whether it goes on deciding when the sensor has ended, however that happened.
+    pub outlives_sensor: bool,
 }
 
 /// A tier that could not be had.
@@ -73,6 +81,19 @@ pub struct Capped {
     pub domain: Domain,
     /// How many, since the kernel began to count for it; begins anew when it was forgotten.
     pub events: u64,
+}
+
+/// A sensor that ran before this one, and whose programs are still attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Predecessor {
+    /// Of the policies that it put into force last; 0: not known. Those of this sensor have greater ones.
+    pub epoch: u32,
+    /// [`Tables::rules`] of these.
+    pub rules: u64,
+    /// Whether this sensor goes on with its programs; else they are replaced.
+    pub adopted: bool,
+    /// When the first of the records was made, nanoseconds of boot time, that it has left in the rings.
+    pub unread_since: Option<u64>,
 }
 
 /// Why a hook or the tables could not be brought into the wanted state.
@@ -140,6 +161,24 @@ pub trait Kernel: Send + Sync + Debug {
     /// # Errors
     /// When the map cannot be written.
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError>;
+
+    /// Who ran before, and left its programs attached.
+    fn predecessor(&self) -> Option<Predecessor> {
+        None
+    }
+
+    /// Every hook that is wanted was attached, or it is known why not: what is left of a predecessor beyond these
+    /// is detached.
+    fn settle(&self) {}
+
+    /// Whether hooks, rings and tables stay when this process ends: they are then not detached, and what is
+    /// in the rings is left to the next.
+    fn outlives(&self) -> bool {
+        false
+    }
+
+    /// From now on nothing does.
+    fn end_with_sensor(&self) {}
 
     /// How the parts beside the hooks stand, each named every time: what is wrong is a degradation.
     fn conditions(&self) -> Vec<Condition> {

@@ -90,7 +90,9 @@ impl Actor for Probe {
             }
             Message::Order(Order::Drain) => {
                 let (kernel, kind) = (self.shared.kernel.clone(), self.kind);
-                tokio::task::spawn_blocking(move || kernel.detach(kind)).await?;
+                if !kernel.outlives() {
+                    tokio::task::spawn_blocking(move || kernel.detach(kind)).await?;
+                }
                 self.count().await?;
                 myself.stop(None);
             }

@@ -47,6 +47,10 @@ impl Job for Reader {
         draining: bool,
     ) -> Result<ControlFlow<()>, ActorProcessingErr> {
         let intake = self.shared.intake(self.domain);
+        if draining && self.shared.kernel.outlives() && !intake.is_blocked() {
+            // The hooks are attached still, so that there is no end: the next sensor goes on reading.
+            return Ok(ControlFlow::Break(()));
+        }
         let mut ready = None;
         if !draining && !intake.is_blocked() {
             tokio::select! {
@@ -55,7 +59,7 @@ impl Job for Reader {
                 () = tokio::time::sleep(TIMER) => {}
             }
         }
-        let (drained, newest) = intake.drain(&self.shared.ledger);
+        let (drained, newest) = intake.drain(&self.shared);
         if let Some(newest) = newest {
             self.shared.sweep_others(self.domain, newest);
         }

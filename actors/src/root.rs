@@ -21,7 +21,7 @@ pub use settings::{Format, Host, Log, Settings, Stdout};
 use crate::clock;
 use crate::evaluator;
 use crate::health::watchdog;
-use crate::kernel::{Kernel, KernelError, Ring};
+use crate::kernel::{Kernel, KernelError, Predecessor, Ring};
 use crate::supervisor::restart::Policy;
 use crate::supervisor::{Outcome, Stage, Supervisor};
 use shared::Shared;
@@ -132,10 +132,9 @@ impl Actor for Root {
     ) -> Result<State, ActorProcessingErr> {
         let (specs, probes) = tree::declare(&shared, &myself, &ready);
         let since = clock::wall_text();
-        shared.degraded.tell(
-            "sensor.start",
-            format!("version {}", env!("CARGO_PKG_VERSION")),
-        );
+        shared
+            .degraded
+            .tell("sensor.start", beginning(shared.kernel.predecessor()));
         let supervisor = Supervisor::new(specs, Policy::DEFAULT);
         let awaited = Kind::hooked().collect();
         Ok(State {
@@ -183,9 +182,13 @@ impl Actor for Root {
             Message::StageOver(stage) => state.stage_over(&myself, stage),
             Message::Reported(kind) => {
                 state.awaited.retain(|awaited| *awaited != kind);
-                state.ready.send_if_modified(|ready| {
-                    !std::mem::replace(ready, state.awaited.is_empty()) && *ready
-                });
+                let settles = state.awaited.is_empty() && !*state.ready.borrow();
+                if settles {
+                    // Before it says that it is ready: what it replaces is gone then.
+                    let kernel = state.shared.kernel.clone();
+                    tokio::task::spawn_blocking(move || kernel.settle()).await?;
+                    state.ready.send_replace(true);
+                }
             }
             Message::PolicyChanged => state.probes.reconcile(),
             Message::PolicyRefused(reason) => {
@@ -222,6 +225,24 @@ impl Actor for Root {
             state.follow(&myself, index, outcome);
         }
         Ok(())
+    }
+}
+
+/// What a sensor says of its start.
+fn beginning(predecessor: Option<Predecessor>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match predecessor {
+        None => format!("version {version}"),
+        Some(Predecessor { adopted: true, .. }) => {
+            format!(
+                "version {version}, with the kernel programs of the sensor before, which went on"
+            )
+        }
+        Some(_) => {
+            format!(
+                "version {version}, whose kernel programs replace those of the sensor before, which went on"
+            )
+        }
     }
 }
 
@@ -305,6 +326,7 @@ impl State {
         for outlet in self.shared.sinks.outlets() {
             outlet.give_up();
         }
+        self.shared.release_rings();
         self.shared.sinks.tails().close();
         if let Some(reply) = self.stop.take() {
             let _ = reply.send(self.status());

@@ -25,6 +25,8 @@ pub mod tail;
 
 use tail::Tails;
 
+/// The event file's sink.
+const FILE: &str = "sink.file";
 /// Bytes that wait for a sink: ten seconds of a busy host, two of an extremely busy one.
 const LANE_BYTES: usize = 16 << 20;
 /// Chunks that wait for a sink. The bytes are the bound that counts; on a quiet host a chunk is one
@@ -226,7 +228,7 @@ impl Sinks {
         }
         if let Some(log) = &settings.log {
             let writer = Box::new(file::Rotated::new(log.clone()));
-            outlets.push(Arc::new(Outlet::new("sink.file", false, writer)));
+            outlets.push(Arc::new(Outlet::new(FILE, false, writer)));
         }
         if let Some(directory) = &settings.derive {
             let writer = Box::new(derive::Deriver::new(directory.clone()));
@@ -241,6 +243,19 @@ impl Sinks {
     /// Each sink.
     pub(crate) fn outlets(&self) -> &[Arc<Outlet>] {
         &self.outlets
+    }
+
+    /// Of the sink that is to last, the event file: events that it was offered, and those of them that are written
+    /// or given up.
+    pub(crate) fn lasting(&self) -> (u64, u64) {
+        let file = self.outlets.iter().find(|outlet| outlet.name == FILE);
+        file.map_or((0, 0), |file| {
+            let count = |of: &AtomicU64| of.load(Ordering::Acquire);
+            (
+                count(&file.offered),
+                count(&file.written) + count(&file.dropped),
+            )
+        })
     }
 
     /// The followers.

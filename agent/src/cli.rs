@@ -97,8 +97,8 @@ Examples:
     #[command(subcommand)]
     Config(Config),
     /// Stop the running sensor, and wait until it has stopped
-    #[command(after_help = "Examples:\n  holdfast stop")]
-    Stop(Settings),
+    #[command(after_help = "Examples:\n  holdfast stop\n  holdfast stop --unload")]
+    Stop(Stop),
     /// Show the version
     #[command(after_help = "Examples:\n  holdfast version\n  holdfast version --json")]
     Version {
@@ -106,6 +106,17 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `holdfast stop`
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// Detach the kernel programs as well, which may outlive the sensor (`kernel.on_exit`); also those that one
+    /// which does not run any more has left
+    #[arg(long)]
+    pub(crate) unload: bool,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 /// Where settings come from, for commands that need some.

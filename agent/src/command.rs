@@ -43,5 +43,5 @@ pub(crate) fn execute(command: &Command) -> Result<(), Failure> {
 
 /// The way to the running sensor.
 fn client(settings: &Settings) -> Result<Client, Failure> {
-    Ok(Client::new(&settings.inputs().load()?.control.socket))
+    Ok(Client::new(&settings.inputs().load()?))
 }

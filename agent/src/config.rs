@@ -13,6 +13,7 @@ pub(crate) mod action;
 mod edit;
 mod file;
 pub(crate) mod kind;
+pub(crate) mod levels;
 #[cfg(test)]
 mod reference;
 pub(crate) mod setting;
@@ -188,6 +189,10 @@ sections! {
         btf: PathBuf,
         /// `never` or `auto`.
         fanotify: String,
+        /// Below a BPF file system.
+        pin_dir: PathBuf,
+        /// `auto`, `fail-closed` or `fail-open`.
+        on_exit: String,
         /// Bytes of the ring of the process domain.
         process_ring: u32,
         /// Bytes of the ring of the file domain.

@@ -8,7 +8,8 @@
 //! | `GET /v1/policies` | the policies in force |
 //! | `GET /v1/events` | events from now on, one JSON object a line |
 //! | `POST /v1/reload` | reads configuration and policies again |
-//! | `POST /v1/stop` | stops the sensor |
+//! | `POST /v1/log` | reads `log.level` again, and nothing else |
+//! | `POST /v1/stop`, `POST /v1/stop?unload` | stops the sensor; with all that it has in the kernel |
 //! | `POST /v1/debug/panic?actor=NAME` | test builds only: makes an actor panic |
 //!
 //! An answer that is not 200 has a JSON object with `error`. Filters are not evaluated here: the
@@ -35,8 +36,13 @@ pub(crate) use server::{Server, bind};
 pub(crate) enum Request {
     /// Read configuration and policies again.
     Reload(oneshot::Sender<Result<Value, Vec<String>>>),
+    /// Read `log.level` again; the answer is what it is now, and where that comes from.
+    Log(oneshot::Sender<Result<Value, Vec<String>>>),
     /// Stop.
-    Stop,
+    Stop {
+        /// Leave nothing in the kernel, whatever `kernel.on_exit` says.
+        unload: bool,
+    },
 }
 
 /// Requests that wait for the loop: more than that are people hammering at it.

@@ -53,6 +53,8 @@ pub(crate) struct Options {
     pub(crate) environment: bool,
     /// Why there is no eBPF, where it was wanted.
     pub(crate) instead_of_ebpf: Option<String>,
+    /// Whether something is wrong if it ends with the sensor (`kernel.on_exit`).
+    pub(crate) must_outlive: bool,
 }
 
 /// The parts that are running. Each is made when the first hook asks for it; one that failed is tried
@@ -243,6 +245,7 @@ impl Kernel for Fanotify {
             reason: reasons.join("; "),
             blind_to: if attached { blind_to(kind) } else { "" },
             tried: self.tried(hook),
+            outlives_sensor: false,
         }
     }
 
@@ -283,7 +286,10 @@ impl Kernel for Fanotify {
     fn conditions(&self) -> Vec<Condition> {
         let parts = self.parts();
         let permission = parts.permission.as_ref();
+        let reason = "what it refuses by is not kept by the kernel when its process ends";
+        let ends = self.options.must_outlive.then(|| reason.to_owned());
         vec![
+            ("kernel.on_exit", ends),
             ("eBPF", self.options.instead_of_ebpf.clone()),
             ("fanotify", permission.and_then(Permission::trouble)),
         ]

@@ -1,9 +1,11 @@
 //! The kernel side as this configuration wants it: the one place that turns settings into what the
 //! loader and the preflight are told.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_actors::kernel::{HookReport, Kernel, Ring};
+use holdfast_policy::document::Mode;
 use holdfast_wire::control::{Cap, Tier};
 use holdfast_wire::{Domain, Kind};
 use serde_json::{Value, json};
@@ -12,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::fanotify::guard::Guarded;
 use crate::fanotify::{self, Fanotify};
-use crate::loader::{Buffer, LoadError, Loader, Options};
+use crate::loader::{Buffer, LoadError, Loader, OnExit, Options, Remains, mount_bpffs};
 use crate::preflight;
 
 /// The loaded kernel programs, nothing attached.
@@ -25,15 +27,30 @@ pub(crate) struct Opened {
     pub(crate) facts: Value,
 }
 
+/// What earlier sensors have left here, and whether this one is to leave something.
+pub(crate) fn remains(config: &Config) -> Remains {
+    let on_exit = match config.kernel.on_exit.as_str() {
+        FAIL_CLOSED => OnExit::MustStay,
+        AUTO if config.mode == Mode::Enforce.name() => OnExit::Stay,
+        _ => OnExit::Go,
+    };
+    // What a container mounts ends with it.
+    let may_mount = config.host.fs == Path::new("/");
+    if on_exit != OnExit::Go && may_mount {
+        mount_bpffs(&config.kernel.pin_dir);
+    }
+    Remains::open(&config.kernel.pin_dir, on_exit)
+}
+
 /// Loads the kernel programs, or begins without them where that is asked for, or there can be none.
 ///
 /// # Errors
 /// When this kernel, or what this process may do, does not allow it.
-pub(crate) fn open(config: &Config) -> Result<Opened, Failure> {
+pub(crate) fn open(config: &Config, remains: Remains) -> Result<Opened, Failure> {
     if config.tier == Tier::Fanotify.name() {
         return without_programs(config, None);
     }
-    let (loader, rings) = match Loader::open(&options(config)) {
+    let (loader, rings) = match Loader::open(&options(config), remains) {
         Ok(opened) => opened,
         Err(error @ (LoadError::Maps(_) | LoadError::Buffers(_))) if config.tier == AUTO => {
             return without_programs(config, Some(error.to_string()));
@@ -62,8 +79,10 @@ fn cannot_load(error: &LoadError) -> Failure {
     ))
 }
 
-/// The setting `tier` that names none.
+/// What leaves it to the sensor, of the settings `tier` and `kernel.on_exit`.
 const AUTO: &str = "auto";
+/// Of the setting `kernel.on_exit`.
+const FAIL_CLOSED: &str = "fail-closed";
 
 /// The kernel side without eBPF; `reason`: why there is none, where it was wanted.
 fn without_programs(config: &Config, reason: Option<String>) -> Result<Opened, Failure> {
@@ -87,6 +106,7 @@ fn fanotify_options(config: &Config, reason: Option<String>) -> fanotify::Option
         cap: cap(config),
         environment: !config.events.environment.is_empty(),
         instead_of_ebpf: reason.map(|reason| format!("no eBPF: {reason}")),
+        must_outlive: config.kernel.on_exit == FAIL_CLOSED,
     }
 }
 
@@ -141,7 +161,7 @@ pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
         kernel,
         rings: _rings,
         facts,
-    } = open(config)?;
+    } = open(config, Remains::default())?;
     let hooks: Vec<HookReport> = Kind::hooked()
         .map(|kind| {
             // Why it failed is in the report.
@@ -157,7 +177,8 @@ pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
 /// # Errors
 /// When not even the maps can be made.
 pub(crate) fn survey(config: &Config) -> Result<Value, Failure> {
-    let (loader, _rings) = Loader::open(&options(config)).map_err(|error| cannot_load(&error))?;
+    let (loader, _rings) =
+        Loader::open(&options(config), Remains::default()).map_err(|error| cannot_load(&error))?;
     let mut sights = json!(loader.survey());
     if let Some(sights) = sights.as_array_mut() {
         sights.extend(fanotify::sights().map(|(kind, blind_to)| {
@@ -172,6 +193,7 @@ pub(crate) fn survey(config: &Config) -> Result<Value, Failure> {
 /// # Errors
 /// When not even the maps can be made.
 pub(crate) fn verify(config: &Config) -> Result<Value, Failure> {
-    let (loader, _rings) = Loader::open(&options(config)).map_err(|error| cannot_load(&error))?;
+    let (loader, _rings) =
+        Loader::open(&options(config), Remains::default()).map_err(|error| cannot_load(&error))?;
     Ok(json!(loader.verify()))
 }

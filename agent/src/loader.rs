@@ -8,22 +8,31 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
-use aya::{EbpfError, EbpfLoader};
-use holdfast_actors::kernel::{Attempt, BufferReport, Capped, HookReport, Kernel, KernelError};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use holdfast_actors::kernel::{
+    Attempt, BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Predecessor,
+};
 use holdfast_policy::snapshot::Tables;
-use holdfast_wire::control::{Bucket, CAPPED_CGROUPS, Cap, CapKey, Counters, SCRATCH_SLOTS, Tier};
+use holdfast_wire::control::{
+    Bucket, CAPPED_CGROUPS, Cap, CapKey, Counters, ProcessKey, SCRATCH_SLOTS, Tier,
+};
+use holdfast_wire::layout::ABSENT;
 use holdfast_wire::{Domain, Kind};
 
 use crate::preflight::{self, Facts};
 
+mod account;
 mod attach;
 mod containers;
+mod continuity;
 mod counts;
 mod lineage;
 mod object;
+pub(crate) mod pins;
 mod plan;
 mod pod;
 mod reason;
@@ -35,12 +44,16 @@ mod tables;
 
 use attach::{Link, Programs};
 use containers::Containers;
+use continuity::{Continuity, Pinned};
+pub(crate) use continuity::{OnExit, Remains};
 use counts::Missed;
 use lineage::Lineages;
 use object::{OBJECT, ring_name};
 use pod::Plain;
 use reason::chain;
+use rings::Taken;
 pub(crate) use rings::{Buffer, Rings};
+pub(crate) use sys::mount_bpffs;
 use tables::PolicyMaps;
 
 /// What the loader is told.
@@ -96,17 +109,21 @@ pub(crate) struct Loader {
     ceiling: Option<Tier>,
     buffer: BufferReport,
     containers: Containers,
+    predecessor: Option<Predecessor>,
+    /// See [`Kernel::outlives`]; the evaluator asks, and does not wait until hooks are attached.
+    outlives: AtomicBool,
     state: Mutex<State>,
 }
 
 struct State {
     programs: Programs,
+    continuity: Continuity,
     policy: PolicyMaps,
     counters: PerCpuArray<MapData, Plain<Counters>>,
     never_kill: HashMap<MapData, u32, u32>,
     buckets: HashMap<MapData, Plain<CapKey>, Plain<Bucket>>,
     lineages: Lineages,
-    sensor: u32,
+    sensor: ProcessKey,
     /// Whether the programs take the time from a clock that has to be set.
     sets_clock: bool,
     hooks: BTreeMap<Kind, Attached>,
@@ -119,11 +136,20 @@ struct State {
 struct Attached {
     way: Option<&'static plan::Way>,
     links: Vec<Link>,
+    /// Whether the links outlive the sensor, or why not.
+    kept: Option<Result<(), String>>,
     tried: Vec<Attempt>,
     missed: Missed,
 }
 
 impl Attached {
+    fn hold(&mut self, way: &'static plan::Way, links: Vec<Link>, kept: Result<(), String>) {
+        self.way = Some(way);
+        self.missed.programs.extend(links.iter().map(Link::program));
+        self.links = links;
+        self.kept = Some(kept);
+    }
+
     /// Detaches, and keeps what must outlive that.
     fn detach(&mut self) {
         self.missed.kprobes += self.links.iter().map(Link::kprobe_misses).sum::<u64>();
@@ -135,11 +161,14 @@ impl Attached {
 }
 
 impl Loader {
-    /// Loads the object and makes its maps; leaves nothing attached.
+    /// Loads the object and makes its maps, or goes on with those of an earlier sensor; attaches nothing.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(crate) fn open(options: &Options) -> Result<(Arc<Self>, Rings), LoadError> {
+    pub(crate) fn open(
+        options: &Options,
+        remains: Remains,
+    ) -> Result<(Arc<Self>, Rings), LoadError> {
         sys::lift_memlock_limit();
         sys::mount_tracefs();
         let types = preflight::read(options.btf.as_deref());
@@ -148,40 +177,44 @@ impl Loader {
             .flatten();
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
-        let layout = types.layout.words();
         let (buffer, reason) = Buffer::choose(options.buffer).map_err(LoadError::Buffers)?;
-        let environment = u32::from(options.environment);
-        let perf_buffers = u32::from(buffer == Buffer::Perf);
-        let cap = Cap::constants(options.cap);
-        let mut ebpf = EbpfLoader::new();
         let object = match buffer {
-            Buffer::Ring => {
-                for (domain, bytes) in Domain::ALL.into_iter().zip(options.ring_bytes) {
-                    ebpf.map_max_entries(ring_name(domain), bytes);
-                }
-                Cow::Borrowed(OBJECT)
-            }
+            Buffer::Ring => Cow::Borrowed(OBJECT),
             Buffer::Perf => object::with_perf_buffers().map_err(LoadError::Object)?,
         };
-        let mut ebpf = ebpf
-            .btf(btf.as_ref())
-            .override_global("LAYOUT", layout.as_slice(), true)
-            .override_global("RING_BYTES", options.ring_bytes.as_slice(), true)
-            .override_global("PERF_BUFFERS", &perf_buffers, true)
-            .override_global("ENVIRONMENT", &environment, true)
-            .override_global("CGROUP_CAP", cap.as_slice(), true)
-            .map_max_entries("SCRATCH", SCRATCH_SLOTS * cpus as u32)
-            .map_max_entries("BUCKETS", options.cap.map_or(1, |_| CAPPED_CGROUPS))
-            .load(&object)
-            .map_err(|error| match error {
-                EbpfError::MapError(_) | EbpfError::BtfError(_) => LoadError::Maps(chain(&error)),
-                _ => LoadError::Object(chain(&error)),
-            })?;
+        let constants = Constants {
+            layout: types.layout.words().to_vec(),
+            environment: u32::from(options.environment),
+            perf_buffers: u32::from(buffer == Buffer::Perf),
+            cap: Cap::constants(options.cap),
+            scratch_slots: SCRATCH_SLOTS * cpus as u32,
+            buckets: options.cap.map_or(1, |_| CAPPED_CGROUPS),
+        };
+        let knows_start = types.layout.task_start_boottime != ABSENT;
+        let remains = if buffer == Buffer::Perf {
+            remains.without("perf buffers belong to the process that opened them")
+        } else if knows_start {
+            remains
+        } else {
+            // Whoever gets the sensor's number next would be taken for it.
+            remains.without("without the kernel's BTF the programs cannot tell whether it is the sensor that acts")
+        };
+        let fingerprint =
+            pins::fingerprint(&object, &(&constants, options.ring_bytes, options.ceiling));
+        let (mut ebpf, mut continuity) = Continuity::load(remains, fingerprint, |pinned| {
+            constants.load(&object, btf.as_ref(), buffer, options.ring_bytes, pinned)
+        })?;
 
         let relocated = relocated::Relocated::new(&ebpf);
-        let rings = buffer
-            .take(&mut ebpf, options.ring_bytes)
+        let Taken { rings, oldest } = buffer
+            .take(
+                &mut ebpf,
+                options.ring_bytes,
+                continuity.account(),
+                &continuity.earlier(),
+            )
             .map_err(LoadError::Buffers)?;
+        continuity.found(oldest);
         let object = |error: aya::maps::MapError| LoadError::Object(chain(&error));
         let missing = |name: &str| LoadError::Object(format!("no map {name}"));
         let counters = ebpf
@@ -194,11 +227,20 @@ impl Loader {
         let lineage = ebpf.take_map("LINEAGE").ok_or_else(|| missing("LINEAGE"))?;
         let containers = Containers::take(&mut ebpf).map_err(LoadError::Object)?;
         let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
-        let sensor = std::process::id();
+        if continuity.is_adopted() {
+            policy.adopt().map_err(LoadError::Maps)?;
+        }
+        let sensor = lineage::own_key(knows_start);
         policy.set_sensor(sensor).map_err(LoadError::Maps)?;
         policy.set_clock().map_err(LoadError::Maps)?;
         let mut state = State {
             programs: Programs::new(ebpf, relocated, btf, types.layout),
+            trials: continuity
+                .tiers()
+                .into_iter()
+                .map(|it| (it, Ok(())))
+                .collect(),
+            continuity,
             policy,
             counters: counters.try_into().map_err(object)?,
             never_kill: never_kill.try_into().map_err(object)?,
@@ -207,14 +249,18 @@ impl Loader {
             sensor,
             sets_clock: buffer == Buffer::Perf,
             hooks: BTreeMap::new(),
-            trials: BTreeMap::new(),
         };
+        if state.continuity.is_adopted() {
+            state.forget_capped().map_err(LoadError::Maps)?;
+        }
         state.try_tiers(options.ceiling);
         let loader = Self {
             facts: types.facts,
             ceiling: options.ceiling,
             buffer: buffer.report(reason),
             containers,
+            predecessor: state.continuity.predecessor(),
+            outlives: AtomicBool::new(state.continuity.outlives()),
             state: Mutex::new(state),
         };
         Ok((Arc::new(loader), rings))
@@ -231,6 +277,52 @@ impl Loader {
     }
 }
 
+/// What the programs are told before they are loaded, and the verifier with them.
+#[derive(Debug, Hash)]
+struct Constants {
+    layout: Vec<u32>,
+    environment: u32,
+    perf_buffers: u32,
+    cap: [u64; 2],
+    scratch_slots: u32,
+    buckets: u32,
+}
+
+impl Constants {
+    /// Makes the maps, but for those that there are.
+    fn load(
+        &self,
+        object: &[u8],
+        btf: Option<&aya::Btf>,
+        buffer: Buffer,
+        ring_bytes: [u32; Domain::ALL.len()],
+        pinned: &Pinned,
+    ) -> Result<Ebpf, LoadError> {
+        let mut ebpf = EbpfLoader::new();
+        if buffer == Buffer::Ring {
+            for (domain, bytes) in Domain::ALL.into_iter().zip(ring_bytes) {
+                ebpf.map_max_entries(ring_name(domain), bytes);
+            }
+        }
+        for (name, path) in pinned {
+            ebpf.map_pin_path(name, path.as_path());
+        }
+        ebpf.btf(btf)
+            .override_global("LAYOUT", self.layout.as_slice(), true)
+            .override_global("RING_BYTES", ring_bytes.as_slice(), true)
+            .override_global("PERF_BUFFERS", &self.perf_buffers, true)
+            .override_global("ENVIRONMENT", &self.environment, true)
+            .override_global("CGROUP_CAP", self.cap.as_slice(), true)
+            .map_max_entries("SCRATCH", self.scratch_slots)
+            .map_max_entries("BUCKETS", self.buckets)
+            .load(object)
+            .map_err(|error| match error {
+                EbpfError::MapError(_) | EbpfError::BtfError(_) => LoadError::Maps(chain(&error)),
+                _ => LoadError::Object(chain(&error)),
+            })
+    }
+}
+
 impl State {
     /// Attaches `kind` in the best way that works, and remembers what was tried.
     fn attach(&mut self, kind: Kind, ceiling: Option<Tier>) -> Result<Tier, String> {
@@ -239,19 +331,22 @@ impl State {
         }
         let mut attached = self.hooks.remove(&kind).unwrap_or_default();
         attached.tried.clear();
-        for way in ways(kind, ceiling) {
-            match self.try_way(way) {
-                Ok(links) => {
-                    attached.way = Some(way);
-                    let programs = links.iter().map(Link::program);
-                    attached.missed.programs.extend(programs);
-                    attached.links = links;
-                    break;
+        if let Some((way, links)) = self.continuity.links(kind) {
+            self.programs.adopt(&links);
+            attached.hold(way, links, Ok(()));
+        } else {
+            for way in ways(kind, ceiling) {
+                match self.try_way(way) {
+                    Ok(links) => {
+                        let kept = self.continuity.attached(kind, way, &links);
+                        attached.hold(way, links, kept);
+                        break;
+                    }
+                    Err(error) => attached.tried.push(Attempt {
+                        tier: way.tier.name(),
+                        error,
+                    }),
                 }
-                Err(error) => attached.tried.push(Attempt {
-                    tier: way.tier.name(),
-                    error,
-                }),
             }
         }
         if kind == Kind::ProcessFork && attached.way.is_some() {
@@ -293,6 +388,9 @@ impl State {
                 // Raw tracepoints either attach and fire, or do not attach.
                 if way.tier != Tier::Tracepoint && !self.trials.contains_key(&way.tier) {
                     let result = self.run_trial(way.tier);
+                    if result.is_ok() {
+                        self.continuity.note(way.tier);
+                    }
                     self.trials.insert(way.tier, result);
                 }
                 if self.trials.get(&way.tier).is_none_or(Result::is_ok) {
@@ -311,7 +409,7 @@ impl State {
             .ok_or("there is no such tier")?;
         let before = self.counters(Kind::FileOpen)?;
         let links = self.programs.attach(way)?;
-        self.policy.set_sensor(0)?;
+        self.policy.set_sensor(ProcessKey::default())?;
         let opened = std::fs::File::open("/proc/self/status").map(drop);
         let after = self.counters(Kind::FileOpen);
         self.policy.set_sensor(self.sensor)?;
@@ -350,7 +448,9 @@ impl Kernel for Loader {
     }
 
     fn detach(&self, kind: Kind) {
-        if let Some(attached) = self.state().hooks.get_mut(&kind) {
+        let mut state = self.state();
+        state.continuity.detached(kind);
+        if let Some(attached) = state.hooks.get_mut(&kind) {
             attached.detach();
         }
     }
@@ -382,6 +482,7 @@ impl Kernel for Loader {
             reason,
             blind_to: attached.way.map_or("", |way| way.blind_to),
             tried: attached.tried.clone(),
+            outlives_sensor: matches!(attached.kept, Some(Ok(()))),
         }
     }
 
@@ -393,7 +494,8 @@ impl Kernel for Loader {
         }
         let counters = state.counters(kind);
         let counters = counters.map_err(kernel_error("read the kernel's counters"))?;
-        Ok((counters, state.skipped(kind)))
+        let skipped = state.skipped(kind);
+        Ok(state.continuity.own(kind, &counters, skipped))
     }
 
     fn capped(&self) -> Result<Vec<Capped>, KernelError> {
@@ -406,10 +508,11 @@ impl Kernel for Loader {
     }
 
     fn install(&self, tables: &Tables) -> Result<(), KernelError> {
-        self.state()
-            .policy
-            .install(tables)
-            .map_err(kernel_error("write the policy tables"))
+        let mut state = self.state();
+        let installed = state.policy.install(tables);
+        installed.map_err(kernel_error("write the policy tables"))?;
+        state.continuity.installed(tables.epoch, tables.rules);
+        Ok(())
     }
 
     fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError> {
@@ -434,6 +537,40 @@ impl Kernel for Loader {
             state.never_kill.remove(tgid).map_err(error)?;
         }
         Ok(())
+    }
+
+    fn predecessor(&self) -> Option<Predecessor> {
+        self.predecessor
+    }
+
+    fn settle(&self) {
+        let mut state = self.state();
+        let State {
+            continuity, hooks, ..
+        } = &mut *state;
+        continuity.settle(|kind| hooks.get(&kind).is_some_and(|hook| hook.way.is_some()));
+    }
+
+    fn outlives(&self) -> bool {
+        self.outlives.load(Ordering::Relaxed)
+    }
+
+    fn end_with_sensor(&self) {
+        self.outlives.store(false, Ordering::Relaxed);
+        self.state().continuity.end();
+    }
+
+    fn conditions(&self) -> Vec<Condition> {
+        // While a hook is being attached, which may take long, there is nothing new.
+        let Ok(mut state) = self.state.try_lock() else {
+            return Vec::new();
+        };
+        state.continuity.tidy();
+        let hooks = state.hooks.iter();
+        let not_kept: Vec<(Kind, &str)> = hooks
+            .filter_map(|(kind, hook)| Some((*kind, hook.kept.as_ref()?.as_ref().err()?.as_str())))
+            .collect();
+        vec![("kernel.on_exit", state.continuity.fault(&not_kept))]
     }
 }
 

@@ -2,8 +2,13 @@
 
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::config::levels;
 
 /// Makes every panic one line, whatever `RUST_BACKTRACE` says: in the running sensor it is one
 /// actor's, its supervisor knows what to do, and the line is for the report of a bug.
@@ -22,16 +27,35 @@ fn message(info: &PanicHookInfo<'_>) -> String {
     crate::failure::one_line(text)
 }
 
-/// Logs to stderr from `level` on.
-pub(crate) fn start(level: &str) {
-    // The levels that the setting allows are directives that always parse.
-    let filter = EnvFilter::new(format!("warn,holdfast={level},holdfast_actors={level}"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// The filter of the running process, to be changed.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Logs to stderr what `levels` asks for, which is a value of `log.level`.
+pub(crate) fn start(levels: &str) {
+    let (filter, handle) = reload::Layer::new(filter(levels));
+    let lines = fmt::layer()
         .with_target(false)
         .with_ansi(colour(&io::stderr()))
-        .with_writer(io::stderr)
+        .with_writer(io::stderr);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .init();
+    // It is started once.
+    let _ = FILTER.set(handle);
+}
+
+/// From now on what `levels` asks for is logged.
+pub(crate) fn change(levels: &str) {
+    // It fails where nothing is logged, which is as well.
+    if let Some(handle) = FILTER.get() {
+        let _ = handle.reload(filter(levels));
+    }
+}
+
+fn filter(levels: &str) -> EnvFilter {
+    // The value was checked when it was read.
+    EnvFilter::new(levels::directives(levels).unwrap_or_default())
 }
 
 /// Whether to colour what goes to `stream`.

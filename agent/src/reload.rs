@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{Config, Inputs, Layers};
+use crate::config::{Config, Inputs, Layers, Log};
 use crate::control::Shared;
-use crate::policies;
+use crate::{logging, policies};
 
 /// Settings that a reload takes over. The actors were started with the others, which wait for the
 /// next start; so does what `events.report` says of `sensor.*`.
-const TAKEN_OVER: [&str; 2] = ["policy.paths", "events.report"];
+pub(crate) const TAKEN_OVER: [&str; 3] = ["policy.paths", "events.report", "log.level"];
 
 /// What a reload came to.
 pub(crate) struct Reloaded {
@@ -38,6 +38,10 @@ pub(crate) async fn reload(
     let config = Config {
         policy: wanted.policy,
         events: wanted.events,
+        log: Log {
+            level: wanted.log.level,
+            ..running.log.clone()
+        },
         ..running.clone()
     };
     // Reading and compiling take long enough to be kept off the runtime's threads.
@@ -58,5 +62,6 @@ pub(crate) async fn reload(
         .await
         .map_err(|error| vec![error.to_string()])?;
     shared.set_policies(set.summaries);
+    logging::change(&config.log.level);
     Ok(Reloaded { config, report })
 }

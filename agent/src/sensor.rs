@@ -7,13 +7,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use holdfast_actors::kernel::Kernel;
 use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout};
 use holdfast_policy::redact::Redaction;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Inputs, Layers};
+use crate::config::{Config, ConfigError, Inputs, Layers};
 use crate::control::{MAX_REQUESTS, Request, Server, Shared};
 use crate::failure::Failure;
 use crate::kernel::Opened;
@@ -38,6 +39,7 @@ pub(crate) struct Sensor {
     started: Layers,
     config: Config,
     shared: Arc<Shared>,
+    kernel: Arc<dyn Kernel>,
     requests: mpsc::Receiver<Request>,
     signals: Signals,
     epoch: u32,
@@ -83,7 +85,7 @@ impl Sensor {
         let settings = settings(&config)?;
         let epoch = policies.snapshot.epoch();
         let rules = policies.snapshot.rules().len();
-        let handle = root::start(settings, kernel, rings, policies.snapshot)
+        let handle = root::start(settings, kernel.clone(), rings, policies.snapshot)
             .await
             .map_err(|error| Failure::CannotStart(format!("cannot start the sensor: {error}")))?;
         tracing::info!(
@@ -103,6 +105,7 @@ impl Sensor {
             started,
             config,
             shared,
+            kernel,
             requests,
             signals,
             epoch,
@@ -126,7 +129,18 @@ impl Sensor {
                     // Whoever asked may have gone.
                     let _ = reply.send(report);
                 }
-                Next::Request(Request::Stop) => return self.stop("a request", serving).await,
+                Next::Request(Request::Log(reply)) => {
+                    let _ = reply.send(self.read_log_level());
+                }
+                Next::Request(Request::Stop { unload }) => {
+                    if unload {
+                        let kernel = self.kernel.clone();
+                        tokio::task::spawn_blocking(move || kernel.end_with_sensor())
+                            .await
+                            .map_err(anyhow::Error::from)?;
+                    }
+                    return self.stop("a request", serving).await;
+                }
                 Next::Stop(why) => return self.stop(why, serving).await,
                 Next::Ended => {
                     serving.abort();
@@ -180,6 +194,17 @@ impl Sensor {
         }
     }
 
+    /// Takes over what `log.level` is now, and nothing else.
+    fn read_log_level(&mut self) -> Result<Value, Vec<String>> {
+        let told = |error: ConfigError| vec![error.to_string()];
+        let layers = self.inputs.layers().map_err(told)?;
+        let level = Config::from_layers(&layers).map_err(told)?.log.level;
+        logging::change(&level);
+        tracing::info!("log.level is {level}");
+        self.config.log.level = level;
+        Ok(json!(layers.get("log.level")))
+    }
+
     async fn stop(self, why: &str, serving: tokio::task::JoinHandle<()>) -> Result<(), Failure> {
         tracing::info!("stopping: {why}");
         let stopped = self.shared.handle.stop().await;
@@ -213,6 +238,11 @@ impl Sensor {
         }
         let emitted: u64 = status.ledger.kinds.values().map(|kind| kind.emitted).sum();
         tracing::info!("stopped: {emitted} events emitted, {lost} lost");
+        if self.kernel.outlives() {
+            tracing::warn!(
+                "the kernel programs stay and go on deciding (kernel.on_exit): `holdfast stop --unload` detaches them"
+            );
+        }
         Ok(())
     }
 }

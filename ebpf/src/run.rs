@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_send_signal;
 use holdfast_policy::decision::Candidates;
 use holdfast_policy::table::{Dimension, HOOKS as HOOK_SLOTS, HookTable, hook_flags};
 use holdfast_wire::Kind;
-use holdfast_wire::control::Verdict;
+use holdfast_wire::control::{Control, ProcessKey, Verdict};
 use holdfast_wire::record::{NO_RULE, flags};
 
 use crate::attach::Via;
@@ -39,12 +39,19 @@ pub struct Run {
     pub flags: u32,
 }
 
+/// Whether the current process, which has the sensor's number, is the sensor.
+#[inline(always)]
+fn is_sensor(control: &Control) -> bool {
+    let start = task::process_start(task::current());
+    control.sensor_start == 0 || control.sensor_start == ProcessKey::new(0, start).start
+}
+
 impl Run {
     /// Begins a run; `None` when there is nothing to do. Counts nothing but a missed run.
     #[inline(always)]
     pub fn begin(kind: Kind, via: Via) -> Option<Self> {
         let control = CONTROL.get(0)?;
-        if control.sensor_tgid == task::current_tgid() {
+        if control.sensor_tgid == task::current_tgid() && is_sensor(control) {
             return None;
         }
         let generation = control.generation & 1;

@@ -21,9 +21,9 @@ elif command -v rc-service >/dev/null; then
 	rc-service holdfast stop 2>/dev/null || true
 	rc-update delete holdfast 2>/dev/null || true
 fi
-# One that somebody started by hand.
+# One that somebody started by hand, and what a sensor leaves in the kernel; 3: nothing.
 if [ -x /usr/bin/holdfast ]; then
-	/usr/bin/holdfast stop >/dev/null 2>&1 || true
+	/usr/bin/holdfast stop --unload >/dev/null || [ $? -eq 3 ] || echo "kernel programs of holdfast are left" >&2
 fi
 rm -f /usr/bin/holdfast /usr/lib/systemd/system/holdfast.service /etc/init.d/holdfast
 rm -rf /run/holdfast

@@ -91,6 +91,21 @@ impl Rule {
 }
 
 impl Snapshot {
+    /// Policies of which nothing is known but their number: no rule is among them, and nothing is asked for.
+    #[must_use]
+    pub fn without_rules(epoch: u32) -> Self {
+        Self {
+            epoch,
+            rules: Vec::new(),
+            by_kind: std::array::from_fn(|_| Vec::new()),
+            indices: std::array::from_fn(|_| Index::default()),
+            steps_by_kind: std::array::from_fn(|_| Vec::new()),
+            reported: Kinds::NONE,
+            plans: Vec::new(),
+            tables: Tables::default(),
+        }
+    }
+
     /// Increases with every reload; stands in the records that these tables judged.
     #[must_use]
     pub const fn epoch(&self) -> u32 {
@@ -133,6 +148,10 @@ impl Snapshot {
 /// The contents of the policy maps, for either generation.
 #[derive(Clone, Default)]
 pub struct Tables {
+    /// Of the policies that they were made of; see [`Snapshot::epoch`].
+    pub epoch: u32,
+    /// Which rules their numbers stand for: where it is the same, so are these.
+    pub rules: u64,
     /// `HOOKS`: one for every kind, also for those that nothing asks about.
     pub hooks: Vec<(Kind, Box<HookTable>)>,
     /// `PATHS`

@@ -26,6 +26,7 @@ pub mod instructions;
 pub mod ledger;
 pub mod missed;
 pub mod namespace;
+pub mod outlive;
 pub mod package;
 pub mod path;
 pub mod predicate;
@@ -116,6 +117,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         missed::SCENARIOS,
         package::SCENARIOS,
         namespace::SCENARIOS,
+        outlive::SCENARIOS,
     ]
     .into_iter()
     .flatten()

@@ -34,6 +34,7 @@ pub struct Options<'a> {
     bench: &'a Bench,
     tally: Option<Tally>,
     binary: PathBuf,
+    config: PathBuf,
     output: &'static str,
     args: Vec<OsString>,
     without_bpf: bool,
@@ -49,11 +50,14 @@ impl<'a> Options<'a> {
             ("HOLDFAST_OPT_LOG_DIR", at("log.d")),
             ("HOLDFAST_OPT_CONTROL_SOCKET", at("control.sock")),
             ("HOLDFAST_OPT_KERNEL_PIN_DIR", pin_dir(bench)),
+            // What a scenario leaves attached would judge the next.
+            ("HOLDFAST_OPT_KERNEL_ON_EXIT", "fail-open".into()),
             ("NOTIFY_SOCKET", at("notify.sock")),
         ];
         Self {
             bench,
             binary: bench.setting.holdfast.clone(),
+            config: "/dev/null".into(),
             output: "json",
             args: Vec::new(),
             without_bpf: false,
@@ -66,6 +70,13 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn with_faults(mut self) -> Self {
         self.binary = self.bench.setting.fault.clone();
+        self
+    }
+
+    /// With a configuration file; else it has none.
+    #[must_use]
+    pub fn config(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.config);
         self
     }
 
@@ -109,6 +120,11 @@ impl<'a> Options<'a> {
         self.option("mode", "enforce")
     }
 
+    /// Where it pins what outlives it.
+    pub fn pin_dir(&self) -> PathBuf {
+        pin_dir(self.bench).into()
+    }
+
     /// One variable of the sensor's environment.
     #[must_use]
     pub fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
@@ -144,9 +160,8 @@ impl<'a> Options<'a> {
         } else {
             Command::new(&self.binary)
         };
-        let args = ["run", "--config", "/dev/null", "--output", self.output];
-        self.complete(&mut command, &args);
-        command.args(&self.args);
+        self.complete(&mut command, &["run", "--output", self.output, "--config"]);
+        command.arg(&self.config).args(&self.args);
         command
     }
 

@@ -132,6 +132,11 @@ impl Verdict {
 pub struct Control {
     /// Process id of the sensor in the initial pid namespace: its own activity is not reported.
     pub sensor_tgid: u32,
+    /// When that process started, as [`ProcessKey::start`]: these tables may outlive it, and another process
+    /// may get its number. 0: not known, the number alone counts.
+    pub sensor_start: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Which half of the policy tables is in force: 0 or 1.
     pub generation: u32,
     /// `CLOCK_BOOTTIME` minus `CLOCK_MONOTONIC`, nanoseconds: the time the machine was suspended for.
@@ -272,7 +277,7 @@ impl Cap {
 }
 
 const _: () = {
-    assert!(size_of::<Control>() == 16);
+    assert!(size_of::<Control>() == 24);
     assert!(size_of::<ProcessKey>() == 8);
     assert!(size_of::<Lineage>() == 16);
     assert!(size_of::<Counters>() == 56);

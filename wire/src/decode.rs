@@ -372,6 +372,15 @@ pub fn claimed_kind(bytes: &[u8]) -> Option<Kind> {
     Kind::from_number(u16::from_ne_bytes(*number))
 }
 
+/// The time that a record claims, nanoseconds of boot time; 0 for one that is too short to have it.
+#[must_use]
+pub fn claimed_time(bytes: &[u8]) -> u64 {
+    bytes
+        .get(core::mem::offset_of!(Header, boottime)..)
+        .and_then(|rest| rest.first_chunk::<8>())
+        .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

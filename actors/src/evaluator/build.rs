@@ -224,6 +224,19 @@ fn holdfast(header: &Header) -> event::Holdfast<'static> {
     }
 }
 
+/// The first part of an event's id.
+pub(crate) fn boot_part(boot_id: &str) -> &str {
+    boot_id.get(..8).unwrap_or(boot_id)
+}
+
+/// The rest of it.
+pub(crate) fn record_part(header: &Header) -> String {
+    format!(
+        "{:x}-{:x}-{:x}",
+        header.boottime, header.cpu, header.sequence
+    )
+}
+
 impl<'a> Place<'a> {
     /// Boot time → RFC 3339.
     fn time(&self, boottime: u64) -> String {
@@ -232,11 +245,7 @@ impl<'a> Place<'a> {
 
     /// Boot, time, CPU and sequence: the sequence begins anew with every load of the programs.
     fn id(&self, header: &Header) -> String {
-        let boot = self.boot_id.get(..8).unwrap_or(self.boot_id);
-        format!(
-            "{boot}-{:x}-{:x}-{:x}",
-            header.boottime, header.cpu, header.sequence
-        )
+        format!("{}-{}", boot_part(self.boot_id), record_part(header))
     }
 
     fn path(

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,13 +14,15 @@ use holdfast_policy::sequence::{History, Identity, MAX_REMEMBERED, Moment};
 use holdfast_policy::snapshot::{Rule, Snapshot};
 use holdfast_policy::throttle::Windows;
 use holdfast_wire::control::Verdict;
-use holdfast_wire::decode::{Body, Record, claimed_kind, decode};
+use holdfast_wire::decode::{Body, Record, claimed_kind, claimed_time, decode};
 use holdfast_wire::event::Event;
-use holdfast_wire::record::flags;
+use holdfast_wire::record::{NO_RULE, flags};
 use holdfast_wire::{Domain, Kind};
 
+use super::already::Already;
 use super::build::{self, Place, Subject};
 use super::common::Common;
+use super::finished::Finished;
 use super::merge::{Input, Merge, Next};
 use super::mounts::Mounts;
 use super::outcome::{self, Ruling, Scope};
@@ -32,7 +35,7 @@ use crate::clock;
 use crate::killer::pidfd::Target;
 use crate::killer::{Deed, MAX_TREE, Reply, Request};
 use crate::ledger::Fate;
-use crate::reader::intake::{Batch, time_of};
+use crate::reader::intake::Batch;
 use crate::root::Settings;
 use crate::root::shared::Shared;
 use crate::runtime::membership::{Membership, Memberships};
@@ -47,6 +50,9 @@ const ATTEMPTS: u8 = 2;
 /// The wall clock may differ from what is assumed by this much, nanoseconds, before it is assumed to
 /// have been set: so that a process's start is printed the same each time.
 const CLOCK_TOLERANCE: u64 = 1_000_000;
+/// How long after the start records of a sensor before this one may still come, nanoseconds: what is in the rings is
+/// read within a fraction of it.
+const EARLIER: u64 = 60_000_000_000;
 
 /// What to do after a step.
 #[derive(Debug)]
@@ -97,6 +103,8 @@ pub(crate) struct Evaluation {
     forgets: bool,
     epoch: u32,
     outgoing: Outgoing,
+    finished: Finished,
+    already: Already,
     wall_offset: u64,
     notices: u64,
 }
@@ -120,6 +128,8 @@ impl Evaluation {
             forgets: false,
             epoch: 0,
             outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),
+            finished: Finished::default(),
+            already: Already::default(),
             wall_offset: clock::wall_minus_boottime(),
             notices: 0,
         }
@@ -135,8 +145,9 @@ impl Evaluation {
         self.mounts.knows_host()
     }
 
-    /// Takes in the processes that were running when the sensor started.
-    pub(crate) fn learn(&mut self, found: Vec<super::processes::Found>) {
+    /// Takes in the processes that were running when the sensor started, and what one before it has written.
+    pub(crate) fn learn(&mut self, found: Vec<super::processes::Found>, already: Already) {
+        self.already = already;
         for process in found {
             self.processes.insert(process);
         }
@@ -167,8 +178,31 @@ impl Evaluation {
         self.report_notices(shared);
         let step = self.handle_due(shared, draining);
         self.outgoing.flush(&shared.sinks, &shared.ledger);
+        self.finish(shared);
         shared.progress.set_processes(self.processes.len());
         step
+    }
+
+    /// Says up to when everything is done with.
+    fn finish(&mut self, shared: &Shared) {
+        if !shared.kernel.outlives() && shared.kernel.predecessor().is_none() {
+            return;
+        }
+        let released = self.released.as_ref();
+        let released = released.map(|it| claimed_time(&it.waiter.record));
+        let inputs = self.inputs(shared, false);
+        let judged = inputs
+            .iter()
+            .map(|input| input.head.unwrap_or(input.watermark))
+            .chain(self.waiting.oldest())
+            .chain(released)
+            .min();
+        let (offered, settled) = shared.sinks.lasting();
+        let until = self.finished.advance(judged.unwrap_or(0), offered, settled);
+        shared.finished.store(until, Ordering::Release);
+        if clock::boottime().saturating_sub(shared.began) > EARLIER {
+            self.already.forget();
+        }
     }
 
     /// The killer's answer to the request of the last step.
@@ -259,7 +293,7 @@ impl Evaluation {
                 }
             }
             let waits = current.next < current.batch.len();
-            let head = waits.then(|| time_of(current.batch.record(current.next)));
+            let head = waits.then(|| claimed_time(current.batch.record(current.next)));
             Input { head, watermark }
         })
     }
@@ -341,10 +375,7 @@ impl Evaluation {
     ) -> Option<Request> {
         let (header, kind) = (&record.header, record.kind);
         let snapshot: Arc<Snapshot> = shared.policies.of_epoch(header.epoch);
-        if header.flags & flags::REPORTED == 0
-            && !snapshot.wants(kind)
-            && snapshot.rule(header.rule).is_none()
-        {
+        if header.flags & flags::REPORTED == 0 && !snapshot.wants(kind) && header.rule == NO_RULE {
             // It came for the table of processes alone, as most forks do: no event need be built.
             shared.ledger.evaluated(kind, Fate::Suppressed, 1);
             return None;
@@ -467,11 +498,12 @@ impl Evaluation {
                 let windows = self.throttles.entry((snapshot.epoch(), index)).or_default();
                 admit(windows, rule, &event, header.boottime)
             }
-            None => false,
+            // A sensor before this one had other policies: what was done is told without its rule.
+            None => ruling.verdict >= Verdict::Audit,
         };
         let subscribed = header.flags & flags::REPORTED != 0 || snapshot.reports(kind);
         let speaks = ruling.verdict >= Verdict::Audit;
-        let fate = if subscribed || speaks && admitted {
+        let fate = if (subscribed || speaks && admitted) && !self.already.take(header) {
             describe(&mut event, kind, &ruling, speaks, admitted);
             if self.outgoing.add(Some(kind), &event) {
                 None

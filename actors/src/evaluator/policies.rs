@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_policy::snapshot::Snapshot;
 
+use crate::kernel::Predecessor;
+
 /// Snapshots kept besides the one in force: records are under way for seconds at most, and nobody
 /// reloads often.
 const KEEP: usize = 4;
@@ -19,14 +21,35 @@ struct State {
     current: Arc<Snapshot>,
     others: VecDeque<Arc<Snapshot>>,
     installing: bool,
+    /// What judged the records of a sensor before this one, which come first.
+    earlier: Option<Earlier>,
+}
+
+#[derive(Debug)]
+struct Earlier {
+    /// The first epoch of this sensor.
+    before: u32,
+    policies: Arc<Snapshot>,
 }
 
 impl Policies {
-    pub(crate) fn new(first: Arc<Snapshot>) -> Self {
+    pub(crate) fn new(first: Arc<Snapshot>, predecessor: Option<Predecessor>) -> Self {
+        let earlier = predecessor.map(|predecessor| {
+            let is_same = predecessor.rules == first.tables().rules;
+            Earlier {
+                before: first.epoch(),
+                policies: if is_same {
+                    first.clone()
+                } else {
+                    Arc::new(Snapshot::without_rules(predecessor.epoch))
+                },
+            }
+        });
         Self(Mutex::new(State {
             current: first,
             others: VecDeque::new(),
             installing: false,
+            earlier,
         }))
     }
 
@@ -38,6 +61,9 @@ impl Policies {
     /// What judged a record of this epoch; what is in force where that is no longer known.
     pub(crate) fn of_epoch(&self, epoch: u32) -> Arc<Snapshot> {
         let state = self.lock();
+        if let Some(earlier) = state.earlier.as_ref().filter(|it| epoch < it.before) {
+            return earlier.policies.clone();
+        }
         let known = state
             .others
             .iter()
@@ -97,7 +123,7 @@ mod tests {
 
     #[test]
     fn late_and_early_records_find_their_snapshot() {
-        let policies = Policies::new(snapshot(1));
+        let policies = Policies::new(snapshot(1), None);
         policies.prepare(snapshot(2));
         assert!(policies.is_unsettled());
         assert_eq!(
@@ -117,5 +143,22 @@ mod tests {
         assert_eq!(policies.of_epoch(18).epoch(), 18);
         assert_eq!(policies.of_epoch(2).epoch(), 19);
         assert_eq!(policies.lock().others.len(), KEEP);
+    }
+
+    #[test]
+    fn records_of_a_sensor_before_are_told_with_its_rules_or_none() {
+        let first = snapshot(8);
+        let mut predecessor = Predecessor {
+            epoch: 7,
+            rules: first.tables().rules,
+            adopted: true,
+            unread_since: None,
+        };
+        let policies = Policies::new(first.clone(), Some(predecessor));
+        assert_eq!(policies.of_epoch(7).epoch(), 8);
+        predecessor.rules += 1;
+        let policies = Policies::new(first, Some(predecessor));
+        assert_eq!(policies.of_epoch(7).epoch(), 7);
+        assert_eq!(policies.of_epoch(8).epoch(), 8);
     }
 }

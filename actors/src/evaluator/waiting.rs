@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use holdfast_wire::decode::claimed_time;
 
 use super::processes::{Process, Program};
 use crate::killer::Reply;
@@ -101,6 +102,12 @@ impl Waiting {
             attempts: 0,
             killed: None,
         })
+    }
+
+    /// When the first of them was made; `None`: none waits.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        let times = self.queue.iter().map(|waiter| claimed_time(&waiter.record));
+        times.min()
     }
 
     /// How long until the next must go on, nanoseconds; `None`: none waits.

@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
 use bytes::Bytes;
-use holdfast_wire::decode::claimed_kind;
-use holdfast_wire::record::Header;
+use holdfast_wire::decode::{claimed_kind, claimed_time};
 use tokio::sync::Notify;
 
 use crate::clock;
 use crate::kernel::Ring;
 use crate::lane::Lane;
 use crate::ledger::Ledger;
+use crate::root::shared::Shared;
 
 /// Records in a batch: a batch is what the evaluator may have to hold of each domain.
 const BATCH_RECORDS: usize = 512;
@@ -59,14 +59,6 @@ impl Batch {
     fn weight(&self) -> usize {
         self.bytes.len()
     }
-}
-
-/// Time at which a record was made, 0 for one that is too short to have it.
-pub(crate) fn time_of(record: &[u8]) -> u64 {
-    record
-        .get(mem::offset_of!(Header, boottime)..)
-        .and_then(|rest| rest.first_chunk::<8>())
-        .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
 }
 
 /// How a drain ended.
@@ -149,11 +141,18 @@ impl Intake {
         Ok(rustix::io::fcntl_dupfd_cloexec(self.lock().ring.fd(), 3)?)
     }
 
+    /// Everything that was taken is done with.
+    pub(crate) fn release(&self) {
+        self.lock().ring.release(u64::MAX);
+    }
+
     /// Moves records from the ring to the lane, and counts them as received. Also says when the
     /// newest record was made, if there was one.
-    pub(crate) fn drain(&self, ledger: &Ledger) -> (Drained, Option<u64>) {
+    pub(crate) fn drain(&self, shared: &Shared) -> (Drained, Option<u64>) {
+        let ledger = &shared.ledger;
         let mut guard = self.lock();
         let source = &mut *guard;
+        source.ring.release(shared.finished.load(Ordering::Acquire));
         let mut newest = None;
         for _ in 0..BATCHES_PER_DRAIN {
             if !source.ship(&self.lane) {
@@ -199,7 +198,7 @@ impl Source {
                     bytes.extend_from_slice(record);
                     // A batch is bounded far below 4 GiB.
                     ends.push(bytes.len() as u32);
-                    *newest = (*newest).max(Some(time_of(record)));
+                    *newest = (*newest).max(Some(claimed_time(record)));
                 }
             };
             if !ring.next(&mut take) {

@@ -37,6 +37,12 @@ impl Ring for Joined {
         first.next(take) || second.next(take)
     }
 
+    fn release(&mut self, until: u64) {
+        for ring in &mut self.rings {
+            ring.release(until);
+        }
+    }
+
     fn complete_until(&self, now: u64) -> u64 {
         let [first, second] = &self.rings;
         first.complete_until(now).min(second.complete_until(now))

@@ -50,7 +50,9 @@ pub(crate) struct Shared {
     /// What becomes of them.
     lifecycle: Lifecycle,
     /// When the sensor began, nanoseconds of boot time.
-    began: u64,
+    pub(crate) began: u64,
+    /// Everything made before this time is done with: see [`crate::evaluator::finished`].
+    pub(crate) finished: AtomicU64,
     pub(crate) degraded: Degradations,
     /// Notified of whatever the evaluator waits for.
     pub(crate) arrival: Arc<Notify>,
@@ -98,6 +100,7 @@ impl Shared {
         };
         let proc = settings.host.proc();
         let guard = Guard::new(settings.host.root.clone(), &settings.never_kill);
+        let policies = Policies::new(snapshot, kernel.predecessor());
         Ok(Self {
             kernel,
             ledger: Ledger::new(),
@@ -108,10 +111,11 @@ impl Shared {
             entered: Entered::default(),
             lifecycle,
             began: clock::boottime(),
+            finished: AtomicU64::new(0),
             degraded: Degradations::new(arrival.clone()),
             arrival,
             intakes,
-            policies: Policies::new(snapshot),
+            policies,
             evaluation: Mutex::new(Evaluation::new(&settings)),
             killing: Killing::new(proc.clone(), guard),
             sinks: Sinks::new(&settings),
@@ -175,6 +179,15 @@ impl Shared {
     /// Other policies are in force: the programs learn what containers meet of them.
     pub(crate) fn enter_cgroups_again(&self) {
         warn_of(self.entered.renew_all(self));
+    }
+
+    /// At the very end: what was read from the rings is done with, if it has come through.
+    pub(crate) fn release_rings(&self) {
+        let received = self.ledger.total(|entry| entry.received);
+        let (offered, settled) = self.sinks.lasting();
+        if received == self.ledger.total(|entry| entry.evaluated) && offered == settled {
+            self.intakes.iter().for_each(Intake::release);
+        }
     }
 
     /// How processes are read.

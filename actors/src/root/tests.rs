@@ -127,6 +127,7 @@ impl Kernel for Fake {
             reason: String::new(),
             blind_to: "",
             tried,
+            outlives_sensor: false,
         }
     }
 

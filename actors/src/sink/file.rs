@@ -26,10 +26,10 @@ struct Open {
     size: u64,
 }
 
-impl Rotated {
-    /// Opens nothing yet: an error belongs to the first write, which is retried.
-    pub(crate) fn new(log: Log) -> Self {
-        Self { log, open: None }
+impl Log {
+    /// The files that events were written to last, the older first.
+    pub(crate) fn paths(&self) -> [PathBuf; 2] {
+        [1, 0].map(|number| self.path(number))
     }
 
     fn path(&self, number: u32) -> PathBuf {
@@ -38,7 +38,14 @@ impl Rotated {
         } else {
             format!(".{number}")
         };
-        self.log.directory.join(format!("{NAME}{suffix}"))
+        self.directory.join(format!("{NAME}{suffix}"))
+    }
+}
+
+impl Rotated {
+    /// Opens nothing yet: an error belongs to the first write, which is retried.
+    pub(crate) fn new(log: Log) -> Self {
+        Self { log, open: None }
     }
 
     fn open(&self) -> io::Result<Open> {
@@ -47,7 +54,7 @@ impl Rotated {
             .append(true)
             .create(true)
             .mode(PERMISSIONS)
-            .open(self.path(0))?;
+            .open(self.log.path(0))?;
         let mut size = file.metadata()?.len();
         // A sensor that was killed may have left half a line.
         if size > 0 {
@@ -65,7 +72,7 @@ impl Rotated {
     fn rotate(&mut self) -> io::Result<()> {
         self.open = None;
         if self.log.keep == 0 {
-            return fs::remove_file(self.path(0));
+            return fs::remove_file(self.log.path(0));
         }
         // The oldest goes first: a file that is renamed over another has its content written to the
         // disk at once by ext4 (auto_da_alloc in ext4(5)), and that takes longer than a sink may.
@@ -73,9 +80,9 @@ impl Rotated {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-        or_missing(fs::remove_file(self.path(self.log.keep)))?;
+        or_missing(fs::remove_file(self.log.path(self.log.keep)))?;
         for number in (0..self.log.keep).rev() {
-            or_missing(fs::rename(self.path(number), self.path(number + 1)))?;
+            or_missing(fs::rename(self.log.path(number), self.log.path(number + 1)))?;
         }
         Ok(())
     }

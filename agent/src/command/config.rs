@@ -5,11 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::cli::Config;
+use crate::cli::{Config, ConfigFile};
 use crate::config::kind::{Kind, bytes};
-use crate::config::{self, ConfigError, DEFAULT_PATH, Layers, Source, setting};
+use crate::config::{self, ConfigError, DEFAULT_PATH, Inputs, Layers, Source, setting};
+use crate::control::client::Client;
 use crate::failure::Failure;
 use crate::output::{self, Table};
+use crate::reload::TAKEN_OVER;
 
 pub(super) fn config(arguments: &Config) -> Result<(), Failure> {
     match arguments {
@@ -35,7 +37,8 @@ pub(super) fn config(arguments: &Config) -> Result<(), Failure> {
         Config::Set { key, value, file } => {
             let path = file.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
             config::set(path, key, value)?;
-            output::text(&format!("{key} is set in {}\n", path.display()))
+            let then = taken_over(key, file)?;
+            output::text(&format!("{key} is set in {}{then}\n", path.display()))
         }
         Config::Unset { key, file } => {
             let path = file.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
@@ -43,9 +46,35 @@ pub(super) fn config(arguments: &Config) -> Result<(), Failure> {
                 let path = path.display();
                 return Err(Failure::No(format!("{path} does not set {key}")));
             }
-            output::text(&format!("{key} is unset in {}\n", path.display()))
+            let then = taken_over(key, file)?;
+            output::text(&format!("{key} is unset in {}{then}\n", path.display()))
         }
     }
+}
+
+/// What the running sensor makes of a setting that was changed in the file; nothing where none runs.
+fn taken_over(key: &str, file: &ConfigFile) -> Result<String, Failure> {
+    let inputs = Inputs {
+        file: file.config.clone(),
+        flags: Vec::new(),
+    };
+    let client = Client::new(&inputs.load()?);
+    if !client.is_running() {
+        return Ok(String::new());
+    }
+    if key != "log.level" {
+        let how = if TAKEN_OVER.contains(&key) {
+            "`holdfast policy reload` makes the running sensor take it over"
+        } else {
+            "the running sensor takes it over when it is started again"
+        };
+        return Ok(format!("; {how}"));
+    }
+    let now = client.post("/v1/log")?;
+    let (level, source) = (plain(&now["value"]), plain(&now["source"]));
+    Ok(format!(
+        "; the running sensor logs by {level} now ({source})"
+    ))
 }
 
 fn show_json(layers: &Layers, effective: bool) -> Result<(), Failure> {

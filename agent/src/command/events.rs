@@ -20,7 +20,7 @@ pub(super) fn events(arguments: &Events) -> Result<(), Failure> {
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|problem| Failure::Usage(format!("--filter: {problem}")))?;
     let config = arguments.show.settings.inputs().load()?;
-    let client = Client::new(&config.control.socket);
+    let client = Client::new(&config);
     let mut printer = Printer {
         filter,
         json: arguments.show.json,

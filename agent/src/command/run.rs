@@ -1,4 +1,4 @@
-//! `holdfast run`: configuration → permissions → policies → lock → kernel → run → drain.
+//! `holdfast run`: configuration → permissions → what is left → policies → lock → kernel → run → drain.
 
 use crate::cli::Run;
 use crate::config::Config;
@@ -17,11 +17,12 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     let config = Config::from_layers(&layers)?;
     logging::start(&config.log.level);
     privilege::require()?;
-    let policies = policies::load(&config.policy_paths(), &config, 1)
+    let remains = kernel::remains(&config);
+    let policies = policies::load(&config.policy_paths(), &config, remains.first_epoch())
         .map_err(|errors| policies::refused(&errors))?;
     let _lock = Instance::acquire(&config.control.socket).map_err(cannot_start)?;
     let socket = &config.control.socket;
-    let opened = kernel::open(&config)?;
+    let opened = kernel::open(&config, remains)?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)

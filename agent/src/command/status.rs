@@ -72,6 +72,7 @@ fn rendered(status: &Value) -> String {
     if let Some(line) = buffer(&status["buffer"]) {
         let _ = writeln!(out, "buffer    {line}");
     }
+    let _ = writeln!(out, "on exit   {}", on_exit(&status["hooks"]));
     out.push_str(&limits(&status["limits"]));
     out.push_str(&degradations(status));
     out.push_str("\nactors\n");
@@ -81,6 +82,25 @@ fn rendered(status: &Value) -> String {
     out.push_str("\nledger\n");
     out.push_str(&ledger(&status["ledger"]["kinds"]));
     out
+}
+
+/// What goes on in the kernel when the sensor ends.
+fn on_exit(hooks: &Value) -> String {
+    let hooks = hooks.as_array().map_or(&[][..], Vec::as_slice);
+    let attached = hooks.iter().filter(|hook| hook["tier"].is_string());
+    let (kept, ending): (Vec<_>, Vec<_>) =
+        attached.partition(|hook| hook["outlives_sensor"] == true);
+    if kept.is_empty() {
+        return "all hooks are detached".to_owned();
+    }
+    if ending.is_empty() {
+        return "all hooks go on deciding".to_owned();
+    }
+    let names: Vec<_> = ending
+        .iter()
+        .filter_map(|hook| hook["action"].as_str())
+        .collect();
+    format!("hooks go on deciding, but for {}", names.join(", "))
 }
 
 /// What carries records, and why not the better one; `None` when that is not known.

@@ -6,6 +6,7 @@ use serde_json::Value;
 use toml::de::DeValue;
 
 use super::action::ACTIONS;
+use super::levels;
 use crate::nearest::hint;
 
 /// What a setting's value can be. Every kind has one normal form, a JSON value.
@@ -17,6 +18,8 @@ pub(crate) enum Kind {
     Path,
     /// An absolute path, or empty for "none".
     OptionalPath,
+    /// What is logged from which level on: see [`levels`].
+    Levels,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// A whole number, bounds included.
@@ -125,6 +128,7 @@ impl Kind {
                     ))
                 }
             }
+            Self::Levels => levels::directives(text).map(|_| text.into()),
             Self::Bytes { .. } => {
                 let bytes = parse_bytes(text);
                 self.integer(bytes.ok_or_else(|| format!("expected {self}, found \"{text}\""))?)
@@ -158,6 +162,9 @@ impl std::fmt::Display for Kind {
             Self::Text => f.write_str("a text"),
             Self::Path => f.write_str("an absolute path"),
             Self::OptionalPath => f.write_str("an absolute path, or nothing"),
+            Self::Levels => f.write_str(
+                "a level (error, warn, info, debug, trace), then levels of modules, as \"info,evaluator=debug\"",
+            ),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Bytes {

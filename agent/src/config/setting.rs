@@ -149,9 +149,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "log.level",
-        Kind::OneOf(&["error", "warn", "info", "debug", "trace"]),
+        Kind::Levels,
         "info",
-        "what is logged to stderr",
+        "what is logged to stderr; `holdfast config set log.level …` changes it in the running sensor at once",
     ),
     setting(
         "log.max_size",
@@ -252,7 +252,16 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "kernel.pin_dir",
         Kind::Path,
         "/sys/fs/bpf/holdfast",
-        "directory in bpffs for programs and maps that outlive the sensor; this version pins none",
+        "directory in the BPF file system where programs and maps are pinned that outlive the sensor",
+    ),
+    setting(
+        "kernel.on_exit",
+        Kind::OneOf(&["auto", "fail-closed", "fail-open"]),
+        "auto",
+        "what becomes of the kernel programs when the sensor ends, by a signal, a crash or a stop. fail-closed: \
+         they go on deciding by the policies last in force, and their records wait in the rings, until the next \
+         sensor goes on with them or `holdfast stop --unload` detaches them. fail-open: they end with it. auto: \
+         fail-closed in mode enforce, as far as the kernel can keep them; fail-open in the other modes",
     ),
     setting(
         "runtime.docker",

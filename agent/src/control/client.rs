@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +15,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
 
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::loader::pins;
 
 /// Longer than the sensor takes for its slowest answer, a reload.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
@@ -28,13 +30,15 @@ const MAX_LINE: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: PathBuf,
+    pin_dir: PathBuf,
 }
 
 impl Client {
-    /// For the sensor behind `socket`.
-    pub(crate) fn new(socket: &Path) -> Self {
+    /// For the sensor that this configuration is for.
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
-            socket: socket.to_owned(),
+            socket: config.control.socket.clone(),
+            pin_dir: config.kernel.pin_dir.clone(),
         }
     }
 
@@ -138,9 +142,16 @@ impl Client {
             io::ErrorKind::PermissionDenied => {
                 Failure::NotPermitted(format!("only root may use {socket}: try again as root"))
             }
-            _ => Failure::NotRunning(format!(
-                "the sensor is not running ({socket}: {error}): start it with `holdfast run`"
-            )),
+            _ => {
+                let left = if pins::are_left(&self.pin_dir) {
+                    "; the kernel programs of the last one go on deciding, until `holdfast stop --unload`"
+                } else {
+                    ""
+                };
+                Failure::NotRunning(format!(
+                    "the sensor is not running ({socket}: {error}): start it with `holdfast run`{left}"
+                ))
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Request as Wish, Shared};
@@ -38,11 +38,15 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
         },
         (&Method::GET, "/v1/policies") => ok(&shared.policies()),
         (&Method::GET, "/v1/events") => events(shared),
-        (&Method::POST, "/v1/reload") => reload(shared).await,
-        (&Method::POST, "/v1/stop") => match shared.requests.try_send(Wish::Stop) {
-            Ok(()) => ok(&json!({"pid": std::process::id()})),
-            Err(error) => unavailable(&error),
-        },
+        (&Method::POST, "/v1/reload") => ask(shared, Wish::Reload).await,
+        (&Method::POST, "/v1/log") => ask(shared, Wish::Log).await,
+        (&Method::POST, "/v1/stop") => {
+            let unload = request.uri().query() == Some("unload");
+            match shared.requests.try_send(Wish::Stop { unload }) {
+                Ok(()) => ok(&json!({"pid": std::process::id()})),
+                Err(error) => unavailable(&error),
+            }
+        }
         #[cfg(feature = "fault-injection")]
         (&Method::POST, "/v1/debug/panic") => {
             let actor = request
@@ -69,15 +73,19 @@ pub(crate) fn refusal() -> Answer {
     )
 }
 
-async fn reload(shared: &Shared) -> Answer {
+/// Has the loop read something again.
+async fn ask(
+    shared: &Shared,
+    wish: impl FnOnce(oneshot::Sender<Result<Value, Vec<String>>>) -> Wish,
+) -> Answer {
     let (reply, answer) = oneshot::channel();
-    if let Err(error) = shared.requests.try_send(Wish::Reload(reply)) {
+    if let Err(error) = shared.requests.try_send(wish(reply)) {
         return unavailable(&error);
     }
     match answer.await {
         Ok(Ok(report)) => ok(&report),
         Ok(Err(errors)) => {
-            let error = "the old policies stay in force";
+            let error = "what was in force stays in force";
             failure(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 &json!({"error": error, "errors": errors}),

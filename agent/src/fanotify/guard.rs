@@ -6,7 +6,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_actors::kernel::{BufferReport, Capped, Condition, HookReport, Kernel, KernelError};
+use holdfast_actors::kernel::{
+    BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Predecessor,
+};
 use holdfast_actors::ring::{Joined, MemoryRing};
 use holdfast_policy::snapshot::Tables;
 use holdfast_wire::control::{Counters, Tier, Verdict};
@@ -199,6 +201,22 @@ impl Kernel for Guarded {
 
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError> {
         self.programs.set_never_kill(tgids)
+    }
+
+    fn predecessor(&self) -> Option<Predecessor> {
+        self.programs.predecessor()
+    }
+
+    fn settle(&self) {
+        self.programs.settle();
+    }
+
+    fn outlives(&self) -> bool {
+        self.programs.outlives()
+    }
+
+    fn end_with_sensor(&self) {
+        self.programs.end_with_sensor();
     }
 
     fn conditions(&self) -> Vec<Condition> {

@@ -2,9 +2,11 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use aya::programs::links::FdLink;
+use aya::programs::links::{FdLink, LinkError};
 use aya::programs::{FEntry, FExit, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
 use holdfast_wire::layout::{ABSENT, Layout};
@@ -35,24 +37,60 @@ macro_rules! attach_trampoline {
     }};
 }
 
-/// What keeps a program attached; dropping it detaches.
+/// What keeps a program attached; dropping it detaches, unless it is pinned.
 pub(crate) struct Link {
     program: &'static str,
-    /// A kprobe's link, where the kernel gives it one (from 5.15): it knows what the kprobe missed.
-    kprobe: Option<OwnedFd>,
-    _attached: Box<dyn Any + Send>,
+    attached: Attached,
+}
+
+enum Attached {
+    /// A kernel's link.
+    Link(OwnedFd),
+    /// Something else: a perf event of kernels before 5.15, or what has to be there for nothing to be attached.
+    Other(#[allow(dead_code)] Box<dyn Any + Send>),
+    /// There is nothing to attach to.
+    Nothing,
 }
 
 impl Link {
+    /// The kernel's link behind one of aya's; that itself where the kernel does not tell (before 5.8).
+    fn of(program: &'static str, link: FdLink) -> Self {
+        let id = link.info().map(|info| info.id());
+        let attached = match id.ok().and_then(|id| sys::link(id).ok()) {
+            Some(descriptor) => Attached::Link(descriptor),
+            None => Attached::Other(Box::new(link)),
+        };
+        Self { program, attached }
+    }
+
+    /// The link that is pinned there.
+    pub(super) fn pinned(program: &'static str, path: &Path) -> io::Result<Self> {
+        let attached = Attached::Link(sys::open_pin(path)?);
+        Ok(Self { program, attached })
+    }
+
     /// The program that it attaches.
     pub(crate) const fn program(&self) -> &'static str {
         self.program
     }
 
+    /// As the kernel's link, where it made one.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.attached {
+            Attached::Link(link) => Some(link.as_fd()),
+            Attached::Other(_) | Attached::Nothing => None,
+        }
+    }
+
+    /// Whether there is nothing to attach to, so that nothing needs to be kept.
+    pub(super) const fn is_of_nothing(&self) -> bool {
+        matches!(self.attached, Attached::Nothing)
+    }
+
     /// See [`sys::kprobe_misses`].
     pub(crate) fn kprobe_misses(&self) -> u64 {
-        let link = self.kprobe.as_ref().map(AsFd::as_fd);
-        link.and_then(|link| sys::kprobe_misses(link).ok())
+        self.descriptor()
+            .and_then(|link| sys::kprobe_misses(link).ok())
             .unwrap_or(0)
     }
 }
@@ -62,6 +100,8 @@ pub(crate) struct Programs {
     ebpf: Ebpf,
     relocated: Result<Relocated, String>,
     loaded_modify_return: BTreeMap<&'static str, relocated::Program>,
+    /// Those that an earlier sensor has loaded, and that are attached since.
+    adopted: BTreeMap<&'static str, OwnedFd>,
     btf: Option<Btf>,
     layout: Layout,
 }
@@ -78,6 +118,7 @@ impl Programs {
             ebpf,
             relocated,
             loaded_modify_return: BTreeMap::new(),
+            adopted: BTreeMap::new(),
             btf,
             layout,
         }
@@ -99,22 +140,38 @@ impl Programs {
 
     /// Attaches all parts of `way`, or none.
     pub(crate) fn attach(&mut self, way: &'static Way) -> Result<Vec<Link>, String> {
-        way.parts
-            .iter()
-            .map(|part| self.attach_part(part))
-            .collect()
+        let mut links = Vec::new();
+        for part in way.parts {
+            links.extend(self.attach_part(part)?);
+        }
+        Ok(links)
+    }
+
+    /// Takes over what links attach that an earlier sensor has made.
+    pub(super) fn adopt(&mut self, links: &[Link]) {
+        for link in links {
+            let program = link.descriptor().and_then(|it| sys::program_of(it).ok());
+            if let Some(program) = program {
+                self.adopted.insert(link.program, program);
+            }
+        }
     }
 
     /// Runs of a program that the kernel skipped since it was loaded.
     pub(crate) fn recursion_misses(&self, program: &str) -> u64 {
-        match self.loaded_modify_return.get(program) {
+        let loaded = match self.loaded_modify_return.get(program) {
             Some(program) => program.recursion_misses(),
             None => self
                 .ebpf
                 .program(program)
                 .and_then(|program| sys::recursion_misses(program.fd().ok()?).ok())
                 .unwrap_or(0),
-        }
+        };
+        let adopted = self.adopted.get(program);
+        loaded
+            + adopted
+                .and_then(|it| sys::recursion_misses(it).ok())
+                .unwrap_or(0)
     }
 
     /// See [`Relocated::verify`].
@@ -123,44 +180,45 @@ impl Programs {
         object.verify(part, self.btf.as_ref())
     }
 
-    fn attach_part(&mut self, part: &'static Part) -> Result<Link, String> {
-        let mut kprobe = None;
-        let attached: Box<dyn Any + Send> = match part.place {
-            place @ (Place::FmodRet(_) | Place::FmodRetCall(_)) => {
-                Box::new(self.attach_modify_return(part.program, place)?)
+    fn attach_part(&mut self, part: &'static Part) -> Result<Vec<Link>, String> {
+        let Part { program, place } = *part;
+        let one = |attached| vec![Link { program, attached }];
+        Ok(match place {
+            Place::FmodRet(_) | Place::FmodRetCall(_) => {
+                one(Attached::Link(self.attach_modify_return(program, place)?))
             }
-            Place::Kprobe(function) => {
-                let attached = self.attach_kprobe(part.program, function)?;
-                kprobe = attached.1;
-                attached.0
+            Place::Kprobe(function) => vec![self.attach_kprobe(program, function)?],
+            Place::Syscalls(names) => self.attach_calls(program, names)?,
+            Place::Nowhere(calls) => {
+                sys::lacks(calls)?;
+                one(Attached::Nothing)
             }
-            Place::Nowhere(calls) => Box::new(sys::lacks(calls)?),
-            place => self.attach_with_aya(part.program, place)?,
-        };
-        Ok(Link {
-            program: part.program,
-            kprobe,
-            _attached: attached,
+            place => vec![self.attach_with_aya(program, place)?],
         })
     }
 
-    /// Attaches a kprobe; also gives its link, where the kernel made one.
-    fn attach_kprobe(
-        &mut self,
-        name: &str,
-        function: &str,
-    ) -> Result<(Box<dyn Any + Send>, Option<OwnedFd>), String> {
+    fn attach_kprobe(&mut self, name: &'static str, function: &str) -> Result<Link, String> {
         let program: &mut KProbe = typed(program_of(&mut self.ebpf, name)?)?;
         once(program.load())?;
         let id = program.attach(function, 0).map_err(said)?;
         let link = program.take_link(id).map_err(said)?;
-        if !aya::features().bpf_perf_link() {
-            return Ok((Box::new(link), None));
+        perf(name, link)
+    }
+
+    /// Attaches a program to tracepoints of system calls.
+    fn attach_calls(&mut self, name: &'static str, calls: &[&str]) -> Result<Vec<Link>, String> {
+        let program: &mut TracePoint = typed(program_of(&mut self.ebpf, name)?)?;
+        once(program.load())?;
+        let mut links = Vec::new();
+        for (index, call) in calls.iter().enumerate() {
+            match program.attach("syscalls", call) {
+                Ok(id) => links.push(perf(name, program.take_link(id).map_err(said)?)?),
+                Err(error) if index == 0 => return Err(said(error)),
+                // An architecture without this call.
+                Err(_) => {}
+            }
         }
-        let link = FdLink::try_from(link).map_err(|error| reason::chain(&error))?;
-        let id = link.info().map_err(|error| reason::chain(&error))?.id();
-        let descriptor = sys::link(id).map_err(|error| error.to_string())?;
-        Ok((Box::new(link), Some(descriptor)))
+        Ok(links)
     }
 
     fn attach_modify_return(
@@ -181,43 +239,42 @@ impl Programs {
         link
     }
 
-    fn attach_with_aya(&mut self, name: &str, place: Place) -> Result<Box<dyn Any + Send>, String> {
+    fn attach_with_aya(&mut self, name: &'static str, place: Place) -> Result<Link, String> {
         let Self { ebpf, btf, .. } = self;
         let btf = || btf.as_ref().ok_or_else(|| NO_BTF.to_owned());
         let program = program_of(ebpf, name)?;
-        Ok(match place {
-            Place::Lsm(hook) => Box::new(attach_trampoline!(Lsm, program, hook, btf()?)),
-            Place::Fentry(function) => {
-                Box::new(attach_trampoline!(FEntry, program, function, btf()?))
-            }
-            Place::Fexit(function) => {
-                Box::new(attach_trampoline!(FExit, program, function, btf()?))
-            }
+        let link: FdLink = match place {
+            Place::Lsm(hook) => attach_trampoline!(Lsm, program, hook, btf()?).into(),
+            Place::Fentry(function) => attach_trampoline!(FEntry, program, function, btf()?).into(),
+            Place::Fexit(function) => attach_trampoline!(FExit, program, function, btf()?).into(),
             Place::RawTracepoint(tracepoint) => {
                 let program: &mut RawTracePoint = typed(program)?;
                 once(program.load())?;
                 let id = program.attach(tracepoint).map_err(said)?;
-                Box::new(program.take_link(id).map_err(said)?)
+                program.take_link(id).map_err(said)?.into()
             }
-            Place::Syscalls(names) => {
-                let program: &mut TracePoint = typed(program)?;
-                once(program.load())?;
-                let mut links = Vec::new();
-                for (index, name) in names.iter().enumerate() {
-                    match program.attach("syscalls", name) {
-                        Ok(id) => links.push(program.take_link(id).map_err(said)?),
-                        Err(error) if index == 0 => return Err(said(error)),
-                        // An architecture without this call.
-                        Err(_) => {}
-                    }
-                }
-                Box::new(links)
-            }
-            Place::FmodRet(_) | Place::FmodRetCall(_) | Place::Kprobe(_) | Place::Nowhere(_) => {
-                return Err("this is attached in another way".to_owned());
-            }
-        })
+            Place::FmodRet(_)
+            | Place::FmodRetCall(_)
+            | Place::Kprobe(_)
+            | Place::Syscalls(_)
+            | Place::Nowhere(_) => return Err("this is attached in another way".to_owned()),
+        };
+        Ok(Link::of(name, link))
     }
+}
+
+/// One of aya's links to a perf event: the kernel's, where it makes one.
+fn perf<L>(program: &'static str, link: L) -> Result<Link, String>
+where
+    L: Send + 'static,
+    FdLink: TryFrom<L, Error = LinkError>,
+{
+    if !aya::features().bpf_perf_link() {
+        let attached = Attached::Other(Box::new(link));
+        return Ok(Link { program, attached });
+    }
+    let link = FdLink::try_from(link).map_err(|error| reason::chain(&error))?;
+    Ok(Link::of(program, link))
 }
 
 fn program_of<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {

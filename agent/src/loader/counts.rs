@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aya::maps::MapError;
 use holdfast_actors::kernel::Capped;
 use holdfast_wire::control::Counters;
 use holdfast_wire::{Domain, Kind};
@@ -52,6 +53,18 @@ impl State {
             .chain(attached.links.iter().map(Link::kprobe_misses))
             .sum::<u64>()
             + attached.missed.kprobes
+    }
+
+    /// Begins anew with what the cap has withheld, of which an earlier sensor has told.
+    pub(super) fn forget_capped(&mut self) -> Result<(), String> {
+        let keys: Vec<_> = self.buckets.keys().filter_map(Result::ok).collect();
+        for key in keys {
+            match self.buckets.remove(&key) {
+                Ok(()) | Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(chain(&error)),
+            }
+        }
+        Ok(())
     }
 
     /// What the cap has withheld, of the cgroups whose buckets there are.

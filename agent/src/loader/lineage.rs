@@ -61,6 +61,16 @@ impl Lineages {
     }
 }
 
+/// This process, as the programs know it; only its number where they do not know when processes started.
+pub(super) fn own_key(with_start: bool) -> ProcessKey {
+    let pid = std::process::id();
+    let stat = with_start.then(|| stat(Path::new("/proc"), pid)).flatten();
+    ProcessKey {
+        tgid: pid,
+        start: stat.map_or(0, |stat| ProcessKey::new(pid, stat.start).start),
+    }
+}
+
 fn stat_key(proc: &Path, pid: u32) -> Option<ProcessKey> {
     Some(ProcessKey::new(pid, stat(proc, pid)?.start))
 }

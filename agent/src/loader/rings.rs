@@ -1,24 +1,38 @@
 //! What carries records from the kernel programs to the readers: ring buffers, or perf buffers.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use aya::Ebpf;
-use aya::maps::{Map, MapData, MapType, RingBuf};
+use aya::maps::{Map, MapData, MapType};
 use aya::sys::is_map_supported;
 use holdfast_actors::kernel::{BufferReport, Ring};
 use holdfast_wire::Domain;
 
+use super::account::Account;
 use super::object::{ring_name, urgent_name};
+use super::pins::Generation;
 use super::reason::chain;
 use super::sys;
 
 mod buffer;
+mod kernel;
 mod perf;
+mod succession;
 
+use kernel::KernelRing;
 use perf::PerfRing;
+use succession::Succession;
+pub(super) use succession::Takeover;
 
 /// The readers' ends, by domain.
 pub(crate) type Rings = Vec<(Domain, Box<dyn Ring>)>;
+
+/// What [`Buffer::take`] gives.
+pub(super) struct Taken {
+    pub(super) rings: Rings,
+    /// When the first record was made that is in them already, nanoseconds of boot time.
+    pub(super) oldest: Option<u64>,
+}
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,26 +86,40 @@ impl Buffer {
         }
     }
 
-    /// Takes the readers' ends out of the loaded object; `bytes` by domain.
+    /// Takes the readers' ends out of the loaded object; `bytes` by domain. What is read is entered into the
+    /// account, if there is one.
     ///
     /// # Errors
     /// When a map is missing, or perf buffers cannot be opened.
-    pub(crate) fn take(
+    pub(super) fn take(
         self,
         ebpf: &mut Ebpf,
         bytes: [u32; Domain::ALL.len()],
-    ) -> Result<Rings, String> {
+        account: Option<&Arc<Account>>,
+        earlier: &Earlier,
+    ) -> Result<Taken, String> {
         if self == Self::Perf {
             sys::lift_file_limit();
         }
         let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("no map {name}"));
         let mut rings: Rings = Vec::new();
+        let mut oldest = None;
         for (domain, bytes) in Domain::ALL.into_iter().zip(bytes) {
             let map = take(ring_name(domain))?;
             let ring: Box<dyn Ring> = match self {
                 Self::Ring => {
-                    let ring = RingBuf::try_from(map).map_err(|error| chain(&error))?;
-                    Box::new(KernelRing(ring))
+                    let map = ring_of(map)?;
+                    let new = KernelRing::new(map, account.cloned())
+                        .map_err(|error| format!("cannot map a ring: {error}"))?;
+                    let old = earlier.rings(domain);
+                    let rings = old.iter().map(|(ring, _)| ring).chain([&new]);
+                    let unread = rings.filter_map(KernelRing::oldest);
+                    oldest = unread.chain(oldest).min();
+                    if old.is_empty() {
+                        Box::new(new)
+                    } else {
+                        Box::new(Succession::new(old, new, earlier.takeover.clone()))
+                    }
                 }
                 Self::Perf => {
                     let urgent = array(take(urgent_name(domain))?)?;
@@ -100,7 +128,14 @@ impl Buffer {
             };
             rings.push((domain, ring));
         }
-        Ok(rings)
+        Ok(Taken { rings, oldest })
+    }
+}
+
+fn ring_of(map: Map) -> Result<MapData, String> {
+    match map {
+        Map::RingBuf(data) => Ok(data),
+        other => Err(format!("{other:?} is no ring buffer")),
     }
 }
 
@@ -111,19 +146,31 @@ fn array(map: Map) -> Result<MapData, String> {
     }
 }
 
-/// One domain's ring buffer.
-struct KernelRing(RingBuf<MapData>);
+/// What earlier programs of other versions have left.
+pub(super) struct Earlier {
+    /// Those whose records can be read, and what became of them.
+    pub(super) generations: Vec<(Generation, Arc<Account>)>,
+    pub(super) takeover: Arc<Takeover>,
+}
 
-impl Ring for KernelRing {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+impl Earlier {
+    fn rings(&self, domain: Domain) -> Vec<(KernelRing, Arc<Account>)> {
+        let open = |(generation, account): &(Generation, Arc<Account>)| {
+            let map = MapData::from_pin(generation.map(ring_name(domain))).ok()?;
+            let ring = KernelRing::new(map, Some(account.clone())).ok()?;
+            Some((ring, account.clone()))
+        };
+        self.generations.iter().filter_map(open).collect()
     }
+}
 
-    fn next(&mut self, take: &mut dyn FnMut(&[u8])) -> bool {
-        // The consumer position moves when the item is dropped, which is after `take`.
-        self.0.next().is_some_and(|item| {
-            take(&item);
-            true
-        })
-    }
+/// What is done with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    /// It is handed on.
+    Take,
+    /// It is not, and is done with.
+    Pass,
+    /// It stays where it is.
+    Leave,
 }

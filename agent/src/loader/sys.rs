@@ -1,13 +1,20 @@
 //! The `bpf(2)` calls that aya has no name for.
 #![allow(unsafe_code)] // system calls on structs from the kernel's headers
 
+use std::ffi::CString;
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use aya_obj::Function;
+use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_PERF_EVENT;
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
+use aya_obj::generated::bpf_perf_event_type::BPF_PERF_EVENT_KPROBE;
 use aya_obj::generated::{
-    bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_prog_info, bpf_prog_type,
+    BPF_F_MMAPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_prog_info,
+    bpf_prog_type,
 };
 
 /// The verifier's log of a program that it refuses; where it is longer, the load fails for that.
@@ -204,26 +211,106 @@ pub(crate) fn link(id: u32) -> io::Result<OwnedFd> {
     bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attributes).map(owned)
 }
 
+/// A descriptor of the program that a link attaches.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn program_of(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    attributes.__bindgen_anon_6.__bindgen_anon_1.prog_id = link_info(link)?.prog_id;
+    bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attributes).map(owned)
+}
+
+/// An array with one value of so many 64-bit words, which can be mapped (from 5.5).
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn shared_array(words: usize) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    // SAFETY: the member of the union that this command reads.
+    let map = unsafe { &mut attributes.__bindgen_anon_1 };
+    map.map_type = BPF_MAP_TYPE_ARRAY as u32;
+    map.key_size = size_of::<u32>() as u32;
+    map.value_size = (words * size_of::<u64>()) as u32;
+    map.max_entries = 1;
+    map.map_flags = BPF_F_MMAPABLE;
+    for (to, from) in map.map_name.iter_mut().zip("ACCOUNT".bytes()) {
+        *to = from.cast_signed();
+    }
+    bpf(bpf_cmd::BPF_MAP_CREATE, &mut attributes).map(owned)
+}
+
+/// Bytes of a map's values.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn value_bytes(map: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: all zeros is a valid `bpf_map_info` and `bpf_attr`.
+    let (mut info, mut attributes): (bpf_map_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
+    attributes.info.bpf_fd = map.as_raw_fd() as u32;
+    attributes.info.info = std::ptr::from_mut(&mut info) as u64;
+    attributes.info.info_len = size_of::<bpf_map_info>() as u32;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    Ok(info.value_size as usize)
+}
+
+/// Gives a map, program or link a name in a BPF file system, which keeps it.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attributes.__bindgen_anon_4.bpf_fd = object.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_OBJ_PIN, &mut attributes).map(drop)
+}
+
+/// A descriptor of what has this name in a BPF file system.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    attributes.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET, &mut attributes).map(owned)
+}
+
 /// Hits of a kprobe that its link says were missed since another was being handled on that CPU
 /// (`bpf_link_info.perf_event.kprobe.missed`, from 6.7; 0 before).
 ///
 /// # Errors
 /// What the kernel says.
 pub(crate) fn kprobe_misses(link: BorrowedFd<'_>) -> io::Result<u64> {
+    let info = link_info(link)?;
+    if info.type_ != BPF_LINK_TYPE_PERF_EVENT as u32 {
+        return Ok(0);
+    }
+    // SAFETY: the member of the union for a link of this type; its own union, integers throughout, is read as
+    // that of a kprobe if it is one. All is zero unless written.
+    Ok(unsafe {
+        let event = info.__bindgen_anon_1.perf_event;
+        if event.type_ == BPF_PERF_EVENT_KPROBE as u32 {
+            event.__bindgen_anon_1.kprobe.missed
+        } else {
+            0
+        }
+    })
+}
+
+fn link_info(link: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
     // SAFETY: all zeros is a valid `bpf_link_info` and `bpf_attr`.
     let (mut info, mut attributes): (bpf_link_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
     attributes.info.bpf_fd = link.as_raw_fd() as u32;
     attributes.info.info = std::ptr::from_mut(&mut info) as u64;
     attributes.info.info_len = size_of::<bpf_link_info>() as u32;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
-    // SAFETY: the members of the union that describe a kprobe; each is integers, zero unless written.
-    Ok(unsafe {
-        info.__bindgen_anon_1
-            .perf_event
-            .__bindgen_anon_1
-            .kprobe
-            .missed
-    })
+    Ok(info)
 }
 
 /// Lifts the limit on open files as far as this process may: perf buffers are some for each CPU.
@@ -279,5 +366,31 @@ pub(crate) fn mount_tracefs() {
             Ok(()) => tracing::info!("mounted tracefs at {TRACEFS}"),
             Err(error) => tracing::warn!("cannot mount tracefs at {TRACEFS}: {error}"),
         }
+    }
+}
+
+/// Where the BPF file system belongs (`kernel/bpf/inode.c` makes the directory).
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// `BPF_FS_MAGIC` of `include/uapi/linux/magic.h`.
+const BPFFS_MAGIC: rustix::fs::FsWord = 0xcafe_4a11;
+
+/// Whether an open directory is in a BPF file system.
+pub(crate) fn is_bpffs(directory: impl AsFd) -> bool {
+    rustix::fs::fstatfs(directory).is_ok_and(|it| it.f_type == BPFFS_MAGIC)
+}
+
+/// Mounts the BPF file system where nobody did, as systemd does at boot, if `directory` is to be in it. Failing is
+/// no error here: what needs it says that it is not there.
+pub(crate) fn mount_bpffs(directory: &Path) {
+    use rustix::mount::{MountFlags, mount};
+    let there = std::fs::File::open(BPFFS).is_ok_and(is_bpffs);
+    if there || !directory.starts_with(BPFFS) {
+        return;
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    match mount("bpf", BPFFS, "bpf", flags, Some(c"mode=700")) {
+        Ok(()) => tracing::info!("mounted the BPF file system at {BPFFS}"),
+        Err(error) => tracing::warn!("cannot mount the BPF file system at {BPFFS}: {error}"),
     }
 }

@@ -10,7 +10,7 @@ use holdfast_policy::table::{
     CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS,
     NumberKey, Tag, Vector, WORDS, class_index,
 };
-use holdfast_wire::control::Control;
+use holdfast_wire::control::{Control, ProcessKey};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::pod::Plain;
@@ -91,9 +91,56 @@ impl PolicyMaps {
         })
     }
 
-    /// Tells the programs which process is the sensor; 0 for none.
-    pub(crate) fn set_sensor(&mut self, tgid: u32) -> Result<(), String> {
-        self.state.sensor_tgid = tgid;
+    /// Goes on with what an earlier sensor has written: what it put into force stays so.
+    pub(super) fn adopt(&mut self) -> Result<(), String> {
+        let Plain(state) = self.control.get(&0, 0).map_err(|error| chain(&error))?;
+        self.state = state;
+        let Self { entered, .. } = self;
+        for key in self.paths.keys() {
+            let key = key.map_err(|error| chain(&error))?;
+            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
+                entered.paths.push(key);
+            }
+        }
+        for key in self.classes.keys() {
+            let key = key.map_err(|error| chain(&error))?;
+            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
+                entered.classes.push(key);
+            }
+        }
+        for key in self.suffixes.keys() {
+            let key = key.map_err(|error| chain(&error))?;
+            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
+                entered.suffixes.push(key);
+            }
+        }
+        for key in self.addresses.keys() {
+            let key = key.map_err(|error| chain(&error))?;
+            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
+                entered.addresses.push(key);
+            }
+        }
+        for key in self.numbers.keys() {
+            let Plain(key) = key.map_err(|error| chain(&error))?;
+            if let Some(entered) = entered.get_mut(usize::from(key.tag.generation)) {
+                entered.numbers.push(key);
+            }
+        }
+        for (index, vector) in self.names.iter().enumerate() {
+            let vector = vector.map_err(|error| chain(&error))?;
+            if vector != [0; WORDS] {
+                // The map has far fewer than 2^32 entries.
+                entered[index / NAME_BUCKETS].names.push(index as u32);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the programs which process is the sensor; its number is 0 for none. `start`: see
+    /// [`Control::sensor_start`].
+    pub(crate) fn set_sensor(&mut self, sensor: ProcessKey) -> Result<(), String> {
+        self.state.sensor_tgid = sensor.tgid;
+        self.state.sensor_start = sensor.start;
         self.publish()
     }
 
@@ -213,6 +260,11 @@ impl PolicyMaps {
         }
         Ok(())
     }
+}
+
+/// Which half the data of a trie key belong to: see [`joined`].
+fn generation_of<const DATA: usize>(data: &[u8; DATA]) -> usize {
+    usize::from(data[0])
 }
 
 /// The data of a trie key: the tag, then the value.

@@ -1,6 +1,7 @@
 //! Terms → what is written into the kernel's maps.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use holdfast_wire::Kind;
@@ -23,7 +24,11 @@ pub(super) struct Full(pub(super) Dimension);
 
 /// Fills the tables.
 pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result<Tables, Full> {
-    let mut tables = Tables::default();
+    let mut tables = Tables {
+        epoch: options.epoch,
+        rules: digest(rules),
+        ..Tables::default()
+    };
     let ancestors = conditions(
         plans,
         Dimension::Ancestors,
@@ -75,6 +80,15 @@ pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result
         hooks.for_each(|(_, hook)| hook.flags |= hook_flags::LINEAGE);
     }
     Ok(tables)
+}
+
+/// See [`Tables::rules`].
+fn digest(rules: &[Rule]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for rule in rules {
+        (&rule.ruleset, &rule.id, rule.verdict as u8).hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn hook(plan: &Plan, rules: &[Rule], options: &Options) -> HookTable {

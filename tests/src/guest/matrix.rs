@@ -34,7 +34,7 @@ const BRIEF: [(&str, &str); 9] = [
     (
         "5.10",
         "hooks,verifier,kill-on-exec,deny-best-tier,predicates-fmod-ret,refuse-fmod-ret,capability,\
-         exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead",
+         exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead,outlive-kill",
     ),
     (
         "5.10+lsm",
@@ -49,7 +49,7 @@ const BRIEF: [(&str, &str); 9] = [
     (
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
-         engine-predicates,engine-escapes,package-image",
+         engine-predicates,engine-escapes,package-image,outlive-replaced",
     ),
     ("6.12+icount", "instructions"),
     ("6.12+system", "package-deb"),

@@ -133,14 +133,17 @@ fn deb(bench: &Bench) -> Result<()> {
     ensure!(!is_readable()?, "the secret was read");
 
     let newer = newer(bench, &package)?;
-    // Whoever attempts it meanwhile is refused or not, but not killed.
     let opened = while_attempting(bench, || run(&["dpkg", "--install", &newer]))?;
+    ensure!(
+        opened == 0,
+        "{opened} attempts succeeded during the upgrade"
+    );
     is_up("enforce")?;
     ensure!(!is_readable()?, "the secret was read after the upgrade");
     let kept = fs::read_to_string("/etc/holdfast/config.toml").context("read the settings")?;
     ensure!(kept == settings, "the upgrade changed the settings: {kept}");
     bench.note(format!(
-        "{}; {security}; an upgrade let {opened} attempts through while the sensor was started anew",
+        "{}; {security}; an upgrade let no attempt through",
         version.stdout.trim()
     ));
 
@@ -154,6 +157,7 @@ fn deb(bench: &Bench) -> Result<()> {
         enabled.stdout.trim() == "disabled",
         "an upgrade enabled it: {enabled:?}"
     );
+    ensure!(!is_readable()?, "the secret was read without a sensor");
     run(&["systemctl", "enable", "--now", "holdfast"])?;
     is_up("enforce")?;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -32,6 +32,13 @@ pub const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "reload-log-level",
+        about: "config set log.level changes what the running sensor logs, by module, and what is wrong changes nothing",
+        at: |place| *place == Place::Native,
+        seconds: 60,
+        run: log_level,
+    },
+    Scenario {
         name: "reload-a-thousand-times",
         about: "the same, a thousand times",
         at: |place| *place == Place::Native,
@@ -54,6 +61,54 @@ const FEW: usize = 8;
 /// How much more memory than then there may be in the end, in KiB: an allocator's noise, and much less than a
 /// policy's tables times the reloads.
 const NOISE_KIB: u64 = 12 * 1024;
+
+fn log_level(bench: &Bench) -> Result<()> {
+    let file = bench.file("config.toml", "[log]\nlevel = \"info\"\n")?;
+    let sensor = bench.sensor().config(&file).start()?;
+    let path = file.display().to_string();
+    let set =
+        |value: &str| sensor.command(&["config", "set", "--config", &path, "log.level", value]);
+    let debugged = || -> Result<bool> {
+        let before = sensor.log().len();
+        // Each hook that is attached is told of, at this level.
+        sensor.command(&["policy", "reload"])?.with_code(0)?;
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
+            if sensor.log()[before..].contains("DEBUG attached") {
+                return Ok(true);
+            }
+            thread::sleep(PACE);
+        }
+        Ok(false)
+    };
+    ensure!(!debugged()?, "it logs more than it was told to");
+    let wrong = set("info,prob=debug")?;
+    ensure!(
+        wrong.code() == Some(2) && wrong.stderr.contains("did you mean \"probe\"?"),
+        "a module that there is not: {wrong:?}"
+    );
+    let told = set("info,probe=debug")?.with_code(0)?;
+    ensure!(
+        told.stdout.contains("logs by info,probe=debug now"),
+        "config set says {told:?}"
+    );
+    ensure!(
+        debugged()?,
+        "the level was not taken over: {}",
+        sensor.log()
+    );
+    set("warn")?.with_code(0)?;
+    ensure!(!debugged()?, "the level was not taken over");
+    let other = sensor.command(&["config", "set", "--config", &path, "mode", "enforce"])?;
+    ensure!(
+        other
+            .with_code(0)?
+            .stdout
+            .contains("when it is started again"),
+        "a setting that waits is not told of"
+    );
+    sensor.stop().map(drop)
+}
 
 fn reload_under_load(bench: &Bench, reloads: u32) -> Result<()> {
     let worker = bench.program("worker")?;

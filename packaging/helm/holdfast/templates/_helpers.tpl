@@ -50,6 +50,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   value: {{ .Values.tier | quote }}
 - name: HOLDFAST_OPT_POLICY_PATHS
   value: /etc/holdfast/policies
+{{- if not (hasKey .Values.config "kernel.on_exit") }}
+# A pod may go for good, and would leave its policies in force. A new one is ready before the old one goes.
+- name: HOLDFAST_OPT_KERNEL_ON_EXIT
+  value: fail-open
+{{- end }}
 {{- with .Values.host.containerd }}
 - name: HOLDFAST_OPT_RUNTIME_CONTAINERD
   value: {{ join "," . | quote }}

@@ -1,0 +1,247 @@
+//! What has become of the programs' records, in memory that outlives the sensor beside their counters.
+//!
+//! The programs count without end. A sensor that finds them running counts from where the one before it
+//! stopped reading: what was submitted and not read is still in the rings, and is its own to account for.
+#![allow(unsafe_code)] // memory that is shared through a map
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use holdfast_wire::control::Counters;
+use holdfast_wire::kind::KINDS;
+use holdfast_wire::{ABI_VERSION, Kind};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::sys;
+
+/// Its layout; a change of it is a new number.
+const VERSION: u64 = (ABI_VERSION as u64) << 32 | 2;
+/// Counts that are kept of each kind beside what was read.
+const REPORTED: usize = 6;
+
+/// Words: version, epoch, rules, then of each kind how many records were read, when its hook was first attached,
+/// and what was reported.
+const EPOCH: usize = 1;
+const RULES: usize = 2;
+const READ: usize = 3;
+const ATTACHED: usize = READ + KINDS;
+const COUNTS: usize = ATTACHED + KINDS;
+const WORDS: usize = COUNTS + KINDS * REPORTED;
+
+/// See the module.
+pub(super) struct Account {
+    map: OwnedFd,
+    memory: NonNull<AtomicU64>,
+}
+
+// SAFETY: the memory is only used as atomics, and stays mapped as long as this is there.
+unsafe impl Send for Account {}
+// SAFETY: as above.
+unsafe impl Sync for Account {}
+
+/// What a sensor finds counted already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Before {
+    /// Records that were read.
+    read: u64,
+    /// What was last reported, without the records that were read or are in the ring.
+    reported: [u64; REPORTED],
+}
+
+impl Account {
+    /// An account without entries.
+    ///
+    /// # Errors
+    /// What the kernel says: none before 5.5 has a map that can be mapped.
+    pub(super) fn new() -> Result<Self, String> {
+        let map =
+            sys::shared_array(WORDS).map_err(|error| format!("cannot make a map: {error}"))?;
+        let account = Self::map(map)?;
+        account.words()[0].store(VERSION, Ordering::Relaxed);
+        Ok(account)
+    }
+
+    /// The account that is pinned there.
+    ///
+    /// # Errors
+    /// When there is none, or one that another version wrote.
+    pub(super) fn pinned(path: &Path) -> Result<Self, String> {
+        let map = sys::open_pin(path).map_err(|error| error.to_string())?;
+        if sys::value_bytes(map.as_fd()).ok() != Some(WORDS * size_of::<u64>()) {
+            return Err("another version's account".to_owned());
+        }
+        let account = Self::map(map)?;
+        let version = account.words()[0].load(Ordering::Relaxed);
+        (version == VERSION)
+            .then_some(account)
+            .ok_or_else(|| "another version's account".to_owned())
+    }
+
+    fn map(map: OwnedFd) -> Result<Self, String> {
+        // SAFETY: a new mapping, at an address that the kernel chooses; the map has this many words.
+        let memory = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                WORDS * size_of::<u64>(),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &map,
+                0,
+            )
+        };
+        let memory = memory.map_err(|error| format!("cannot map the account: {error}"))?;
+        let memory = NonNull::new(memory.cast()).ok_or("the account is mapped nowhere")?;
+        Ok(Self { map, memory })
+    }
+
+    /// Pins it there.
+    pub(super) fn pin(&self, path: &Path) -> Result<(), String> {
+        sys::pin(self.map.as_fd(), path).map_err(|error| error.to_string())
+    }
+
+    fn words(&self) -> &[AtomicU64; WORDS] {
+        // SAFETY: mapped for this many words, page-aligned, for as long as `self` is there; all access is
+        // by atomics.
+        let words = unsafe { slice::from_raw_parts(self.memory.as_ptr(), WORDS) };
+        // The length is the constant that it was made with.
+        words.first_chunk().unwrap_or_else(|| unreachable!())
+    }
+
+    /// A record was read and is not in the ring any more.
+    pub(super) fn read(&self, kind: Kind) {
+        self.words()[READ + kind.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The hook of `kind` was attached at `now`, nanoseconds of boot time; only the first time counts.
+    pub(super) fn attach(&self, kind: Kind, now: u64) {
+        let at = &self.words()[ATTACHED + kind.index()];
+        let _ = at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// When that was; 0: never.
+    pub(super) fn attached(&self, kind: Kind) -> u64 {
+        self.words()[ATTACHED + kind.index()].load(Ordering::Relaxed)
+    }
+
+    /// The tables of `epoch`, made of the rules with this digest, are in force.
+    pub(super) fn set_policies(&self, epoch: u32, rules: u64) {
+        self.words()[RULES].store(rules, Ordering::Relaxed);
+        self.words()[EPOCH].store(epoch.into(), Ordering::Relaxed);
+    }
+
+    /// The last of these, 0 for none, and the digest.
+    pub(super) fn policies(&self) -> (u32, u64) {
+        let [epoch, rules] = [EPOCH, RULES].map(|at| self.words()[at].load(Ordering::Relaxed));
+        (u32::try_from(epoch).unwrap_or(u32::MAX), rules)
+    }
+
+    /// The sensor is about to tell these counts (without [`Before`]) to who asks.
+    pub(super) fn report(&self, kind: Kind, counters: &Counters, skipped: u64) {
+        for (word, count) in self.of(kind).iter().zip(told(counters, skipped)) {
+            word.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// What there is of `kind`.
+    pub(super) fn before(&self, kind: Kind) -> Before {
+        let mut before = Before {
+            read: self.words()[READ + kind.index()].load(Ordering::Relaxed),
+            ..Before::default()
+        };
+        for (count, word) in before.reported.iter_mut().zip(self.of(kind)) {
+            *count = word.load(Ordering::Relaxed);
+        }
+        before
+    }
+
+    fn of(&self, kind: Kind) -> &[AtomicU64] {
+        let first = COUNTS + kind.index() * REPORTED;
+        &self.words()[first..first + REPORTED]
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `Account::map` with this length, and nobody borrows it any more. Failing leaves
+        // it mapped.
+        let _ = unsafe { munmap(self.memory.as_ptr().cast(), WORDS * size_of::<u64>()) };
+    }
+}
+
+/// What is kept of the counts, in the order of the words.
+const fn told(counters: &Counters, skipped: u64) -> [u64; REPORTED] {
+    [
+        counters.filtered,
+        counters.ring_full,
+        counters.truncated,
+        counters.missed,
+        counters.capped,
+        skipped,
+    ]
+}
+
+impl Before {
+    /// What the programs and the kernel have counted since.
+    pub(super) const fn since(&self, counters: &Counters, skipped: u64) -> (Counters, u64) {
+        let [
+            filtered,
+            ring_full,
+            truncated,
+            missed,
+            capped,
+            skipped_before,
+        ] = self.reported;
+        let counters = Counters {
+            seen: counters
+                .seen
+                .saturating_sub(self.read + filtered + ring_full),
+            filtered: counters.filtered.saturating_sub(filtered),
+            submitted: counters.submitted.saturating_sub(self.read),
+            ring_full: counters.ring_full.saturating_sub(ring_full),
+            truncated: counters.truncated.saturating_sub(truncated),
+            missed: counters.missed.saturating_sub(missed),
+            capped: counters.capped.saturating_sub(capped),
+        };
+        (counters, skipped.saturating_sub(skipped_before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_wire::ledger::Entry;
+
+    #[test]
+    fn what_is_still_in_the_ring_is_the_successors() {
+        // Ten were looked at: three filtered, one found no room, six are records, of which four were read.
+        let counters = Counters {
+            seen: 10,
+            filtered: 3,
+            submitted: 6,
+            ring_full: 1,
+            ..Counters::default()
+        };
+        let before = Before {
+            read: 4,
+            reported: told(&counters, 2),
+        };
+        // Meanwhile five more: two filtered, one without room, two records.
+        let later = Counters {
+            seen: 15,
+            filtered: 5,
+            submitted: 8,
+            ring_full: 2,
+            ..counters
+        };
+        let (since, skipped) = before.since(&later, 2);
+        assert_eq!((since.submitted, since.filtered), (4, 2));
+        assert_eq!((since.ring_full, skipped), (1, 0));
+        let mut entry = Entry::default();
+        entry.set_kernel(&since, skipped);
+        (entry.received, entry.evaluated, entry.emitted) = (4, 4, 4);
+        assert_eq!(entry.imbalance(), None);
+    }
+}

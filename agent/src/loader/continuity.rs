@@ -1,0 +1,367 @@
+//! How this sensor goes on where another stopped, and what it leaves to the next.
+//!
+//! Programs and maps that are the same as those that this sensor would load are adopted: they stay attached, and
+//! it goes on reading their rings. Others stay attached until this sensor's own are, and go then.
+
+use std::array;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aya::Ebpf;
+use holdfast_actors::clock;
+use holdfast_actors::kernel::Predecessor;
+use holdfast_wire::Kind;
+use holdfast_wire::control::{Counters, Tier};
+use holdfast_wire::kind::KINDS;
+
+use super::LoadError;
+use super::account::{Account, Before};
+use super::attach::Link;
+use super::lineage::own_key;
+use super::pins::{Generation, Pins};
+use super::plan::Way;
+use super::rings::{Earlier, Takeover};
+
+/// What becomes of programs and maps when the sensor ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OnExit {
+    /// They end with it.
+    #[default]
+    Go,
+    /// They stay, as far as the kernel can keep them.
+    Stay,
+    /// They stay; what cannot is a degradation.
+    MustStay,
+}
+
+/// What earlier sensors have left, before it is known whether this one can go on with it.
+#[derive(Default)]
+pub(crate) struct Remains {
+    pins: Option<Pins>,
+    on_exit: OnExit,
+    /// Why nothing can stay.
+    fault: Option<String>,
+}
+
+impl Remains {
+    /// Looks below the directory of pins.
+    pub(crate) fn open(directory: &Path, on_exit: OnExit) -> Self {
+        let opened = Pins::open(directory, on_exit != OnExit::Go);
+        let (pins, fault) = match opened {
+            Ok(pins) => {
+                let generations = pins.iter().flat_map(Pins::generations);
+                for generation in generations {
+                    generation.introduce(own_key(true));
+                }
+                (pins, None)
+            }
+            Err(reason) => {
+                tracing::warn!(reason, "the kernel programs end with the sensor");
+                (None, Some(reason))
+            }
+        };
+        Self {
+            pins,
+            on_exit,
+            fault,
+        }
+    }
+
+    /// The epoch of the first policies of this sensor.
+    pub(crate) fn first_epoch(&self) -> u32 {
+        let predecessor = self.pins.as_ref().and_then(Pins::predecessor);
+        predecessor.map_or(1, |predecessor| predecessor.epoch.saturating_add(1))
+    }
+
+    /// Without what cannot be gone on with, for this reason.
+    pub(super) fn without(self, reason: &str) -> Self {
+        Self {
+            pins: None,
+            fault: Some(reason.to_owned()),
+            ..self
+        }
+    }
+}
+
+/// See the module.
+pub(super) struct Continuity {
+    on_exit: OnExit,
+    pins: Option<Pins>,
+    /// Where this sensor's maps and links are pinned; `None`: they end with it.
+    generation: Option<Generation>,
+    account: Option<Arc<Account>>,
+    before: [Before; KINDS],
+    takeover: Arc<Takeover>,
+    /// Whether other programs are attached.
+    replaces: bool,
+    predecessor: Option<Predecessor>,
+    /// Why nothing outlives this sensor, though it should.
+    fault: Option<String>,
+}
+
+/// Maps that exist: their names, and where they are pinned.
+pub(super) type Pinned = Vec<(String, PathBuf)>;
+
+impl Continuity {
+    /// Loads the object with `load`, with what earlier sensors have left if that has this fingerprint.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub(super) fn load(
+        remains: Remains,
+        fingerprint: u64,
+        load: impl Fn(&Pinned) -> Result<Ebpf, LoadError>,
+    ) -> Result<(Ebpf, Self), LoadError> {
+        let Remains {
+            pins,
+            on_exit,
+            fault,
+        } = remains;
+        let mut this = Self {
+            on_exit,
+            pins: None,
+            generation: None,
+            account: None,
+            before: array::from_fn(|_| Before::default()),
+            takeover: Arc::new(Takeover::new()),
+            replaces: false,
+            predecessor: None,
+            fault,
+        };
+        let Some(mut pins) = pins else {
+            return Ok((load(&Vec::new())?, this));
+        };
+        this.predecessor = pins.predecessor();
+        let adopted = pins.take(fingerprint).and_then(|generation| {
+            let adopted = adopt(&generation, &load);
+            match adopted {
+                Ok((ebpf, account)) => Some((ebpf, account, generation)),
+                Err(reason) => {
+                    tracing::warn!(
+                        reason,
+                        "cannot go on with the programs of the sensor before: they are replaced"
+                    );
+                    pins.put_back(generation);
+                    None
+                }
+            }
+        });
+        let ebpf = if let Some((ebpf, account, generation)) = adopted {
+            for kind in Kind::ALL {
+                this.before[kind.index()] = account.before(*kind);
+                // Others may have been about to take the place of those before.
+                this.takeover.attached(*kind, account.attached(*kind));
+            }
+            if let Some(predecessor) = &mut this.predecessor {
+                predecessor.adopted = true;
+            }
+            this.account = Some(Arc::new(account));
+            this.generation = Some(generation);
+            ebpf
+        } else {
+            let ebpf = load(&Vec::new())?;
+            if pins.keeps() {
+                let made = Account::new()
+                    .and_then(|account| Ok((pins.make(fingerprint, &ebpf, &account)?, account)));
+                match made {
+                    Ok((generation, account)) => {
+                        this.generation = Some(generation);
+                        this.account = Some(Arc::new(account));
+                    }
+                    Err(reason) => this.fault = Some(reason),
+                }
+            }
+            ebpf
+        };
+        this.replaces = !pins.generations().is_empty();
+        this.pins = Some(pins);
+        Ok((ebpf, this))
+    }
+
+    /// Whether the maps are those of an earlier sensor.
+    pub(super) fn is_adopted(&self) -> bool {
+        self.predecessor.is_some_and(|it| it.adopted)
+    }
+
+    /// When the first record was made that is in the rings.
+    pub(super) fn found(&mut self, unread_since: Option<u64>) {
+        if let Some(predecessor) = &mut self.predecessor {
+            predecessor.unread_since = unread_since;
+        }
+    }
+
+    /// Who left something.
+    pub(super) const fn predecessor(&self) -> Option<Predecessor> {
+        self.predecessor
+    }
+
+    /// Where what is read is entered.
+    pub(super) const fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
+    }
+
+    /// The rings of programs that are going to be replaced.
+    pub(super) fn earlier(&self) -> Earlier {
+        let generations = self.pins.iter().flat_map(Pins::generations);
+        // Records of another version of the programs are not read: they may mean something else.
+        let readable = generations.filter_map(|generation| {
+            let account = generation.account().ok()?;
+            Some((generation.clone(), Arc::new(account)))
+        });
+        Earlier {
+            generations: readable.collect(),
+            takeover: self.takeover.clone(),
+        }
+    }
+
+    /// The links of a hook that an earlier sensor has attached.
+    pub(super) fn links(&self, kind: Kind) -> Option<(&'static Way, Vec<Link>)> {
+        self.generation.as_ref()?.links(kind)
+    }
+
+    /// A hook was attached: its links outlive this sensor.
+    ///
+    /// # Errors
+    /// In one line, why they do not.
+    pub(super) fn attached(
+        &self,
+        kind: Kind,
+        way: &'static Way,
+        links: &[Link],
+    ) -> Result<(), String> {
+        // Where nothing is replaced, records count from the first.
+        let now = if self.replaces { clock::boottime() } else { 1 };
+        self.takeover.attached(kind, now);
+        if let Some(account) = &self.account {
+            account.attach(kind, now);
+        }
+        match &self.generation {
+            Some(generation) => generation.keep(kind, way, links),
+            None => Err(self.fault.clone().unwrap_or_default()),
+        }
+    }
+
+    /// A hook is not wanted any more.
+    pub(super) fn detached(&self, kind: Kind) {
+        if let Some(generation) = &self.generation {
+            generation.drop_hook(kind);
+        }
+    }
+
+    /// The tiers that an earlier sensor has found to work.
+    pub(super) fn tiers(&self) -> Vec<Tier> {
+        let generation = self.generation.iter();
+        generation.flat_map(Generation::tiers).collect()
+    }
+
+    /// A tier works.
+    pub(super) fn note(&self, tier: Tier) {
+        if let Some(generation) = &self.generation {
+            generation.note(tier);
+        }
+    }
+
+    /// These tables are in force.
+    pub(super) fn installed(&self, epoch: u32, rules: u64) {
+        if let Some(account) = &self.account {
+            account.set_policies(epoch, rules);
+        }
+    }
+
+    /// What is this sensor's to account for of what programs and kernel have counted.
+    pub(super) fn own(&self, kind: Kind, counted: &Counters, skipped: u64) -> (Counters, u64) {
+        if let Some(account) = &self.account {
+            account.report(kind, counted, skipped);
+        }
+        let (mut own, skipped) = self.before[kind.index()].since(counted, skipped);
+        let inherited = self.takeover.inherited(kind);
+        own.seen = own.seen.wrapping_add(inherited);
+        own.submitted = own.submitted.wrapping_add(inherited);
+        (own, skipped)
+    }
+
+    /// All hooks are attached that are wanted: the others, and the programs that were to be replaced, go.
+    pub(super) fn settle(&mut self, is_attached: impl Fn(Kind) -> bool) {
+        for kind in Kind::hooked().filter(|kind| !is_attached(*kind)) {
+            self.detached(kind);
+        }
+        if let Some(pins) = &self.pins {
+            for generation in pins.generations() {
+                generation.detach();
+            }
+            if !pins.generations().is_empty() {
+                tracing::info!("the programs of a sensor before are replaced");
+            }
+        }
+        self.takeover.end();
+        self.tidy();
+    }
+
+    /// What was replaced goes once its records are done with.
+    pub(super) fn tidy(&mut self) {
+        if self.takeover.is_done() {
+            self.retire();
+        }
+    }
+
+    fn retire(&mut self) {
+        if let Some(pins) = &mut self.pins
+            && let Err(reason) = pins.retire()
+        {
+            tracing::error!(reason, "what a sensor before has left stays");
+        }
+    }
+
+    /// Nothing outlives this sensor any more.
+    pub(super) fn end(&mut self) {
+        if let (Some(pins), Some(generation)) = (&mut self.pins, self.generation.take()) {
+            pins.put_back(generation);
+        }
+        self.retire();
+        self.takeover.end();
+        if let Some(pins) = &self.pins {
+            pins.close();
+        }
+    }
+
+    /// What should outlive this sensor and does not, and why; `not_kept` are hooks and what
+    /// [`Self::attached`] said of them.
+    pub(super) fn fault(&self, not_kept: &[(Kind, &str)]) -> Option<String> {
+        if self.on_exit != OnExit::MustStay {
+            return None;
+        }
+        let of_hook = || {
+            let (kind, reason) = not_kept.first()?;
+            let others = not_kept.len() - 1;
+            Some(format!(
+                "{} and {others} other hooks end with the sensor: {reason}",
+                kind.action()
+            ))
+        };
+        match &self.fault {
+            Some(reason) => Some(format!("all hooks end with the sensor: {reason}")),
+            None => of_hook(),
+        }
+    }
+
+    /// Whether something does.
+    pub(super) const fn outlives(&self) -> bool {
+        self.generation.is_some()
+    }
+}
+
+/// Loads the object with the maps of `generation`.
+fn adopt(
+    generation: &Generation,
+    load: impl Fn(&Pinned) -> Result<Ebpf, LoadError>,
+) -> Result<(Ebpf, Account), String> {
+    let account = generation.account()?;
+    let maps = generation.maps().map_err(|error| error.to_string())?;
+    let ebpf = load(&maps).map_err(|error| error.to_string())?;
+    let is_pinned = |name: &str| name.starts_with('.') || maps.iter().any(|(it, _)| it == name);
+    let missing = ebpf.maps().find(|(name, _)| !is_pinned(name));
+    if let Some((name, _)) = missing {
+        return Err(format!("the map {name} is missing"));
+    }
+    Ok((ebpf, account))
+}

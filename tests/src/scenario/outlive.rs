@@ -1,0 +1,351 @@
+//! What goes on in the kernel when the sensor ends, and with the next one: every attempt is refused, every exec is
+//! told of once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{EVENT, Scenario};
+use crate::bench::Bench;
+use crate::command::Bounded as _;
+use crate::control::status_at_rest;
+use crate::events::{action, text};
+use crate::place::Place;
+use crate::sensor::Sensor;
+
+/// The scenarios of this theme.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "outlive-kill",
+        about: "killed again and again under load: what is denied never succeeds, and each exec is told of once",
+        at: with_pins,
+        seconds: 240,
+        run: killed,
+    },
+    Scenario {
+        name: "outlive-replaced",
+        about: "another object takes the place of the programs in force under load, and nothing succeeds meanwhile",
+        at: |place| *place == Place::Native || place.is_stock("6.12"),
+        seconds: 180,
+        run: replaced,
+    },
+    Scenario {
+        name: "outlive-fail-open",
+        about: "with kernel.on_exit=fail-open a killed sensor leaves nothing attached",
+        at: |place| *place == Place::Native || place.is_stock("6.12"),
+        seconds: 90,
+        run: fail_open,
+    },
+];
+
+fn with_pins(place: &Place) -> bool {
+    let stock = ["5.10", "6.1", "6.12", "7"];
+    *place == Place::Native || stock.iter().any(|kernel| place.is_stock(kernel))
+}
+
+/// How often it is killed.
+const ROUNDS: u32 = 4;
+/// How long it is away each time.
+const AWAY: Duration = Duration::from_millis(300);
+/// What is to be refused is attempted this often, and so often a command is run.
+const PACE: Duration = Duration::from_millis(20);
+const SECRET: &str = "the-secret";
+
+/// What goes on meanwhile: attempts to read the secret, and commands with numbers.
+struct Load {
+    thief: PathBuf,
+    worker: PathBuf,
+    secret: PathBuf,
+    ended: AtomicBool,
+    attempts: AtomicU32,
+    /// Those that got it.
+    succeeded: AtomicU32,
+    commands: AtomicU32,
+}
+
+impl Load {
+    fn new(bench: &Bench) -> Result<Self> {
+        Ok(Self {
+            thief: bench.program("thief")?,
+            worker: bench.program("worker")?,
+            secret: bench.file("secret", SECRET)?,
+            ended: AtomicBool::new(false),
+            attempts: AtomicU32::new(0),
+            succeeded: AtomicU32::new(0),
+            commands: AtomicU32::new(0),
+        })
+    }
+
+    fn policy(&self, bench: &Bench) -> Result<PathBuf> {
+        let when = format!("file.path == '{}'", self.secret.display());
+        let rule = json!([{"id": "secret", "on": ["file.open"], "when": when, "action": "deny"}]);
+        bench.policy("secret", &rule)
+    }
+
+    fn attempt(&self) -> Result<bool> {
+        let ended = Command::new(&self.thief)
+            .arg("cat")
+            .arg(&self.secret)
+            .output_within(EVENT)?;
+        Ok(ended.stdout.contains(SECRET))
+    }
+
+    fn command(&self, number: u32) -> Result<()> {
+        Command::new(&self.worker)
+            .args(["true", &format!("mark-{number}")])
+            .output_within(EVENT)?
+            .with_code(0)
+            .map(drop)
+    }
+
+    fn attempts(&self) -> Result<()> {
+        while !self.ended.load(Ordering::Relaxed) {
+            self.attempts.fetch_add(1, Ordering::Relaxed);
+            if self.attempt()? {
+                self.succeeded.fetch_add(1, Ordering::Relaxed);
+            }
+            thread::sleep(PACE);
+        }
+        Ok(())
+    }
+
+    fn commands(&self) -> Result<()> {
+        while !self.ended.load(Ordering::Relaxed) {
+            self.command(self.commands.fetch_add(1, Ordering::Relaxed))?;
+            thread::sleep(PACE);
+        }
+        Ok(())
+    }
+
+    /// Does something while it goes on.
+    fn during<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        thread::scope(|scope| {
+            let going = [
+                scope.spawn(|| self.attempts()),
+                scope.spawn(|| self.commands()),
+            ];
+            let result = act();
+            self.ended.store(true, Ordering::Relaxed);
+            for thread in going {
+                let ended = thread.join().map_err(|_| anyhow!("the load panicked"))?;
+                ended.context("load")?;
+            }
+            result
+        })
+    }
+
+    /// Nothing succeeded, and each command stands once in the event file.
+    fn check(&self, bench: &Bench, sensor: &Sensor<'_>) -> Result<()> {
+        let (attempts, succeeded) = (
+            self.attempts.load(Ordering::Relaxed),
+            self.succeeded.load(Ordering::Relaxed),
+        );
+        ensure!(attempts > 0, "nothing was attempted");
+        ensure!(
+            succeeded == 0,
+            "{succeeded} of {attempts} attempts got the secret"
+        );
+        let last = self.commands.fetch_add(1, Ordering::Relaxed);
+        self.command(last)?;
+        let mark = format!("mark-{last}");
+        sensor
+            .events
+            .wait_for("the last command's event", EVENT, |event| {
+                action(event) == "process.exec" && text(event, "/process/args/2") == mark
+            })?;
+        balanced(bench)?;
+        let told = told(bench)?;
+        let wrong: Vec<String> = (0..=last)
+            .filter_map(|number| {
+                let count = told.get(&format!("mark-{number}")).copied().unwrap_or(0);
+                (count != 1).then(|| format!("mark-{number}: {count} times"))
+            })
+            .collect();
+        ensure!(
+            wrong.is_empty(),
+            "of {last} commands {}: {}",
+            wrong.len(),
+            wrong[..wrong.len().min(10)].join(", ")
+        );
+        bench.note(format!(
+            "{attempts} attempts refused, {last} commands told of"
+        ));
+        Ok(())
+    }
+}
+
+/// How often each mark stands in the event file.
+fn told(bench: &Bench) -> Result<BTreeMap<String, u32>> {
+    let path = bench.path("log.d").join("events.jsonl");
+    let text_of = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let mut told = BTreeMap::new();
+    for line in text_of.lines() {
+        // A kill may have torn one.
+        let Ok(event) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let mark = text(&event, "/process/args/2");
+        if action(&event) == "process.exec" && mark.starts_with("mark-") {
+            *told.entry(mark.to_owned()).or_default() += 1;
+        }
+    }
+    Ok(told)
+}
+
+/// The ledger's equations hold.
+fn balanced(bench: &Bench) -> Result<()> {
+    let deadline = Instant::now() + EVENT;
+    loop {
+        let status = status_at_rest(bench)?;
+        let kinds = status["ledger"]["kinds"].as_object().context("no ledger")?;
+        let count = |entry: &Value, of: &str| entry[of].as_u64().unwrap_or(u64::MAX);
+        let wrong: Vec<String> = kinds
+            .iter()
+            .filter(|(_, entry)| {
+                let count = |of| count(entry, of);
+                count("submitted") != count("received")
+                    || count("received") != count("evaluated")
+                    || count("seen") != count("filtered") + count("submitted") + count("ring_full")
+                    || count("ring_full") + count("dropped") > 0
+            })
+            .map(|(kind, entry)| format!("{kind}: {entry}"))
+            .collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "the ledger: {}",
+            wrong.join("; ")
+        );
+    }
+}
+
+fn closed(bench: &Bench) {
+    bench.set("kernel.on_exit=fail-closed");
+}
+
+/// What this sensor leaves in the kernel is taken away, and nothing is refused any more.
+fn unload(bench: &Bench, load: &Load) -> Result<()> {
+    let sensor = bench.sensor();
+    sensor
+        .command(&["stop", "--unload"])
+        .output_within(EVENT)?
+        .with_code(0)?;
+    let pins = sensor.pin_dir();
+    ensure!(!pins.exists(), "{} is left behind", pins.display());
+    readable(load)
+}
+
+fn readable(load: &Load) -> Result<()> {
+    let deadline = Instant::now() + EVENT;
+    // The kernel detaches what was let go of a moment later.
+    while !load.attempt()? {
+        ensure!(Instant::now() < deadline, "something refuses still");
+        thread::sleep(PACE);
+    }
+    Ok(())
+}
+
+fn killed(bench: &Bench) -> Result<()> {
+    closed(bench);
+    let load = Load::new(bench)?;
+    let policy = load.policy(bench)?;
+    let start = || bench.sensor().policy(&policy).enforce().start();
+    let mut sensor = start()?;
+    let status = sensor.status()?;
+    let hooks = status["hooks"].as_array().context("no hooks")?;
+    let ending: Vec<&str> = hooks
+        .iter()
+        .filter(|hook| hook["tier"].is_string() && hook["outlives_sensor"] != true)
+        .filter_map(|hook| hook["action"].as_str())
+        .collect();
+    let needed = ["file.open", "process.exec", "process.exit"];
+    ensure!(
+        needed.iter().all(|action| !ending.contains(action)),
+        "these end with the sensor: {ending:?}"
+    );
+    bench.note(format!("these end with the sensor: {ending:?}"));
+    let sensor = load.during(|| {
+        for _ in 0..ROUNDS {
+            sensor.end_with(Signal::KILL)?;
+            thread::sleep(AWAY);
+            sensor = start()?;
+        }
+        Ok(sensor)
+    })?;
+    load.check(bench, &sensor)?;
+    sensor
+        .events
+        .wait_for("an alert of the last sensor", EVENT, |event| {
+            text(event, "/rule/id") == "secret"
+        })?;
+
+    // It goes on without a sensor, which commands say.
+    sensor.stop()?;
+    ensure!(!load.attempt()?, "a clean stop let the secret be read");
+    let status = bench.sensor().command(&["status"]).output_within(EVENT)?;
+    ensure!(
+        status.code() == Some(3) && status.stderr.contains("go on deciding"),
+        "status says {status:?}"
+    );
+    unload(bench, &load)
+}
+
+fn replaced(bench: &Bench) -> Result<()> {
+    closed(bench);
+    let load = Load::new(bench)?;
+    let policy = load.policy(bench)?;
+    let sensor = |ring: &str| {
+        let sensor = bench.sensor().policy(&policy).enforce();
+        sensor.option("set", format!("kernel.file_ring={ring}"))
+    };
+    let mut running = sensor("1MiB").start()?;
+    let sensor = load.during(|| {
+        running.end_with(Signal::TERM)?;
+        thread::sleep(AWAY);
+        running = sensor("2MiB").start()?;
+        running.end_with(Signal::KILL)?;
+        // Killed in the middle of taking the place of others.
+        for pause in [AWAY, 3 * AWAY] {
+            let mut command = sensor("4MiB").run_command();
+            let mut interrupted = command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .context("start a sensor")?;
+            thread::sleep(pause);
+            interrupted.kill().context("kill a sensor")?;
+            interrupted.wait().context("wait for a sensor")?;
+        }
+        sensor("1MiB").start()
+    })?;
+    load.check(bench, &sensor)?;
+    ensure!(
+        sensor.log().contains("are replaced"),
+        "nothing was replaced: {}",
+        sensor.log()
+    );
+    unload(bench, &load)
+}
+
+fn fail_open(bench: &Bench) -> Result<()> {
+    let load = Load::new(bench)?;
+    let policy = load.policy(bench)?;
+    let mut sensor = bench.sensor().policy(&policy).enforce().start()?;
+    ensure!(!load.attempt()?, "the secret was read");
+    sensor.end_with(Signal::KILL)?;
+    readable(&load)?;
+    let pins = bench.sensor().pin_dir();
+    ensure!(!pins.exists(), "{} is left behind", pins.display());
+    Ok(())
+}
