@@ -211,6 +211,9 @@ pub(crate) struct Status {
     /// Exit with 1 while the sensor is starting: not every hook was tried yet
     #[arg(long)]
     pub(crate) ready: bool,
+    /// Print metrics, in the text format of OpenMetrics that Prometheus reads
+    #[arg(long, conflicts_with_all = ["json", "check", "ready"])]
+    pub(crate) metrics: bool,
 }
 
 /// `events`

@@ -129,6 +129,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The control socket.
     pub(crate) control: Control,
+    /// Metrics over HTTP.
+    pub(crate) metrics: Metrics,
     /// The kernel side.
     pub(crate) kernel: Kernel,
     /// What one part of the machine may take from the others.
@@ -182,6 +184,11 @@ sections! {
     Control {
         /// The Unix socket.
         socket: PathBuf,
+    }
+    /// `[metrics]`
+    Metrics {
+        /// Address and port; empty for nowhere.
+        listen: String,
     }
     /// `[kernel]`
     Kernel {
@@ -305,6 +312,12 @@ impl Inputs {
             Some(text) => file::apply(path, &text, &mut layers)?,
             None if self.file.is_some() => return Err(ConfigError::Missing(path.into())),
             None => {}
+        }
+        for path in file::drop_ins(path)? {
+            // One that has gone meanwhile says nothing.
+            if let Some(text) = file::read(&path)? {
+                file::apply(&path, &text, &mut layers)?;
+            }
         }
         let variables = environment.filter_map(|(name, text)| {
             Some((

@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | how the sensor stands |
 //! | `GET /v1/hooks` | facts about the kernel, and each hook |
 //! | `GET /v1/actors` | the supervision tree |
+//! | `GET /v1/metrics` | the same as metrics, in the text format of OpenMetrics |
 //! | `GET /v1/policies` | the policies in force |
 //! | `GET /v1/events` | events from now on, one JSON object a line |
 //! | `POST /v1/reload` | reads configuration and policies again |
@@ -26,6 +27,7 @@ use crate::policies::Summary;
 pub(crate) mod client;
 mod peer;
 mod route;
+pub(crate) mod scrape;
 mod server;
 
 pub(crate) use server::{Server, bind};

@@ -16,6 +16,7 @@ mod instance;
 mod kernel;
 mod loader;
 mod logging;
+mod metrics;
 mod nearest;
 mod output;
 mod policies;

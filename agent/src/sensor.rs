@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -11,11 +12,13 @@ use holdfast_actors::kernel::Kernel;
 use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout};
 use holdfast_policy::redact::Redaction;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::config::{Config, ConfigError, Inputs, Layers};
-use crate::control::{MAX_REQUESTS, Request, Server, Shared};
+use crate::control::{MAX_REQUESTS, Request, Server, Shared, scrape};
 use crate::failure::Failure;
 use crate::kernel::Opened;
 use crate::policies::{self, Set};
@@ -117,7 +120,11 @@ impl Sensor {
     /// # Errors
     /// When the tree ended by itself, or would not end.
     pub(crate) async fn run(mut self, server: Server) -> Result<(), Failure> {
-        let serving = tokio::spawn(server.serve(self.shared.clone()));
+        let mut serving = JoinSet::new();
+        serving.spawn(server.serve(self.shared.clone()));
+        if let Some(listener) = metrics(&self.config.metrics.listen).await? {
+            serving.spawn(scrape::serve(listener, self.shared.clone()));
+        }
         loop {
             match self.next().await {
                 Next::Reload => {
@@ -143,7 +150,6 @@ impl Sensor {
                 }
                 Next::Stop(why) => return self.stop(why, serving).await,
                 Next::Ended => {
-                    serving.abort();
                     return Err(anyhow::anyhow!("the sensor's actors ended by themselves").into());
                 }
             }
@@ -205,12 +211,11 @@ impl Sensor {
         Ok(json!(layers.get("log.level")))
     }
 
-    async fn stop(self, why: &str, serving: tokio::task::JoinHandle<()>) -> Result<(), Failure> {
+    async fn stop(self, why: &str, mut serving: JoinSet<()>) -> Result<(), Failure> {
         tracing::info!("stopping: {why}");
         let stopped = self.shared.handle.stop().await;
         // The socket goes last: who waits for it to vanish waits for the whole sensor.
-        serving.abort();
-        let _ = serving.await;
+        serving.shutdown().await;
         let status = stopped.map_err(|error| anyhow::anyhow!("cannot stop cleanly: {error}"))?;
         let lost: u64 = status
             .ledger
@@ -287,6 +292,20 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
         cap: kernel::cap(config),
         host,
     })
+}
+
+/// Listens for those who scrape metrics, if that is asked for.
+async fn metrics(listen: &str) -> Result<Option<TcpListener>, Failure> {
+    // It was checked when it was read.
+    let Ok(address) = listen.parse::<SocketAddr>() else {
+        return Ok(None);
+    };
+    let listener = scrape::bind(address).await.map_err(|error| {
+        Failure::CannotStart(format!(
+            "cannot listen at metrics.listen ({address}): {error}"
+        ))
+    })?;
+    Ok(Some(listener))
 }
 
 /// Makes a directory that only its owner and group may look into.

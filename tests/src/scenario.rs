@@ -24,6 +24,7 @@ pub mod hooks;
 pub mod input;
 pub mod instructions;
 pub mod ledger;
+pub mod metrics;
 pub mod missed;
 pub mod namespace;
 pub mod outlive;
@@ -114,6 +115,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         buffer::SCENARIOS,
         cap::SCENARIOS,
         capability::SCENARIOS,
+        metrics::SCENARIOS,
         missed::SCENARIOS,
         package::SCENARIOS,
         namespace::SCENARIOS,

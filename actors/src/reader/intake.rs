@@ -156,14 +156,14 @@ impl Intake {
         let mut newest = None;
         for _ in 0..BATCHES_PER_DRAIN {
             if !source.ship(&self.lane) {
-                return (Drained::Blocked, newest);
+                return (source.blocked(), newest);
             }
             let now = source.ring.complete_until(clock::boottime());
             if source.fill(ledger, &mut newest) {
                 continue;
             }
             if !source.ship(&self.lane) {
-                return (Drained::Blocked, newest);
+                return (source.blocked(), newest);
             }
             self.watermark.store(now, Ordering::Release);
             return (Drained::Empty, newest);
@@ -172,7 +172,7 @@ impl Intake {
             if source.ship(&self.lane) {
                 Drained::More
             } else {
-                Drained::Blocked
+                source.blocked()
             },
             newest,
         )
@@ -206,6 +206,13 @@ impl Source {
             }
         }
         true
+    }
+
+    /// The lane is full: the room in the ring is for what comes, rather than for what a process after this one
+    /// would read again.
+    fn blocked(&mut self) -> Drained {
+        self.ring.release(u64::MAX);
+        Drained::Blocked
     }
 
     /// Sends what was taken; `false`: the lane is full, and it is kept.

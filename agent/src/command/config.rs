@@ -58,6 +58,14 @@ fn taken_over(key: &str, file: &ConfigFile) -> Result<String, Failure> {
         file: file.config.clone(),
         flags: Vec::new(),
     };
+    let (path, layers) = (file.config.as_deref(), inputs.layers()?);
+    let path = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let source = layers.get(key).map(|resolved| &resolved.source);
+    if let Some(other @ Source::File(of, ..)) = source
+        && of != path
+    {
+        return Ok(format!("; but {other} says otherwise, and wins"));
+    }
     let client = Client::new(&inputs.load()?);
     if !client.is_running() {
         return Ok(String::new());

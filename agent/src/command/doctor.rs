@@ -11,6 +11,7 @@ use super::status;
 use crate::cli::Doctor;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::loader::pins;
 use crate::output::{self, Table};
 use crate::{kernel, privilege};
 
@@ -44,15 +45,23 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
         json!({"facts": kernel::facts(&config), "hooks": []})
     };
     let engines = engines::found(&config)?;
+    let left = !running && pins::are_left(&config.kernel.pin_dir);
     let hooks = report["hooks"].as_array().map_or(&[][..], Vec::as_slice);
     let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
     if show.json {
         output::json(&json!({
-            "running": running, "facts": report["facts"], "permissions": {"missing": missing},
+            "running": running, "left_in_kernel": left, "facts": report["facts"], "permissions": {"missing": missing},
             "engines": engines, "hooks": hooks, "not_there": NOT_THERE,
         }))?;
     } else {
-        output::text(&rendered(&report, &engines, running, &missing))?;
+        let standing = match (running, left) {
+            (true, _) => "running; what follows is what it uses",
+            (false, true) => {
+                "not running; kernel programs of the last one go on deciding, until `holdfast stop --unload`"
+            }
+            (false, false) => "not running",
+        };
+        output::text(&rendered(&report, &engines, standing, &missing))?;
     }
     if !running && !missing.is_empty() {
         return Err(Failure::NotPermitted(
@@ -114,7 +123,7 @@ fn sights(config: &Config, as_json: bool) -> Result<(), Failure> {
     output::text(&table.render(0))
 }
 
-fn rendered(report: &Value, engines: &Value, running: bool, missing: &[String]) -> String {
+fn rendered(report: &Value, engines: &Value, standing: &str, missing: &[String]) -> String {
     let facts = &report["facts"];
     let list = |value: &Value| {
         let names = value
@@ -153,13 +162,8 @@ fn rendered(report: &Value, engines: &Value, running: bool, missing: &[String]) 
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "sensor       {}\nkernel       {} {}\nBTF          {btf}\nLSMs         {lsm}\ntracefs      {tracefs}\n{buffer}\
+        "sensor       {standing}\nkernel       {} {}\nBTF          {btf}\nLSMs         {lsm}\ntracefs      {tracefs}\n{buffer}\
          engines      {}\npermissions  {}",
-        if running {
-            "running; what follows is what it uses"
-        } else {
-            "not running"
-        },
         facts["kernel"].as_str().unwrap_or("unknown"),
         facts["machine"].as_str().unwrap_or(""),
         engines::line(engines),

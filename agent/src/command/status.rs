@@ -10,7 +10,11 @@ use crate::failure::Failure;
 use crate::output::{self, Table};
 
 pub(super) fn status(arguments: &Status) -> Result<(), Failure> {
-    let status = super::client(&arguments.show.settings)?.get("/v1/status")?;
+    let client = super::client(&arguments.show.settings)?;
+    if arguments.metrics {
+        return output::text(&client.text("/v1/metrics")?);
+    }
+    let status = client.get("/v1/status")?;
     if arguments.show.json {
         output::json(&status)?;
     } else {

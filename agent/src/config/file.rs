@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
@@ -39,6 +39,45 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
         });
     }
     Ok(Some(text))
+}
+
+/// The files that say more than the one at `path`: `*.toml` in the directory of its name with `.d` behind it, in the
+/// order of their names. Of several the last one wins.
+///
+/// # Errors
+/// When the directory is there and cannot be read.
+pub(crate) fn drop_ins(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut directory = path.as_os_str().to_owned();
+    directory.push(".d");
+    let directory = PathBuf::from(directory);
+    let failed = |source| ConfigError::Read {
+        path: directory.clone(),
+        source,
+    };
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Puts `text` in the place of the file at `path`, with its permissions, or makes it.

@@ -1,6 +1,8 @@
 //! The kinds of value that a setting can have, and how each is read from text (environment, flags)
 //! and from TOML.
 
+use std::net::SocketAddr;
+
 use holdfast_policy::redact::Redaction;
 use serde_json::Value;
 use toml::de::DeValue;
@@ -20,6 +22,8 @@ pub(crate) enum Kind {
     OptionalPath,
     /// What is logged from which level on: see [`levels`].
     Levels,
+    /// An address with a port, or empty for "none".
+    OptionalAddress,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// A whole number, bounds included.
@@ -114,7 +118,11 @@ impl Kind {
             return Err(format!("expected one line of at most {MAX_TEXT} bytes"));
         }
         match self {
-            Self::OptionalPath if text.is_empty() => Ok(text.into()),
+            Self::OptionalPath | Self::OptionalAddress if text.is_empty() => Ok(text.into()),
+            Self::OptionalAddress => match text.parse::<SocketAddr>() {
+                Ok(_) => Ok(text.into()),
+                Err(_) => Err(format!("expected {self}, found \"{text}\"")),
+            },
             Self::Path | Self::OptionalPath if !text.starts_with('/') => {
                 Err(format!("expected {self}, found \"{text}\""))
             }
@@ -165,6 +173,9 @@ impl std::fmt::Display for Kind {
             Self::Levels => f.write_str(
                 "a level (error, warn, info, debug, trace), then levels of modules, as \"info,evaluator=debug\"",
             ),
+            Self::OptionalAddress => {
+                f.write_str("an address and a port, as 127.0.0.1:9187, or nothing")
+            }
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
             Self::Integer { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Bytes {

@@ -44,6 +44,7 @@ const MODULES: [(&str, &[&str]); 2] = [
             "kernel",
             "loader",
             "logging",
+            "metrics",
             "nearest",
             "output",
             "policies",
@@ -119,7 +120,7 @@ mod tests {
              holdfast_actors::kernel=trace,holdfast::kernel=trace"
         );
         for (text, said) in [
-            ("inof", "did you mean \"info\"?"),
+            ("inffo", "did you mean \"info\"?"),
             ("info,evaluater=debug", "did you mean \"evaluator\"?"),
             ("info,evaluator", "MODULE=LEVEL"),
             ("evaluator=debug", "expected a level"),

@@ -12,7 +12,8 @@ const INTRODUCTION: &str = "\
 Written by a test from the table in `agent/src/config/setting.rs`; `holdfast config show --effective` shows the same with the values in \
 force and where each comes from.
 
-Flags win over the environment, that over the file, and that over the defaults. In the file, `section.name` stands as `name` below \
+Flags win over the environment, that over the files, and these over the defaults. The file is `/etc/holdfast/config.toml`, or what \
+`--config` names; `*.toml` in the directory of its name with `.d` behind it come after it, in the order of their names. In a file, `section.name` stands as `name` below \
 `[section]`. In the environment a list is separated by commas, that of `events.redact` by line ends. A key that there is not, or a value \
 that a setting cannot have, is an error that says where it stands, and changes nothing.
 

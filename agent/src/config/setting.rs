@@ -249,6 +249,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
          second",
     ),
     setting(
+        "metrics.listen",
+        Kind::OptionalAddress,
+        "",
+        "address and port at which `GET /metrics` answers without asking who asks, as 127.0.0.1:9187 or [::]:9187; \
+         nothing: it listens nowhere, and `holdfast status --metrics` shows the same",
+    ),
+    setting(
         "kernel.pin_dir",
         Kind::Path,
         "/sys/fs/bpf/holdfast",

@@ -167,3 +167,42 @@ fn a_missing_file_matters_only_when_it_was_asked_for() {
     };
     assert!(inputs.layers_with(std::iter::empty()).is_ok());
 }
+
+#[test]
+fn drop_ins_come_after_the_file_in_the_order_of_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    let more = directory.path().join("config.toml.d");
+    std::fs::create_dir(&more).unwrap();
+    let write = |path: &Path, text: &str| std::fs::write(path, text).unwrap();
+    write(
+        &path,
+        "mode = 'enforce'\nlog.level = 'warn'\nlog.files = 1\n",
+    );
+    write(&more.join("20-site.toml"), "log.level = 'debug'");
+    write(
+        &more.join("10-group.toml"),
+        "log.level = 'error'\nlog.files = 2\n",
+    );
+    write(&more.join("20-site.toml.old"), "nonsense");
+    let inputs = Inputs {
+        file: Some(path.clone()),
+        flags: Vec::new(),
+    };
+    let layers = inputs.layers_with(std::iter::empty()).unwrap();
+    let of = |key: &str| layers.get(key).unwrap().value.clone();
+    assert_eq!(of("mode"), "enforce");
+    assert_eq!(
+        (of("log.level"), of("log.files")),
+        ("debug".into(), 2.into())
+    );
+    let from = layers.get("log.level").unwrap().source.to_string();
+    assert!(from.ends_with("config.toml.d/20-site.toml:1:13"), "{from}");
+
+    write(&more.join("30-wrong.toml"), "mode = 'enfroce'");
+    let error = inputs
+        .layers_with(std::iter::empty())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("30-wrong.toml:1:8"), "{error}");
+}

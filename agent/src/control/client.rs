@@ -63,7 +63,21 @@ impl Client {
         std::os::unix::net::UnixStream::connect(&self.socket).is_ok()
     }
 
+    /// Asks for `path` and returns the text that is there.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) fn text(&self, path: &str) -> Result<String, Failure> {
+        let body = block_on(self.body(Method::GET, path))?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     async fn ask(&self, method: Method, path: &str) -> Result<Value, Failure> {
+        let body = self.body(method, path).await?;
+        Ok(serde_json::from_slice(&body).context("the sensor's answer is no JSON")?)
+    }
+
+    async fn body(&self, method: Method, path: &str) -> Result<Bytes, Failure> {
         let asked = async {
             let response = self.send(method, path).await?;
             let status = response.status();
@@ -72,10 +86,12 @@ impl Client {
                 .await;
             let body =
                 body.map_err(|error| anyhow::anyhow!("the sensor broke off its answer: {error}"))?;
-            let answer = serde_json::from_slice(&body.to_bytes())
-                .context("the sensor's answer is no JSON")?;
-            refused(status, &answer)?;
-            Ok(answer)
+            let body = body.to_bytes();
+            if !status.is_success() {
+                let answer = serde_json::from_slice(&body);
+                refused(status, &answer.context("the sensor's answer is no JSON")?)?;
+            }
+            Ok(body)
         };
         tokio::time::timeout(ANSWER_TIME, asked)
             .await

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Request as Wish, Shared};
+use crate::metrics;
 
 /// An answer: whole, or streamed.
 pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
@@ -36,6 +37,7 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
             Ok(status) => ok(&json!({"facts": shared.facts, "hooks": status.hooks})),
             Err(error) => unavailable(&error),
         },
+        (&Method::GET, "/v1/metrics") => metrics(shared).await,
         (&Method::GET, "/v1/policies") => ok(&shared.policies()),
         (&Method::GET, "/v1/events") => events(shared),
         (&Method::POST, "/v1/reload") => ask(shared, Wish::Reload).await,
@@ -62,6 +64,29 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
             let error = format!("there is no {method} {path}");
             failure(StatusCode::NOT_FOUND, &json!({"error": error}))
         }
+    }
+}
+
+/// The answer to a request from the network, for which there is one path.
+pub(crate) async fn scraped(request: &Request<Incoming>, shared: &Shared) -> Answer {
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/metrics") => metrics(shared).await,
+        _ => failure(
+            StatusCode::NOT_FOUND,
+            &json!({"error": "there is only GET /metrics"}),
+        ),
+    }
+}
+
+async fn metrics(shared: &Shared) -> Answer {
+    match shared.handle.status().await {
+        Ok(status) => {
+            let text = Bytes::from(metrics::rendered(&status));
+            let mut response = Response::new(Full::new(text).boxed_unsync());
+            set_type(&mut response, metrics::CONTENT_TYPE);
+            response
+        }
+        Err(error) => unavailable(&error),
     }
 }
 

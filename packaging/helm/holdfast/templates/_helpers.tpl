@@ -55,6 +55,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - name: HOLDFAST_OPT_KERNEL_ON_EXIT
   value: fail-open
 {{- end }}
+{{- with .Values.metrics.port }}
+- name: HOLDFAST_OPT_METRICS_LISTEN
+  value: "0.0.0.0:{{ . }}"
+{{- end }}
 {{- with .Values.host.containerd }}
 - name: HOLDFAST_OPT_RUNTIME_CONTAINERD
   value: {{ join "," . | quote }}

@@ -1,0 +1,267 @@
+//! The sensor's state as metrics, in the text format of OpenMetrics 1.0, which Prometheus scrapes.
+
+use std::fmt::Error;
+
+use holdfast_actors::root::status::{Actor, ActorState, Status};
+use holdfast_wire::ledger::Entry;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+/// The type of what [`rendered`] gives.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of a sensor that stands like this.
+pub(crate) fn rendered(status: &Status) -> String {
+    let mut registry = Registry::with_prefix("holdfast");
+    registry.register_collector(Box::new(Snapshot(status.clone())));
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = text::encode(&mut out, &registry);
+    out
+}
+
+#[derive(Debug)]
+struct Snapshot(Status);
+
+/// Names of labels and their values.
+type Labels<'a, const N: usize> = [(&'static str, &'a str); N];
+
+/// A count of a ledger entry and its name.
+type Count = (&'static str, fn(&Entry) -> u64);
+
+/// What becomes of an operation, in the words of the ledger; see `wire::ledger`.
+const COUNTS: [Count; 12] = [
+    ("seen", |entry| entry.seen),
+    ("filtered", |entry| entry.filtered),
+    ("capped", |entry| entry.capped),
+    ("submitted", |entry| entry.submitted),
+    ("ring_full", |entry| entry.ring_full),
+    ("missed", |entry| entry.missed),
+    ("truncated", |entry| entry.truncated),
+    ("received", |entry| entry.received),
+    ("evaluated", |entry| entry.evaluated),
+    ("emitted", |entry| entry.emitted),
+    ("suppressed", |entry| entry.suppressed),
+    ("dropped", |entry| entry.dropped),
+];
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let status = &self.0;
+        let to = &mut encoder;
+        let version = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("mode", status.mode),
+        ];
+        gauges(
+            to,
+            "build",
+            "What runs: its version and mode; always 1",
+            [(version, 1)],
+        )?;
+        let ready = u64::from(status.ready);
+        gauges(to, "ready", "1 once every hook was tried", [([], ready)])?;
+        let degraded = status
+            .degraded
+            .iter()
+            .map(|it| ([("what", it.what.as_str())], 1));
+        gauges(
+            to,
+            "degraded",
+            "What does not work as it should; 1 each",
+            degraded,
+        )?;
+        let revision = u64::from(status.policy.revision);
+        gauges(
+            to,
+            "policy_revision",
+            "Number of the policies in force",
+            [([], revision)],
+        )?;
+        gauges(
+            to,
+            "policy_rules",
+            "Rules in force",
+            [([], status.policy.rules as u64)],
+        )?;
+
+        let hooks = status.hooks.iter().map(|hook| {
+            let tier = hook.tier.unwrap_or("none");
+            let outlives = if hook.outlives_sensor {
+                "true"
+            } else {
+                "false"
+            };
+            let labels = [
+                ("action", hook.action),
+                ("tier", tier),
+                ("outlives_sensor", outlives),
+            ];
+            (labels, u64::from(hook.tier.is_some()))
+        });
+        gauges(to, "hook_attached", "1 for a hook that is attached", hooks)?;
+
+        let kinds = status.ledger.kinds.iter();
+        let operations = kinds.flat_map(|(action, entry)| {
+            COUNTS.map(|(fate, count)| ([("action", *action), ("fate", fate)], count(entry)))
+        });
+        counters(
+            to,
+            "operations",
+            "What became of operations, by the counts of the ledger",
+            operations,
+        )?;
+        let corrupt = [([], status.ledger.unattributed)];
+        counters(
+            to,
+            "corrupt_records",
+            "Records of which not even the kind is known",
+            corrupt,
+        )?;
+
+        let mut actors = Vec::new();
+        flatten(&status.actors, &mut actors);
+        let running = actors.iter().map(|actor| {
+            let runs = u64::from(actor.state == ActorState::Running);
+            ([("actor", actor.name.as_str())], runs)
+        });
+        gauges(to, "actor_running", "1 for an actor that runs", running)?;
+        let restarts = actors
+            .iter()
+            .map(|actor| ([("actor", actor.name.as_str())], actor.restarts));
+        counters(
+            to,
+            "actor_restarts",
+            "Times that an actor was restarted",
+            restarts,
+        )?;
+
+        let lanes = status
+            .lanes
+            .iter()
+            .map(|lane| ([("domain", lane.domain)], lane.depth as u64));
+        gauges(
+            to,
+            "lane_batches",
+            "Batches that wait for the evaluator",
+            lanes,
+        )?;
+        let sinks = status.sinks.iter().flat_map(|sink| {
+            let fates = [
+                ("offered", sink.offered),
+                ("written", sink.written),
+                ("dropped", sink.dropped),
+            ];
+            fates.map(|(fate, count)| ([("sink", sink.name), ("fate", fate)], count))
+        });
+        counters(
+            to,
+            "sink_events",
+            "What became of events that a sink was offered",
+            sinks,
+        )?;
+        let waiting = status
+            .sinks
+            .iter()
+            .map(|sink| ([("sink", sink.name)], sink.depth_bytes as u64));
+        gauges(
+            to,
+            "sink_waiting_bytes",
+            "Bytes that wait for a sink",
+            waiting,
+        )?;
+
+        gauges(
+            to,
+            "processes",
+            "Processes in the table",
+            [([], status.processes.known as u64)],
+        )?;
+        gauges(
+            to,
+            "containers",
+            "Containers that are known",
+            [([], status.containers.known as u64)],
+        )?;
+        let unnamed = [([], status.containers.unnamed)];
+        counters(
+            to,
+            "unnamed_records",
+            "Records that no engine named the container of in time",
+            unnamed,
+        )?;
+        let resources = &status.resources;
+        gauges(
+            to,
+            "resident_bytes",
+            "Resident memory",
+            [([], resources.rss_bytes)],
+        )?;
+        gauges(
+            to,
+            "open_files",
+            "Open file descriptors",
+            [([], resources.open_files)],
+        )?;
+        let cpu = [([], resources.cpu_ms)];
+        counters(to, "cpu_milliseconds", "CPU time since the start", cpu)
+    }
+}
+
+fn flatten<'a>(actor: &'a Actor, into: &mut Vec<&'a Actor>) {
+    into.push(actor);
+    for child in &actor.children {
+        flatten(child, into);
+    }
+}
+
+fn gauges<'a, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels<'a, N>, u64)>,
+) -> Result<(), Error> {
+    family(
+        encoder,
+        (name, help, MetricType::Gauge),
+        samples,
+        |encoder, value| {
+            // Far below what a gauge can hold.
+            encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
+        },
+    )
+}
+
+fn counters<'a, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels<'a, N>, u64)>,
+) -> Result<(), Error> {
+    family(
+        encoder,
+        (name, help, MetricType::Counter),
+        samples,
+        |encoder, value| encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+    )
+}
+
+/// One metric with a sample for each set of labels.
+fn family<'a, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help, kind): (&str, &str, MetricType),
+    samples: impl IntoIterator<Item = (Labels<'a, N>, u64)>,
+    encode: impl Fn(&mut MetricEncoder<'_>, u64) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in samples {
+        if N == 0 {
+            encode(&mut encoder, value)?;
+        } else {
+            encode(&mut encoder.encode_family(&labels)?, value)?;
+        }
+    }
+    Ok(())
+}
