@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::fanotify::guard::Guarded;
 use crate::fanotify::{self, Fanotify};
-use crate::loader::{Buffer, LoadError, Loader, OnExit, Options, Remains, mount_bpffs};
+use crate::loader::{Buffer, LoadError, Loader, OnExit, Options, Remains, mount_bpffs, pins};
 use crate::preflight;
 
 /// The loaded kernel programs, nothing attached.
@@ -48,6 +48,7 @@ pub(crate) fn remains(config: &Config) -> Remains {
 /// When this kernel, or what this process may do, does not allow it.
 pub(crate) fn open(config: &Config, remains: Remains) -> Result<Opened, Failure> {
     if config.tier == Tier::Fanotify.name() {
+        drop(remains);
         return without_programs(config, None);
     }
     let (loader, rings) = match Loader::open(&options(config), remains) {
@@ -86,6 +87,12 @@ const FAIL_CLOSED: &str = "fail-closed";
 
 /// The kernel side without eBPF; `reason`: why there is none, where it was wanted.
 fn without_programs(config: &Config, reason: Option<String>) -> Result<Opened, Failure> {
+    // Nobody would read their records, nor tell them of other policies.
+    match pins::unload(&config.kernel.pin_dir) {
+        Ok(true) => tracing::info!("the kernel programs of the sensor before are detached"),
+        Ok(false) => {}
+        Err(reason) => tracing::error!(reason, "kernel programs of a sensor before stay attached"),
+    }
     let mut facts = preflight::read(options(config).btf.as_deref()).facts;
     facts.ebpf_error = reason.clone().unwrap_or_default();
     let (kernel, rings) =

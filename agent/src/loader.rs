@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
-use aya::{Ebpf, EbpfError, EbpfLoader};
 use holdfast_actors::kernel::{
     Attempt, BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Predecessor,
 };
@@ -27,6 +26,7 @@ use crate::preflight::{self, Facts};
 
 mod account;
 mod attach;
+mod constants;
 mod containers;
 mod continuity;
 mod counts;
@@ -43,12 +43,13 @@ mod sys;
 mod tables;
 
 use attach::{Link, Programs};
+use constants::Constants;
 use containers::Containers;
-use continuity::{Continuity, Pinned};
+use continuity::Continuity;
 pub(crate) use continuity::{OnExit, Remains};
 use counts::Missed;
 use lineage::Lineages;
-use object::{OBJECT, ring_name};
+use object::OBJECT;
 use pod::Plain;
 use reason::chain;
 use rings::Taken;
@@ -274,52 +275,6 @@ impl Loader {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic while it was held leaves links and maps as they are, which is what is wanted.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the programs are told before they are loaded, and the verifier with them.
-#[derive(Debug, Hash)]
-struct Constants {
-    layout: Vec<u32>,
-    environment: u32,
-    perf_buffers: u32,
-    cap: [u64; 2],
-    scratch_slots: u32,
-    buckets: u32,
-}
-
-impl Constants {
-    /// Makes the maps, but for those that there are.
-    fn load(
-        &self,
-        object: &[u8],
-        btf: Option<&aya::Btf>,
-        buffer: Buffer,
-        ring_bytes: [u32; Domain::ALL.len()],
-        pinned: &Pinned,
-    ) -> Result<Ebpf, LoadError> {
-        let mut ebpf = EbpfLoader::new();
-        if buffer == Buffer::Ring {
-            for (domain, bytes) in Domain::ALL.into_iter().zip(ring_bytes) {
-                ebpf.map_max_entries(ring_name(domain), bytes);
-            }
-        }
-        for (name, path) in pinned {
-            ebpf.map_pin_path(name, path.as_path());
-        }
-        ebpf.btf(btf)
-            .override_global("LAYOUT", self.layout.as_slice(), true)
-            .override_global("RING_BYTES", ring_bytes.as_slice(), true)
-            .override_global("PERF_BUFFERS", &self.perf_buffers, true)
-            .override_global("ENVIRONMENT", &self.environment, true)
-            .override_global("CGROUP_CAP", self.cap.as_slice(), true)
-            .map_max_entries("SCRATCH", self.scratch_slots)
-            .map_max_entries("BUCKETS", self.buckets)
-            .load(object)
-            .map_err(|error| match error {
-                EbpfError::MapError(_) | EbpfError::BtfError(_) => LoadError::Maps(chain(&error)),
-                _ => LoadError::Object(chain(&error)),
-            })
     }
 }
 

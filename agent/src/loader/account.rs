@@ -7,7 +7,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
-use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdfast_wire::control::Counters;
@@ -105,9 +104,7 @@ impl Account {
     fn words(&self) -> &[AtomicU64; WORDS] {
         // SAFETY: mapped for this many words, page-aligned, for as long as `self` is there; all access is
         // by atomics.
-        let words = unsafe { slice::from_raw_parts(self.memory.as_ptr(), WORDS) };
-        // The length is the constant that it was made with.
-        words.first_chunk().unwrap_or_else(|| unreachable!())
+        unsafe { self.memory.cast().as_ref() }
     }
 
     /// A record was read and is not in the ring any more.

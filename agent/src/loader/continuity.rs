@@ -73,10 +73,10 @@ impl Remains {
         predecessor.map_or(1, |predecessor| predecessor.epoch.saturating_add(1))
     }
 
-    /// Without what cannot be gone on with, for this reason.
+    /// For a sensor that can neither go on with it nor leave anything itself, for this reason.
     pub(super) fn without(self, reason: &str) -> Self {
         Self {
-            pins: None,
+            pins: self.pins.map(Pins::keeping_nothing),
             fault: Some(reason.to_owned()),
             ..self
         }

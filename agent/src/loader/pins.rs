@@ -98,6 +98,14 @@ impl Pins {
         self.keep
     }
 
+    /// For a sensor that leaves nothing.
+    pub(super) fn keeping_nothing(self) -> Self {
+        Self {
+            keep: false,
+            ..self
+        }
+    }
+
     /// What earlier sensors have left.
     pub(crate) fn generations(&self) -> &[Generation] {
         &self.generations
