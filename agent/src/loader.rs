@@ -288,6 +288,11 @@ impl State {
         attached.tried.clear();
         if let Some((way, links)) = self.continuity.links(kind) {
             self.programs.adopt(&links);
+            let better = ways(kind, ceiling).take_while(|better| !std::ptr::eq(*better, way));
+            attached.tried.extend(better.map(|better| Attempt {
+                tier: better.tier.name(),
+                error: "did not work for the sensor before, which attached it".to_owned(),
+            }));
             attached.hold(way, links, Ok(()));
         } else {
             for way in ways(kind, ceiling) {

@@ -56,7 +56,9 @@ impl Remains {
                 (pins, None)
             }
             Err(reason) => {
-                tracing::warn!(reason, "the kernel programs end with the sensor");
+                if on_exit != OnExit::Go {
+                    tracing::warn!(reason, "the kernel programs end with the sensor");
+                }
                 (None, Some(reason))
             }
         };
@@ -204,9 +206,15 @@ impl Continuity {
     pub(super) fn earlier(&self) -> Earlier {
         let generations = self.pins.iter().flat_map(Pins::generations);
         // Records of another version of the programs are not read: they may mean something else.
-        let readable = generations.filter_map(|generation| {
-            let account = generation.account().ok()?;
-            Some((generation.clone(), Arc::new(account)))
+        let readable = generations.filter_map(|generation| match generation.account() {
+            Ok(account) => Some((generation.clone(), Arc::new(account))),
+            Err(reason) => {
+                tracing::warn!(
+                    reason,
+                    "what the sensor before has left in its rings is lost"
+                );
+                None
+            }
         });
         Earlier {
             generations: readable.collect(),
@@ -356,6 +364,8 @@ fn adopt(
     load: impl Fn(&Pinned) -> Result<Ebpf, LoadError>,
 ) -> Result<(Ebpf, Account), String> {
     let account = generation.account()?;
+    let discarded = generation.discard_partial();
+    discarded.map_err(|error| error.to_string())?;
     let maps = generation.maps().map_err(|error| error.to_string())?;
     let ebpf = load(&maps).map_err(|error| error.to_string())?;
     let is_pinned = |name: &str| name.starts_with('.') || maps.iter().any(|(it, _)| it == name);

@@ -280,6 +280,20 @@ impl Generation {
         })
     }
 
+    /// Lets go of hooks that a sensor was killed in the middle of attaching.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(super) fn discard_partial(&self) -> io::Result<()> {
+        for entry in fs::read_dir(self.0.join("hooks"))? {
+            let path = entry?.path();
+            if name(&path).starts_with(PARTIAL) {
+                fs::remove_dir_all(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets go of all hooks; maps stay.
     pub(super) fn detach(&self) {
         let hooks = self.0.join("hooks");
