@@ -141,7 +141,8 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
         let by_name = harness::on_purpose(scenario)
             || ledger::takes_long(scenario)
             || rate::takes_long(scenario)
-            || reload::takes_long(scenario);
+            || reload::takes_long(scenario)
+            || outlive::takes_long(scenario);
         if by_name {
             return parts.contains(&scenario.name);
         }

@@ -28,7 +28,14 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "killed again and again under load: what is denied never succeeds, and each exec is told of once",
         at: with_pins,
         seconds: 240,
-        run: killed,
+        run: |bench| killed(bench, ROUNDS),
+    },
+    Scenario {
+        name: "outlive-a-hundred-kills",
+        about: "the same, a hundred times",
+        at: with_pins,
+        seconds: 1800,
+        run: |bench| killed(bench, 100),
     },
     Scenario {
         name: "outlive-replaced",
@@ -46,6 +53,12 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+/// Whether it is to be named to be run.
+pub fn takes_long(scenario: &Scenario) -> bool {
+    scenario.name == "outlive-a-hundred-kills"
+}
+
+/// Here, and in each kernel as it is shipped: links of all the hooks that are asked for can be pinned there.
 fn with_pins(place: &Place) -> bool {
     let stock = ["5.10", "6.1", "6.12", "7"];
     *place == Place::Native || stock.iter().any(|kernel| place.is_stock(kernel))
@@ -255,7 +268,7 @@ fn readable(load: &Load) -> Result<()> {
     Ok(())
 }
 
-fn killed(bench: &Bench) -> Result<()> {
+fn killed(bench: &Bench, rounds: u32) -> Result<()> {
     closed(bench);
     let load = Load::new(bench)?;
     let policy = load.policy(bench)?;
@@ -275,7 +288,7 @@ fn killed(bench: &Bench) -> Result<()> {
     );
     bench.note(format!("these end with the sensor: {ending:?}"));
     let sensor = load.during(|| {
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             sensor.end_with(Signal::KILL)?;
             thread::sleep(AWAY);
             sensor = start()?;
