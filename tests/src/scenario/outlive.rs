@@ -28,21 +28,21 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "killed again and again under load: what is denied never succeeds, and each exec is told of once",
         at: with_pins,
         seconds: 240,
-        run: |bench| killed(bench, ROUNDS),
+        run: |bench| closed(bench, |load| killed(bench, ROUNDS, load)),
     },
     Scenario {
         name: "outlive-a-hundred-kills",
         about: "the same, a hundred times",
         at: with_pins,
         seconds: 1800,
-        run: |bench| killed(bench, 100),
+        run: |bench| closed(bench, |load| killed(bench, 100, load)),
     },
     Scenario {
         name: "outlive-replaced",
         about: "another object takes the place of the programs in force under load, and nothing succeeds meanwhile",
         at: |place| *place == Place::Native || place.is_stock("6.12"),
         seconds: 180,
-        run: replaced,
+        run: |bench| closed(bench, |load| replaced(bench, load)),
     },
     Scenario {
         name: "outlive-fail-open",
@@ -195,19 +195,22 @@ impl Load {
     }
 }
 
-/// How often each mark stands in the event file.
+/// How often each mark stands in the event files.
 fn told(bench: &Bench) -> Result<BTreeMap<String, u32>> {
-    let path = bench.path("log.d").join("events.jsonl");
-    let text_of = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let mut told = BTreeMap::new();
-    for line in text_of.lines() {
-        // A kill may have torn one.
-        let Ok(event) = serde_json::from_str::<Value>(line) else {
-            continue;
-        };
-        let mark = text(&event, "/process/args/2");
-        if action(&event) == "process.exec" && mark.starts_with("mark-") {
-            *told.entry(mark.to_owned()).or_default() += 1;
+    for file in fs::read_dir(bench.path("log.d")).context("list the event files")? {
+        let path = file.context("list the event files")?.path();
+        let content =
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        for line in content.lines() {
+            // A kill may have torn one.
+            let Ok(event) = serde_json::from_str::<Value>(line) else {
+                continue;
+            };
+            let mark = text(&event, "/process/args/2");
+            if action(&event) == "process.exec" && mark.starts_with("mark-") {
+                *told.entry(mark.to_owned()).or_default() += 1;
+            }
         }
     }
     Ok(told)
@@ -242,17 +245,25 @@ fn balanced(bench: &Bench) -> Result<()> {
     }
 }
 
-fn closed(bench: &Bench) {
+/// Has sensors leave their programs, and takes them away in the end, whatever came of it: they would judge what comes
+/// after.
+fn closed(bench: &Bench, run: impl FnOnce(&Load) -> Result<()>) -> Result<()> {
     bench.set("kernel.on_exit=fail-closed");
+    let load = Load::new(bench)?;
+    let result = run(&load);
+    let unloaded = unload(bench, &load);
+    result.and(unloaded)
 }
 
-/// What this sensor leaves in the kernel is taken away, and nothing is refused any more.
+/// What sensors have left in the kernel is taken away, and nothing is refused any more.
 fn unload(bench: &Bench, load: &Load) -> Result<()> {
     let sensor = bench.sensor();
-    sensor
-        .command(&["stop", "--unload"])
-        .output_within(EVENT)?
-        .with_code(0)?;
+    let ended = sensor.command(&["stop", "--unload"]).output_within(EVENT)?;
+    // 3: there was nothing any more.
+    ensure!(
+        matches!(ended.code(), Some(0 | 3)),
+        "stop --unload ended with {ended:?}"
+    );
     let pins = sensor.pin_dir();
     ensure!(!pins.exists(), "{} is left behind", pins.display());
     readable(load)
@@ -268,9 +279,7 @@ fn readable(load: &Load) -> Result<()> {
     Ok(())
 }
 
-fn killed(bench: &Bench, rounds: u32) -> Result<()> {
-    closed(bench);
-    let load = Load::new(bench)?;
+fn killed(bench: &Bench, rounds: u32, load: &Load) -> Result<()> {
     let policy = load.policy(bench)?;
     let start = || bench.sensor().policy(&policy).enforce().start();
     let mut sensor = start()?;
@@ -310,12 +319,10 @@ fn killed(bench: &Bench, rounds: u32) -> Result<()> {
         status.code() == Some(3) && status.stderr.contains("go on deciding"),
         "status says {status:?}"
     );
-    unload(bench, &load)
+    Ok(())
 }
 
-fn replaced(bench: &Bench) -> Result<()> {
-    closed(bench);
-    let load = Load::new(bench)?;
+fn replaced(bench: &Bench, load: &Load) -> Result<()> {
     let policy = load.policy(bench)?;
     let sensor = |ring: &str| {
         let sensor = bench.sensor().policy(&policy).enforce();
@@ -348,7 +355,8 @@ fn replaced(bench: &Bench) -> Result<()> {
         "nothing was replaced: {}",
         sensor.log()
     );
-    unload(bench, &load)
+    // Of a sensor that runs.
+    unload(bench, load)
 }
 
 fn fail_open(bench: &Bench) -> Result<()> {
