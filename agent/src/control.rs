@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::policies::Summary;
 
 pub(crate) mod client;
+mod http;
 mod peer;
 mod route;
 pub(crate) mod scrape;

@@ -31,6 +31,7 @@ mod containers;
 mod continuity;
 mod counts;
 mod lineage;
+mod mapping;
 mod object;
 pub(crate) mod pins;
 mod plan;

@@ -6,16 +6,16 @@ use holdfast_actors::root::status::{Actor, ActorState, Status};
 use holdfast_wire::ledger::Entry;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::MetricType::{self, Counter, Gauge};
 use prometheus_client::registry::Registry;
 
 /// The type of what [`rendered`] gives.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics of a sensor that stands like this.
-pub(crate) fn rendered(status: &Status) -> String {
+pub(crate) fn rendered(status: Status) -> String {
     let mut registry = Registry::with_prefix("holdfast");
-    registry.register_collector(Box::new(Snapshot(status.clone())));
+    registry.register_collector(Box::new(Snapshot(status)));
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = text::encode(&mut out, &registry);
@@ -55,33 +55,43 @@ impl Collector for Snapshot {
             ("version", env!("CARGO_PKG_VERSION")),
             ("mode", status.mode),
         ];
-        gauges(
+        family(
             to,
+            Gauge,
             "build",
             "What runs: its version and mode; always 1",
             [(version, 1)],
         )?;
         let ready = u64::from(status.ready);
-        gauges(to, "ready", "1 once every hook was tried", [([], ready)])?;
+        family(
+            to,
+            Gauge,
+            "ready",
+            "1 once every hook was tried",
+            [([], ready)],
+        )?;
         let degraded = status
             .degraded
             .iter()
             .map(|it| ([("what", it.what.as_str())], 1));
-        gauges(
+        family(
             to,
+            Gauge,
             "degraded",
             "What does not work as it should; 1 each",
             degraded,
         )?;
         let revision = u64::from(status.policy.revision);
-        gauges(
+        family(
             to,
+            Gauge,
             "policy_revision",
             "Number of the policies in force",
             [([], revision)],
         )?;
-        gauges(
+        family(
             to,
+            Gauge,
             "policy_rules",
             "Rules in force",
             [([], status.policy.rules as u64)],
@@ -101,21 +111,29 @@ impl Collector for Snapshot {
             ];
             (labels, u64::from(hook.tier.is_some()))
         });
-        gauges(to, "hook_attached", "1 for a hook that is attached", hooks)?;
+        family(
+            to,
+            Gauge,
+            "hook_attached",
+            "1 for a hook that is attached",
+            hooks,
+        )?;
 
         let kinds = status.ledger.kinds.iter();
         let operations = kinds.flat_map(|(action, entry)| {
             COUNTS.map(|(fate, count)| ([("action", *action), ("fate", fate)], count(entry)))
         });
-        counters(
+        family(
             to,
+            Counter,
             "operations",
             "What became of operations, by the counts of the ledger",
             operations,
         )?;
         let corrupt = [([], status.ledger.unattributed)];
-        counters(
+        family(
             to,
+            Counter,
             "corrupt_records",
             "Records of which not even the kind is known",
             corrupt,
@@ -127,12 +145,19 @@ impl Collector for Snapshot {
             let runs = u64::from(actor.state == ActorState::Running);
             ([("actor", actor.name.as_str())], runs)
         });
-        gauges(to, "actor_running", "1 for an actor that runs", running)?;
+        family(
+            to,
+            Gauge,
+            "actor_running",
+            "1 for an actor that runs",
+            running,
+        )?;
         let restarts = actors
             .iter()
             .map(|actor| ([("actor", actor.name.as_str())], actor.restarts));
-        counters(
+        family(
             to,
+            Counter,
             "actor_restarts",
             "Times that an actor was restarted",
             restarts,
@@ -142,8 +167,9 @@ impl Collector for Snapshot {
             .lanes
             .iter()
             .map(|lane| ([("domain", lane.domain)], lane.depth as u64));
-        gauges(
+        family(
             to,
+            Gauge,
             "lane_batches",
             "Batches that wait for the evaluator",
             lanes,
@@ -156,8 +182,9 @@ impl Collector for Snapshot {
             ];
             fates.map(|(fate, count)| ([("sink", sink.name), ("fate", fate)], count))
         });
-        counters(
+        family(
             to,
+            Counter,
             "sink_events",
             "What became of events that a sink was offered",
             sinks,
@@ -166,47 +193,59 @@ impl Collector for Snapshot {
             .sinks
             .iter()
             .map(|sink| ([("sink", sink.name)], sink.depth_bytes as u64));
-        gauges(
+        family(
             to,
+            Gauge,
             "sink_waiting_bytes",
             "Bytes that wait for a sink",
             waiting,
         )?;
 
-        gauges(
+        family(
             to,
+            Gauge,
             "processes",
             "Processes in the table",
             [([], status.processes.known as u64)],
         )?;
-        gauges(
+        family(
             to,
+            Gauge,
             "containers",
             "Containers that are known",
             [([], status.containers.known as u64)],
         )?;
         let unnamed = [([], status.containers.unnamed)];
-        counters(
+        family(
             to,
+            Counter,
             "unnamed_records",
             "Records that no engine named the container of in time",
             unnamed,
         )?;
         let resources = &status.resources;
-        gauges(
+        family(
             to,
+            Gauge,
             "resident_bytes",
             "Resident memory",
             [([], resources.rss_bytes)],
         )?;
-        gauges(
+        family(
             to,
+            Gauge,
             "open_files",
             "Open file descriptors",
             [([], resources.open_files)],
         )?;
         let cpu = [([], resources.cpu_ms)];
-        counters(to, "cpu_milliseconds", "CPU time since the start", cpu)
+        family(
+            to,
+            Counter,
+            "cpu_milliseconds",
+            "CPU time since the start",
+            cpu,
+        )
     }
 }
 
@@ -217,45 +256,20 @@ fn flatten<'a>(actor: &'a Actor, into: &mut Vec<&'a Actor>) {
     }
 }
 
-fn gauges<'a, const N: usize>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = (Labels<'a, N>, u64)>,
-) -> Result<(), Error> {
-    family(
-        encoder,
-        (name, help, MetricType::Gauge),
-        samples,
-        |encoder, value| {
-            // Far below what a gauge can hold.
-            encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX))
-        },
-    )
-}
-
-fn counters<'a, const N: usize>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = (Labels<'a, N>, u64)>,
-) -> Result<(), Error> {
-    family(
-        encoder,
-        (name, help, MetricType::Counter),
-        samples,
-        |encoder, value| encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
-    )
-}
-
 /// One metric with a sample for each set of labels.
 fn family<'a, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
-    (name, help, kind): (&str, &str, MetricType),
+    kind: MetricType,
+    name: &str,
+    help: &str,
     samples: impl IntoIterator<Item = (Labels<'a, N>, u64)>,
-    encode: impl Fn(&mut MetricEncoder<'_>, u64) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
+    let encode = |encoder: &mut MetricEncoder<'_>, value: u64| match kind {
+        Counter => encoder.encode_counter::<NoLabelSet, _, u64>(&value, None),
+        // Far below what a gauge can hold.
+        _ => encoder.encode_gauge(&i64::try_from(value).unwrap_or(i64::MAX)),
+    };
     for (labels, value) in samples {
         if N == 0 {
             encode(&mut encoder, value)?;

@@ -300,7 +300,7 @@ async fn metrics(listen: &str) -> Result<Option<TcpListener>, Failure> {
     let Ok(address) = listen.parse::<SocketAddr>() else {
         return Ok(None);
     };
-    let listener = scrape::bind(address).await.map_err(|error| {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
         Failure::CannotStart(format!(
             "cannot listen at metrics.listen ({address}): {error}"
         ))

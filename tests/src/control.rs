@@ -1,6 +1,6 @@
 //! Asking a sensor's control socket by hand: what no command knows, and what must not take a process.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 use std::time::Duration;
@@ -41,15 +41,7 @@ fn connect(bench: &Bench) -> Result<UnixStream> {
 }
 
 fn ask_over(stream: &mut UnixStream, method: &str, path: &str) -> Result<String> {
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: holdfast\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-    )
-    .context("ask the control socket")?;
-    let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .context("read the control socket's answer")?;
+    let answer = converse(stream, method, path)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();
     ensure!(
@@ -57,4 +49,18 @@ fn ask_over(stream: &mut UnixStream, method: &str, path: &str) -> Result<String>
         "{method} {path}: {answer:?}"
     );
     Ok(body.to_owned())
+}
+
+/// The whole answer to a request over a connection, which ends with it.
+pub fn converse(stream: &mut (impl Read + Write), method: &str, path: &str) -> Result<String> {
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: holdfast\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    )
+    .context("ask the sensor")?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .context("read the sensor's answer")?;
+    Ok(answer)
 }

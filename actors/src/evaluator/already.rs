@@ -52,7 +52,7 @@ impl Already {
         !self.0.is_empty() && self.0.remove(&record_part(header))
     }
 
-    /// Records made after `now` are of this sensor alone.
+    /// Whatever comes now is of this sensor alone.
     pub(crate) fn forget(&mut self) {
         self.0 = HashSet::new();
     }

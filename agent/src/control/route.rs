@@ -81,7 +81,7 @@ pub(crate) async fn scraped(request: &Request<Incoming>, shared: &Shared) -> Ans
 async fn metrics(shared: &Shared) -> Answer {
     match shared.handle.status().await {
         Ok(status) => {
-            let text = Bytes::from(metrics::rendered(&status));
+            let text = Bytes::from(metrics::rendered(status));
             let mut response = Response::new(Full::new(text).boxed_unsync());
             set_type(&mut response, metrics::CONTENT_TYPE);
             response

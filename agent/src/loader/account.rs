@@ -4,16 +4,19 @@
 //! stopped reading: what was submitted and not read is still in the rings, and is its own to account for.
 #![allow(unsafe_code)] // memory that is shared through a map
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aya::maps::MapData;
 use holdfast_wire::control::Counters;
 use holdfast_wire::kind::KINDS;
 use holdfast_wire::{ABI_VERSION, Kind};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::ProtFlags;
 
+use super::mapping::Mapping;
+use super::reason::chain;
 use super::sys;
 
 /// Its layout; a change of it is a new number.
@@ -29,17 +32,13 @@ const READ: usize = 3;
 const ATTACHED: usize = READ + KINDS;
 const COUNTS: usize = ATTACHED + KINDS;
 const WORDS: usize = COUNTS + KINDS * REPORTED;
+const BYTES: usize = WORDS * size_of::<u64>();
 
 /// See the module.
 pub(super) struct Account {
-    map: OwnedFd,
-    memory: NonNull<AtomicU64>,
+    map: MapData,
+    memory: Mapping,
 }
-
-// SAFETY: the memory is only used as atomics, and stays mapped as long as this is there.
-unsafe impl Send for Account {}
-// SAFETY: as above.
-unsafe impl Sync for Account {}
 
 /// What a sensor finds counted already.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,9 +55,9 @@ impl Account {
     /// # Errors
     /// What the kernel says: none before 5.5 has a map that can be mapped.
     pub(super) fn new() -> Result<Self, String> {
-        let map =
-            sys::shared_array(WORDS).map_err(|error| format!("cannot make a map: {error}"))?;
-        let account = Self::map(map)?;
+        let fault = |error: io::Error| format!("cannot make a map: {error}");
+        let map = sys::shared_array(WORDS).map_err(fault)?;
+        let account = Self::map(MapData::from_fd(map).map_err(|error| chain(&error))?)?;
         account.words()[0].store(VERSION, Ordering::Relaxed);
         Ok(account)
     }
@@ -68,43 +67,34 @@ impl Account {
     /// # Errors
     /// When there is none, or one that another version wrote.
     pub(super) fn pinned(path: &Path) -> Result<Self, String> {
-        let map = sys::open_pin(path).map_err(|error| error.to_string())?;
-        if sys::value_bytes(map.as_fd()).ok() != Some(WORDS * size_of::<u64>()) {
-            return Err("another version's account".to_owned());
+        let other = || "another version's account".to_owned();
+        let map = MapData::from_pin(path).map_err(|error| chain(&error))?;
+        let info = map.info().map_err(|error| chain(&error))?;
+        if info.value_size() as usize != BYTES {
+            return Err(other());
         }
         let account = Self::map(map)?;
         let version = account.words()[0].load(Ordering::Relaxed);
-        (version == VERSION)
-            .then_some(account)
-            .ok_or_else(|| "another version's account".to_owned())
+        (version == VERSION).then_some(account).ok_or_else(other)
     }
 
-    fn map(map: OwnedFd) -> Result<Self, String> {
-        // SAFETY: a new mapping, at an address that the kernel chooses; the map has this many words.
-        let memory = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                WORDS * size_of::<u64>(),
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &map,
-                0,
-            )
-        };
+    /// `map` has a value of [`BYTES`].
+    fn map(map: MapData) -> Result<Self, String> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let memory = Mapping::shared(map.fd().as_fd(), 0, BYTES, access);
         let memory = memory.map_err(|error| format!("cannot map the account: {error}"))?;
-        let memory = NonNull::new(memory.cast()).ok_or("the account is mapped nowhere")?;
         Ok(Self { map, memory })
     }
 
     /// Pins it there.
     pub(super) fn pin(&self, path: &Path) -> Result<(), String> {
-        sys::pin(self.map.as_fd(), path).map_err(|error| error.to_string())
+        self.map.pin(path).map_err(|error| chain(&error))
     }
 
     fn words(&self) -> &[AtomicU64; WORDS] {
         // SAFETY: mapped for this many words, page-aligned, for as long as `self` is there; all access is
         // by atomics.
-        unsafe { self.memory.cast().as_ref() }
+        unsafe { self.memory.address().cast().as_ref() }
     }
 
     /// A record was read and is not in the ring any more.
@@ -157,14 +147,6 @@ impl Account {
     fn of(&self, kind: Kind) -> &[AtomicU64] {
         let first = COUNTS + kind.index() * REPORTED;
         &self.words()[first..first + REPORTED]
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `Account::map` with this length, and nobody borrows it any more. Failing leaves
-        // it mapped.
-        let _ = unsafe { munmap(self.memory.as_ptr().cast(), WORDS * size_of::<u64>()) };
     }
 }
 

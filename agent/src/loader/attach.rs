@@ -46,7 +46,7 @@ pub(crate) struct Link {
 enum Attached {
     /// A kernel's link.
     Link(OwnedFd),
-    /// Something else: a perf event of kernels before 5.15, or what has to be there for nothing to be attached.
+    /// What aya has of it, where the kernel has no link of it (a perf event before 5.15) or does not tell which.
     Other(#[allow(dead_code)] Box<dyn Any + Send>),
     /// There is nothing to attach to.
     Nothing,

@@ -13,8 +13,7 @@ use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_PERF_EVENT;
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use aya_obj::generated::bpf_perf_event_type::BPF_PERF_EVENT_KPROBE;
 use aya_obj::generated::{
-    BPF_F_MMAPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_map_info, bpf_prog_info,
-    bpf_prog_type,
+    BPF_F_MMAPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_prog_info, bpf_prog_type,
 };
 
 /// The verifier's log of a program that it refuses; where it is longer, the load fails for that.
@@ -191,12 +190,8 @@ pub(crate) fn set_element(map: BorrowedFd<'_>, index: u32, value: u32) -> io::Re
 /// # Errors
 /// What the kernel says.
 pub(crate) fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
-    // SAFETY: all zeros is a valid `bpf_prog_info` and `bpf_attr`.
-    let (mut info, mut attributes): (bpf_prog_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
-    attributes.info.bpf_fd = program.as_fd().as_raw_fd() as u32;
-    attributes.info.info = std::ptr::from_mut(&mut info) as u64;
-    attributes.info.info_len = size_of::<bpf_prog_info>() as u32;
-    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
+    // SAFETY: what is written for programs; all zeros is a valid `bpf_prog_info`.
+    let info: bpf_prog_info = unsafe { info(program.as_fd()) }?;
     Ok(info.recursion_misses)
 }
 
@@ -240,20 +235,6 @@ pub(crate) fn shared_array(words: usize) -> io::Result<OwnedFd> {
         *to = from.cast_signed();
     }
     bpf(bpf_cmd::BPF_MAP_CREATE, &mut attributes).map(owned)
-}
-
-/// Bytes of a map's values.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn value_bytes(map: BorrowedFd<'_>) -> io::Result<usize> {
-    // SAFETY: all zeros is a valid `bpf_map_info` and `bpf_attr`.
-    let (mut info, mut attributes): (bpf_map_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
-    attributes.info.bpf_fd = map.as_raw_fd() as u32;
-    attributes.info.info = std::ptr::from_mut(&mut info) as u64;
-    attributes.info.info_len = size_of::<bpf_map_info>() as u32;
-    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
-    Ok(info.value_size as usize)
 }
 
 /// Gives a map, program or link a name in a BPF file system, which keeps it.
@@ -304,11 +285,20 @@ pub(crate) fn kprobe_misses(link: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 fn link_info(link: BorrowedFd<'_>) -> io::Result<bpf_link_info> {
-    // SAFETY: all zeros is a valid `bpf_link_info` and `bpf_attr`.
-    let (mut info, mut attributes): (bpf_link_info, bpf_attr) = unsafe { (zeroed(), zeroed()) };
-    attributes.info.bpf_fd = link.as_raw_fd() as u32;
+    // SAFETY: all zeros is a valid `bpf_link_info`, and the kernel writes no other values of it than valid ones.
+    unsafe { info(link) }
+}
+
+/// What the kernel tells of an object.
+///
+/// # Safety
+/// `T` is the struct that it writes for objects of this sort; all zeros is a value of it.
+unsafe fn info<T>(object: BorrowedFd<'_>) -> io::Result<T> {
+    // SAFETY: as the caller promises; all zeros is a valid `bpf_attr`.
+    let (mut info, mut attributes): (T, bpf_attr) = unsafe { (zeroed(), zeroed()) };
+    attributes.info.bpf_fd = object.as_raw_fd() as u32;
     attributes.info.info = std::ptr::from_mut(&mut info) as u64;
-    attributes.info.info_len = size_of::<bpf_link_info>() as u32;
+    attributes.info.info_len = size_of::<T>() as u32;
     bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attributes)?;
     Ok(info)
 }

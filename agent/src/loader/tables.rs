@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
-use aya::maps::{Array, HashMap, LpmTrie, MapData};
+use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::{
     CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS,
@@ -95,37 +95,38 @@ impl PolicyMaps {
     pub(super) fn adopt(&mut self) -> Result<(), String> {
         let Plain(state) = self.control.get(&0, 0).map_err(|error| chain(&error))?;
         self.state = state;
-        let Self { entered, .. } = self;
-        for key in self.paths.keys() {
-            let key = key.map_err(|error| chain(&error))?;
-            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
-                entered.paths.push(key);
-            }
-        }
-        for key in self.classes.keys() {
-            let key = key.map_err(|error| chain(&error))?;
-            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
-                entered.classes.push(key);
-            }
-        }
-        for key in self.suffixes.keys() {
-            let key = key.map_err(|error| chain(&error))?;
-            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
-                entered.suffixes.push(key);
-            }
-        }
-        for key in self.addresses.keys() {
-            let key = key.map_err(|error| chain(&error))?;
-            if let Some(entered) = entered.get_mut(generation_of(&key.data())) {
-                entered.addresses.push(key);
-            }
-        }
-        for key in self.numbers.keys() {
-            let Plain(key) = key.map_err(|error| chain(&error))?;
-            if let Some(entered) = entered.get_mut(usize::from(key.tag.generation)) {
-                entered.numbers.push(key);
-            }
-        }
+        let entered = &mut self.entered;
+        note(
+            self.paths.keys(),
+            entered,
+            |half| &mut half.paths,
+            |key| half_of(&key.data()),
+        )?;
+        note(
+            self.classes.keys(),
+            entered,
+            |half| &mut half.classes,
+            |key| half_of(&key.data()),
+        )?;
+        note(
+            self.suffixes.keys(),
+            entered,
+            |half| &mut half.suffixes,
+            |key| half_of(&key.data()),
+        )?;
+        note(
+            self.addresses.keys(),
+            entered,
+            |half| &mut half.addresses,
+            |key| half_of(&key.data()),
+        )?;
+        let numbers = self.numbers.keys().map(|key| key.map(|Plain(key)| key));
+        note(
+            numbers,
+            entered,
+            |half| &mut half.numbers,
+            |key| usize::from(key.tag.generation),
+        )?;
         for (index, vector) in self.names.iter().enumerate() {
             let vector = vector.map_err(|error| chain(&error))?;
             if vector != [0; WORDS] {
@@ -262,8 +263,24 @@ impl PolicyMaps {
     }
 }
 
+/// Notes the keys that a map has in the half that each belongs to.
+fn note<K>(
+    keys: impl Iterator<Item = Result<K, MapError>>,
+    entered: &mut [Entered; GENERATIONS],
+    list: impl Fn(&mut Entered) -> &mut Vec<K>,
+    half: impl Fn(&K) -> usize,
+) -> Result<(), String> {
+    for key in keys {
+        let key = key.map_err(|error| chain(&error))?;
+        if let Some(entered) = entered.get_mut(half(&key)) {
+            list(entered).push(key);
+        }
+    }
+    Ok(())
+}
+
 /// Which half the data of a trie key belong to: see [`joined`].
-fn generation_of<const DATA: usize>(data: &[u8; DATA]) -> usize {
+fn half_of<const DATA: usize>(data: &[u8; DATA]) -> usize {
     usize::from(data[0])
 }
 

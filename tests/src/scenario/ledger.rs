@@ -233,6 +233,7 @@ pub fn unbalanced(kinds: &Value) -> Option<Vec<String>> {
             || number("seen") != sum(&["filtered", "submitted", "ring_full"])
             || number("submitted").is_none()
             || number("submitted") != number("received")
+            || number("received") != number("evaluated")
             || number("evaluated").is_none()
             || number("evaluated") != sum(&["emitted", "suppressed", "dropped"])
     });

@@ -1,6 +1,5 @@
 //! The sensor's state as metrics: over the control socket, and over HTTP where it is asked to listen.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
+use crate::control::converse;
 use crate::place::Place;
 
 /// The scenarios of this theme.
@@ -41,23 +41,30 @@ fn metrics(bench: &Bench) -> Result<()> {
         .sensor()
         .option("set", format!("metrics.listen={ADDRESS}"))
         .start()?;
-    let answer = ask("GET /metrics")?;
+    let answer = ask("GET", "/metrics")?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no head")?;
     ensure!(
         head.starts_with("HTTP/1.1 200") && head.contains("application/openmetrics-text"),
         "{head}"
     );
     check(body)?;
-    for other in ["GET /v1/status", "POST /metrics", "POST /v1/stop"] {
-        let answer = ask(other)?;
-        ensure!(answer.starts_with("HTTP/1.1 404"), "{other}: {answer}");
+    for (method, path) in [
+        ("GET", "/v1/status"),
+        ("POST", "/metrics"),
+        ("POST", "/v1/stop"),
+    ] {
+        let answer = ask(method, path)?;
+        ensure!(
+            answer.starts_with("HTTP/1.1 404"),
+            "{method} {path}: {answer}"
+        );
     }
     // One that asks nothing keeps nobody from asking.
     let idle: Vec<TcpStream> = (0..4)
         .filter_map(|_| TcpStream::connect(ADDRESS).ok())
         .collect();
     check(
-        ask("GET /metrics")?
+        ask("GET", "/metrics")?
             .split_once("\r\n\r\n")
             .context("no head")?
             .1,
@@ -80,21 +87,12 @@ fn metrics(bench: &Bench) -> Result<()> {
     sensor.stop().map(drop)
 }
 
-fn ask(request: &str) -> Result<String> {
+fn ask(method: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(ADDRESS).context("connect")?;
     stream
         .set_read_timeout(Some(ANSWER))
-        .context("set a limit")?;
-    write!(
-        stream,
-        "{request} HTTP/1.1\r\nHost: metrics\r\nConnection: close\r\n\r\n"
-    )
-    .context("ask")?;
-    let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .context("read the answer")?;
-    Ok(answer)
+        .context("limit the wait")?;
+    converse(&mut stream, method, path)
 }
 
 /// What a scraper relies on: each sample after what its metric is, no sample twice, and an end.

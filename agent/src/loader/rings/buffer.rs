@@ -4,7 +4,6 @@
 use std::io;
 use std::mem::{offset_of, size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aya_obj::generated::perf_event_sample_format::PERF_SAMPLE_RAW;
@@ -15,7 +14,9 @@ use aya_obj::generated::{
     PERF_FLAG_FD_CLOEXEC, perf_event_attr, perf_event_header, perf_event_mmap_page,
 };
 use holdfast_wire::record::Header;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::ProtFlags;
+
+use crate::loader::mapping::Mapping;
 
 /// Least bytes of a buffer: more than a sample can have, whose size is 16 bits wide.
 pub(super) const MIN_BYTES: u32 = 1 << 16;
@@ -193,31 +194,26 @@ impl AsFd for Buffer {
 
 /// The mapping: a page of `perf_event_mmap_page`, then the samples, around and around.
 struct Memory {
-    base: NonNull<u8>,
+    mapping: Mapping,
     page: usize,
     /// Of the samples; a power of two.
     bytes: usize,
 }
-
-// SAFETY: the mapping belongs to this value alone, whichever thread it is on; what the kernel shares
-// in it is only accessed as atomics, or after it was handed over by them.
-unsafe impl Send for Memory {}
 
 impl Memory {
     /// Maps a buffer, or, for tests, memory that is none.
     fn map(event: Option<BorrowedFd<'_>>, bytes: usize) -> io::Result<Self> {
         let page = rustix::param::page_size();
         let (length, access) = (page + bytes, ProtFlags::READ | ProtFlags::WRITE);
-        let none = std::ptr::null_mut();
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let base = unsafe {
-            match event {
-                Some(event) => mmap(none, length, access, MapFlags::SHARED, event, 0),
-                None => rustix::mm::mmap_anonymous(none, length, access, MapFlags::PRIVATE),
-            }
+        let mapping = match event {
+            Some(event) => Mapping::shared(event, 0, length, access),
+            None => Mapping::anonymous(length, access),
         }?;
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { base, page, bytes })
+        Ok(Self {
+            mapping,
+            page,
+            bytes,
+        })
     }
 
     fn head(&self) -> &AtomicU64 {
@@ -230,7 +226,7 @@ impl Memory {
 
     fn position(&self, offset: usize) -> &AtomicU64 {
         // SAFETY: an aligned u64 within the first page, accessed by nobody but as an atomic.
-        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+        unsafe { AtomicU64::from_ptr(self.mapping.address().as_ptr().add(offset).cast()) }
     }
 
     fn offset(&self, position: u64) -> usize {
@@ -241,7 +237,7 @@ impl Memory {
     fn word(&self, position: u64) -> u32 {
         let offset = self.page + (self.offset(position) & !3);
         // SAFETY: aligned and within the mapping, whose size is a multiple of four.
-        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+        unsafe { AtomicU32::from_ptr(self.mapping.address().as_ptr().add(offset).cast()) }
             .load(Ordering::Relaxed)
     }
 
@@ -263,7 +259,10 @@ impl Memory {
             // SAFETY: within the mapping, which lives as long as `self`; the kernel does not write
             // between tail and head, which this lies between.
             unsafe {
-                std::slice::from_raw_parts(self.base.as_ptr().add(self.page + offset), length)
+                std::slice::from_raw_parts(
+                    self.mapping.address().as_ptr().add(self.page + offset),
+                    length,
+                )
             }
         })
     }
@@ -280,13 +279,6 @@ impl Memory {
             // Each part ends at the end of the memory at the latest.
             to.extend_from_slice(self.in_one_piece(position, length).unwrap_or_default());
         }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: exactly what was mapped; no reference into it outlives `self`.
-        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.page + self.bytes) };
     }
 }
 

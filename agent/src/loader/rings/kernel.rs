@@ -10,7 +10,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -18,11 +17,12 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use aya::maps::MapData;
 use holdfast_actors::kernel::Ring;
 use holdfast_wire::decode::{claimed_kind, claimed_time};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::ProtFlags;
 use rustix::param::page_size;
 
 use super::Choice;
 use crate::loader::account::Account;
+use crate::loader::mapping::Mapping;
 
 /// `BPF_RINGBUF_HDR_SZ`: stands before each record, which is then rounded up to eight bytes.
 const HEADER: usize = 8;
@@ -46,16 +46,6 @@ pub(in crate::loader) struct KernelRing {
     account: Option<Arc<Account>>,
 }
 
-/// Pages of the map.
-struct Mapping {
-    address: NonNull<u8>,
-    bytes: usize,
-}
-
-// SAFETY: mapped memory belongs to the process; what the kernel writes is read by atomics, or after an atomic that
-// it is ordered after.
-unsafe impl Send for Mapping {}
-
 /// What stands at a position.
 struct Item<'r> {
     /// `None`: it was discarded.
@@ -74,8 +64,8 @@ impl KernelRing {
         let (page, size) = (page_size(), info.max_entries() as usize);
         let fd = map.fd().as_fd();
         let writable = ProtFlags::READ | ProtFlags::WRITE;
-        let consumer = Mapping::new(fd, 0, page, writable)?;
-        let producer = Mapping::new(fd, page, page + 2 * size, ProtFlags::READ)?;
+        let consumer = Mapping::shared(fd, 0, page, writable)?;
+        let producer = Mapping::shared(fd, page, page + 2 * size, ProtFlags::READ)?;
         let mut ring = Self {
             map,
             consumer,
@@ -142,12 +132,12 @@ impl KernelRing {
     fn consumed(&self) -> &AtomicUsize {
         // SAFETY: the page begins with the consumer position, an `unsigned long`; pages are aligned. It is mapped
         // as long as `self` is there.
-        unsafe { self.consumer.address.cast().as_ref() }
+        unsafe { self.consumer.address().cast().as_ref() }
     }
 
     fn produced(&self) -> usize {
         // SAFETY: as above, of the producer's page.
-        let position: &AtomicUsize = unsafe { self.producer.address.cast().as_ref() };
+        let position: &AtomicUsize = unsafe { self.producer.address().cast().as_ref() };
         // `bpf_ringbuf_reserve` of the kernel stores it with release once the header says busy.
         position.load(Ordering::Acquire)
     }
@@ -160,7 +150,7 @@ impl KernelRing {
         let at = page_size() + (position & (self.size - 1));
         // SAFETY: the offset is within the first of the two mappings of the data, positions are multiples of 8,
         // and a record begins with its header.
-        let header: &AtomicU32 = unsafe { self.producer.address.add(at).cast().as_ref() };
+        let header: &AtomicU32 = unsafe { self.producer.address().add(at).cast().as_ref() };
         // The kernel's `xchg` in `bpf_ringbuf_commit` comes after all of the record.
         let word = header.load(Ordering::Acquire);
         let length = (word & !(BUSY | DISCARDED)) as usize;
@@ -170,7 +160,7 @@ impl KernelRing {
         // SAFETY: it lies within the two mappings of the data, and the kernel does not write there before the
         // consumer position has passed it, which takes `&mut self`.
         let record = unsafe {
-            let start = self.producer.address.add(at + HEADER);
+            let start = self.producer.address().add(at + HEADER);
             slice::from_raw_parts(start.as_ptr(), length)
         };
         Some(Item {
@@ -210,35 +200,5 @@ impl Ring for KernelRing {
             // After all reading; the kernel pairs it with an acquire before it writes there.
             self.consumed().store(at, Ordering::Release);
         }
-    }
-}
-
-impl Mapping {
-    fn new(
-        map: BorrowedFd<'_>,
-        offset: usize,
-        bytes: usize,
-        access: ProtFlags,
-    ) -> io::Result<Self> {
-        // SAFETY: a new mapping, at an address that the kernel chooses.
-        let address = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                bytes,
-                access,
-                MapFlags::SHARED,
-                map,
-                offset as u64,
-            )
-        }?;
-        let address = NonNull::new(address.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { address, bytes })
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `Mapping::new`, and nobody borrows it any more. Failing leaves it mapped.
-        let _ = unsafe { munmap(self.address.as_ptr().cast(), self.bytes) };
     }
 }

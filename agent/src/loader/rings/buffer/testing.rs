@@ -38,7 +38,7 @@ pub(in super::super) fn write(buffer: &Buffer, kind: u32, content: &[u8]) -> boo
     for (index, byte) in bytes.iter().enumerate() {
         let offset = memory.page + memory.offset(head + index as u64);
         // SAFETY: within the mapping, at a place that is free.
-        unsafe { memory.base.as_ptr().add(offset).write(*byte) };
+        unsafe { memory.mapping.address().as_ptr().add(offset).write(*byte) };
     }
     memory
         .head()

@@ -92,7 +92,7 @@ proptest! {
         for (index, word) in bytes.iter().enumerate() {
             let at = buffer.memory.page + 4 * index;
             // SAFETY: within the mapping.
-            unsafe { buffer.memory.base.as_ptr().add(at).cast::<u32>().write(*word) };
+            unsafe { buffer.memory.mapping.address().as_ptr().add(at).cast::<u32>().write(*word) };
         }
         buffer.memory.head().store(head, Ordering::Relaxed);
         buffer.look();
