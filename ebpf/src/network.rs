@@ -22,6 +22,8 @@ use address::{AF_NETLINK, AF_UNIX, AF_UNSPEC, End, Given, Memory, Name, is_inter
 hook!(network_socket_lsm network_socket_fmod network_socket_fentry network_socket_kprobe, "socket_create", "security_socket_create", create);
 // int security_socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)
 hook!(network_connect_lsm network_connect_fmod network_connect_fentry network_connect_kprobe, "socket_connect", "security_socket_connect", connect);
+// int security_socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)
+hook!(network_fast_open_lsm network_fast_open_fmod network_fast_open_fentry network_fast_open_kprobe, "socket_sendmsg", "security_socket_sendmsg", fast_open);
 // int security_unix_stream_connect(struct sock *sock, struct sock *other, struct sock *newsk)
 hook!(network_connect_unix_lsm network_connect_unix_fmod network_connect_unix_fentry network_connect_unix_kprobe, "unix_stream_connect", "security_unix_stream_connect", connect_unix);
 // int security_socket_bind(struct socket *sock, struct sockaddr *address, int addrlen)
@@ -186,10 +188,36 @@ fn judge_address(kind: Kind, via: Via, socket: u64, given: Given) -> i32 {
     judge(kind, via, &facts)
 }
 
+/// TCP Fast Open (RFC 7413): `tcp_sendmsg_fastopen` connects to where a message is sent, and asks none of the
+/// functions that connect(2) does.
+#[inline(always)]
+fn fast_open(arguments: &impl Arguments, via: Via) -> i32 {
+    let flags: u32 = arguments.field(1, offset!(message_flags));
+    if flags & MSG_FASTOPEN == 0 {
+        return 0;
+    }
+    judge_fast_open(via, arguments.argument(0), destination(arguments))
+}
+
+/// `MSG_FASTOPEN` of `include/linux/socket.h`.
+const MSG_FASTOPEN: u32 = 0x2000_0000;
+/// `SOCK_STREAM` of `include/linux/net.h`.
+const SOCK_STREAM: u16 = 1;
+
+#[inline(always)]
+fn judge_fast_open(via: Via, socket: u64, given: Given) -> i32 {
+    // Sockets for datagrams take no notice of the flag. Where offsets are not known, neither is the type.
+    let socket_type: u16 = read(socket, offset!(socket_type));
+    if given.at == 0 || socket_type > SOCK_STREAM {
+        return 0;
+    }
+    judge_address(Kind::NetworkConnect, via, socket, given)
+}
+
 /// Whether a Unix socket of this type connects to one socket (`SOCK_STREAM`, `SOCK_SEQPACKET`).
 #[inline(always)]
 fn is_connecting(socket_type: u16) -> bool {
-    socket_type == 1 || socket_type == 5
+    socket_type == SOCK_STREAM || socket_type == 5
 }
 
 /// What is not reported of families that are neither internet nor Unix: a disconnect, the netlink
@@ -258,18 +286,23 @@ fn judge_accept(socket: u64, sock: u64, via: Via) -> i32 {
 /// Only what names its destination.
 #[inline(always)]
 fn send(arguments: &impl Arguments, via: Via) -> i32 {
-    let message = arguments.argument(1);
-    let name = pointer(message, offset!(message_name));
-    if name == 0 {
+    let given = destination(arguments);
+    if given.at == 0 {
         return 0;
     }
-    let length: u32 = read(message, offset!(message_name_length));
-    let given = Given {
-        memory: Memory::Kernel,
-        at: name,
-        length: u64::from(length),
-    };
     judge_address(Kind::NetworkSend, via, arguments.argument(0), given)
+}
+
+/// Where a message says that it is sent to; at address 0 when it says nothing.
+#[inline(always)]
+fn destination(arguments: &impl Arguments) -> Given {
+    let message = arguments.argument(1);
+    let length: u32 = read(message, offset!(message_name_length));
+    Given {
+        memory: Memory::Kernel,
+        at: pointer(message, offset!(message_name)),
+        length: u64::from(length),
+    }
 }
 
 #[inline(always)]

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 mod call;
 mod capability;
 mod dns;
+mod evade;
 mod file;
 mod ipc;
 mod memory;
@@ -18,9 +19,12 @@ mod mount;
 mod network;
 mod path;
 mod process;
+mod ring;
 
 /// What a deed says that the kernel has no call for.
 pub const NO_CALL: &str = "ENOSYS";
+
+pub(crate) use evade::REACHED;
 
 /// What became of a deed; `None` when the words name none.
 type Done = Option<io::Result<()>>;
@@ -28,14 +32,34 @@ type Done = Option<io::Result<()>>;
 /// Does the deed and returns the exit code.
 pub fn main(args: &[String]) -> Result<i32> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    // As somebody else, for whom most things are not permitted.
-    let words = match words.as_slice() {
+    let done = match words.as_slice() {
+        // As somebody else, for whom most things are not permitted.
         ["as", user, words @ ..] => {
             nix::unistd::setuid(Uid::from_raw(parsed(user)?))?;
-            words
+            act(words)
         }
-        words => words,
+        ["called", name, words @ ..] => {
+            evade::call_itself(name)?;
+            act(words)
+        }
+        ["in-user-namespace", words @ ..] => {
+            evade::enter_user_namespace()?;
+            act(words)
+        }
+        ["in-thread", words @ ..] => evade::in_thread(|| act(words)),
+        words => act(words),
     };
+    match done {
+        Some(Ok(())) => Ok(0),
+        Some(Err(error)) => {
+            eprintln!("{}", name(&error));
+            Ok(1)
+        }
+        None => bail!("no such deed: {}", words.join(" ")),
+    }
+}
+
+fn act(words: &[&str]) -> Done {
     let domains = [
         process::act,
         file::act,
@@ -46,15 +70,10 @@ pub fn main(args: &[String]) -> Result<i32> {
         capability::act,
         ipc::act,
         path::act,
+        ring::act,
+        evade::act,
     ];
-    match domains.into_iter().find_map(|act| act(words)) {
-        Some(Ok(())) => Ok(0),
-        Some(Err(error)) => {
-            eprintln!("{}", name(&error));
-            Ok(1)
-        }
-        None => bail!("no such deed: {}", words.join(" ")),
-    }
+    domains.into_iter().find_map(|act| act(words))
 }
 
 /// A word that is to be a `T`.

@@ -20,6 +20,8 @@ pub mod engine;
 pub mod events;
 pub mod guest;
 pub mod init;
+#[cfg(test)]
+mod inventory;
 pub mod load;
 pub mod noop;
 pub mod place;

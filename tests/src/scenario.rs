@@ -17,6 +17,7 @@ pub mod deny;
 pub mod derive;
 pub mod doctor;
 pub mod engine;
+pub mod evade;
 pub mod exec;
 pub mod fanotify;
 pub mod harness;
@@ -92,6 +93,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         coverage::SCENARIOS,
         container::SCENARIOS,
         deny::SCENARIOS,
+        evade::SCENARIOS,
         derive::SCENARIOS,
         doctor::SCENARIOS,
         refuse::SCENARIOS,

@@ -220,6 +220,7 @@ fields {
     mm_start_stack: "mm_struct"."start_stack";
     message_name: "msghdr"."msg_name";
     message_name_length: "msghdr"."msg_namelen";
+    message_flags: "msghdr"."msg_flags";
     message_iterator: "msghdr"."msg_iter";
     // Up to 5.13 the first, from 5.14 on the second.
     iterator_type_and_direction: "iov_iter"."type";

@@ -6,7 +6,9 @@ use aya_ebpf::programs::TracePointContext;
 use holdfast_wire::Kind;
 
 use super::address::{Given, Memory};
-use super::{judge_accept, judge_address, judge_create, judge_listen};
+use super::{
+    MSG_FASTOPEN, judge_accept, judge_address, judge_create, judge_fast_open, judge_listen,
+};
 use crate::attach::Via;
 use crate::offset;
 use crate::syscall::{field, file_of_descriptor};
@@ -51,6 +53,41 @@ pub fn network_sendmsg_enter(context: TracePointContext) -> u32 {
     let [at, length]: [u64; 2] = Memory::User.read(field(&context, 1));
     let length = u64::from(length as u32);
     to_address(&context, Kind::NetworkSend, at, length)
+}
+
+/// `sys_enter_sendto(fd, buff, len, flags, addr, addr_len)`, by which TCP Fast Open connects
+#[tracepoint]
+pub fn network_fast_open_sendto_enter(context: TracePointContext) -> u32 {
+    let length = u64::from(field(&context, 5) as u32);
+    fast_open(&context, field(&context, 3), field(&context, 4), length)
+}
+
+/// `sys_enter_sendmsg(fd, msg, flags)`
+#[tracepoint]
+pub fn network_fast_open_sendmsg_enter(context: TracePointContext) -> u32 {
+    let [at, length]: [u64; 2] = Memory::User.read(field(&context, 1));
+    fast_open(&context, field(&context, 2), at, u64::from(length as u32))
+}
+
+/// The first message of `sys_enter_sendmmsg(fd, mmsg, vlen, flags)`; a socket connects once.
+#[tracepoint]
+pub fn network_fast_open_sendmmsg_enter(context: TracePointContext) -> u32 {
+    let [at, length]: [u64; 2] = Memory::User.read(field(&context, 1));
+    fast_open(&context, field(&context, 3), at, u64::from(length as u32))
+}
+
+#[inline(always)]
+fn fast_open(context: &TracePointContext, flags: u64, at: u64, length: u64) -> u32 {
+    if flags as u32 & MSG_FASTOPEN != 0 {
+        let given = Given {
+            memory: Memory::User,
+            at,
+            length,
+        };
+        let socket = socket_of_descriptor(field(context, 0));
+        judge_fast_open(Via::tracepoint(context), socket, given);
+    }
+    0
 }
 
 /// Descriptor, and where among the arguments address and length are.

@@ -1,11 +1,14 @@
 //! System calls that no library has a function for.
 #![allow(unsafe_code)] // raw system calls
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::mem::size_of_val;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 fn done(result: libc::c_long) -> io::Result<()> {
     if result < 0 {
@@ -177,4 +180,74 @@ pub(super) fn sched_setscheduler(policy: libc::c_int, priority: libc::c_int) -> 
     };
     // SAFETY: the parameters are read and not kept.
     done(unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) }.into())
+}
+
+/// `open_by_handle_at(2)` of the file with this path, by no path.
+pub(super) fn open_by_handle(path: &Path) -> io::Result<File> {
+    /// `MAX_HANDLE_SZ` of `include/linux/exportfs.h`.
+    const MOST: usize = 128;
+    #[repr(C, align(8))]
+    struct Handle {
+        head: [u32; 2],
+        bytes: [u8; MOST],
+    }
+    let mut handle = Handle {
+        head: [MOST as u32, 0],
+        bytes: [0; MOST],
+    };
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut mount = 0;
+    let at = (&raw mut handle).cast::<libc::file_handle>();
+    // SAFETY: a `struct file_handle` with room for as many bytes as it says.
+    let named =
+        unsafe { libc::name_to_handle_at(libc::AT_FDCWD, name.as_ptr(), at, &raw mut mount, 0) };
+    done(named.into())?;
+    // Any descriptor of the same file system will do.
+    let beside = File::open(path.parent().unwrap_or(path))?;
+    // SAFETY: as the kernel has written it.
+    let descriptor = unsafe {
+        libc::open_by_handle_at(beside.as_raw_fd(), at, libc::O_RDONLY | libc::O_CLOEXEC)
+    };
+    done(descriptor.into())?;
+    // SAFETY: the kernel has just made it for this process.
+    Ok(unsafe { File::from_raw_fd(descriptor) })
+}
+
+/// What a system call is given, while another thread changes it.
+pub(super) struct Changing(Vec<AtomicU8>);
+
+impl Changing {
+    /// With these bytes at first.
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.iter().copied().map(AtomicU8::new).collect())
+    }
+
+    /// Replaces the first of its bytes.
+    pub(super) fn write(&self, bytes: &[u8]) {
+        for (at, byte) in self.0.iter().zip(bytes) {
+            at.store(*byte, Ordering::Relaxed);
+        }
+    }
+
+    /// `open(2)` of what it says as a path, which ends with a NUL.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let terminated = self
+            .0
+            .last()
+            .is_some_and(|last| last.load(Ordering::Relaxed) == 0);
+        assert!(terminated, "a path ends with a NUL");
+        // SAFETY: it ends with a NUL, since nobody writes beyond it.
+        let descriptor = unsafe { libc::open(self.0.as_ptr().cast(), libc::O_RDONLY) };
+        done(descriptor.into())?;
+        // SAFETY: the kernel has just made it for this process.
+        Ok(unsafe { File::from_raw_fd(descriptor) })
+    }
+
+    /// `connect(2)` to what it says as an address.
+    pub(super) fn connect(&self, socket: &impl AsFd) -> io::Result<()> {
+        let socket = socket.as_fd().as_raw_fd();
+        let length = self.0.len() as libc::socklen_t;
+        // SAFETY: the address has this length.
+        done(unsafe { libc::connect(socket, self.0.as_ptr().cast(), length) }.into())
+    }
 }

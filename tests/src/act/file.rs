@@ -84,8 +84,13 @@ fn chmod(mode: &str, path: &str) -> io::Result<()> {
 }
 
 /// Opens, reads, and prints what it read in separate steps: a process killed for the open prints nothing.
-fn read(path: &str) -> io::Result<()> {
+pub(super) fn read(path: &str) -> io::Result<()> {
+    File::open(path).and_then(show)
+}
+
+/// Prints what is in a file.
+pub(super) fn show(mut file: File) -> io::Result<()> {
     let mut content = String::new();
-    File::open(path)?.read_to_string(&mut content)?;
+    file.read_to_string(&mut content)?;
     io::stdout().write_all(content.as_bytes())
 }

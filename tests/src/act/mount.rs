@@ -55,7 +55,7 @@ fn pivot_root(new: &str, old: &str) -> rustix::io::Result<()> {
 }
 
 /// Makes the directories, and what is mounted from here on nobody else's.
-fn alone(directories: &[&str]) -> Result<(), Errno> {
+pub(super) fn alone(directories: &[&str]) -> Result<(), Errno> {
     for directory in directories {
         fs::create_dir_all(directory).map_err(errno)?;
     }

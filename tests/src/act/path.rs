@@ -8,12 +8,12 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::process::{chdir, chroot};
 
-use super::{Done, parsed};
+use super::{Done, file, parsed};
 
 /// See [`super::main`].
 pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
-        ["read-in-chroot", root, path] => enter(root).and_then(|()| File::open(path).map(drop)),
+        ["read-in-chroot", root, path] => enter(root).and_then(|()| file::read(path)),
         ["read-out-of-chroot", root, directory, name] => read_out(root, directory, name),
         ["read-deep", base, name, depth] => read_deep(base, name, depth),
         _ => return None,

@@ -34,7 +34,7 @@ const BRIEF: [(&str, &str); 9] = [
     (
         "5.10",
         "hooks,verifier,kill-on-exec,deny-best-tier,predicates-fmod-ret,refuse-fmod-ret,capability,\
-         exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead,outlive-kill",
+         exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead,outlive-kill,evade-best-tier",
     ),
     (
         "5.10+lsm",
@@ -49,13 +49,13 @@ const BRIEF: [(&str, &str); 9] = [
     (
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
-         engine-predicates,engine-escapes,package-image,outlive-replaced",
+         engine-predicates,engine-escapes,package-image,outlive-replaced,evade-best-tier",
     ),
     ("6.12+icount", "instructions"),
     ("6.12+system", "package-deb"),
     (
         "7",
-        "hooks,coverage,predicates-lsm,predicates-tracepoint,exec-in-full,deny-tracepoint",
+        "hooks,coverage,predicates-lsm,predicates-tracepoint,exec-in-full,deny-tracepoint,evade-identity",
     ),
 ];
 /// Guests at once; each has two virtual CPUs.

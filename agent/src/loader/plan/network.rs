@@ -22,12 +22,27 @@ pub(super) static SOCKET: &[Way] = security!(
 pub(super) static CONNECT: &[Way] = security!(
     "connections to Unix sockets that are not there or do not listen";
     ["network_connect", "socket_connect", "security_socket_connect"],
-    ["network_connect_unix", "unix_stream_connect", "security_unix_stream_connect"];
+    ["network_connect_unix", "unix_stream_connect", "security_unix_stream_connect"],
+    ["network_fast_open", "socket_sendmsg", "security_socket_sendmsg"];
     calls(
-        &[part(
-            "network_connect_enter",
-            Place::Syscalls(&["sys_enter_connect"])
-        )],
+        &[
+            part(
+                "network_connect_enter",
+                Place::Syscalls(&["sys_enter_connect"])
+            ),
+            part(
+                "network_fast_open_sendto_enter",
+                Place::Syscalls(&["sys_enter_sendto"])
+            ),
+            part(
+                "network_fast_open_sendmsg_enter",
+                Place::Syscalls(&["sys_enter_sendmsg"])
+            ),
+            part(
+                "network_fast_open_sendmmsg_enter",
+                Place::Syscalls(&["sys_enter_sendmmsg"])
+            )
+        ],
         &[],
         "io_uring; the address that the kernel uses, only the caller's argument"
     )
