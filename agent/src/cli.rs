@@ -40,6 +40,7 @@ Examples:
   holdfast doctor
   holdfast doctor --tiers
   holdfast doctor --programs
+  holdfast doctor --bundle > holdfast-bundle.json
   holdfast doctor --json | jq '.hooks[] | select(.tier != \"lsm\")'")]
     Doctor(Doctor),
     /// Tell how the running sensor is: tier, mode, degradations, actors, policies, loss ledger
@@ -198,6 +199,9 @@ pub(crate) struct Doctor {
     /// Tell of the kernel programs instead, those of all tiers: instructions that the verifier walks
     #[arg(long)]
     pub(crate) programs: bool,
+    /// Print all that helps to help, as one JSON document: this, settings, status and policies by name; no events
+    #[arg(long, conflicts_with_all = ["programs", "tiers"])]
+    pub(crate) bundle: bool,
 }
 
 /// `status`

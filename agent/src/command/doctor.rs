@@ -15,6 +15,7 @@ use crate::loader::pins;
 use crate::output::{self, Table};
 use crate::{kernel, privilege};
 
+mod bundle;
 mod engines;
 mod tiers;
 
@@ -27,7 +28,8 @@ const NOT_THERE: [&str; 3] = [
 
 pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     let show = &arguments.show;
-    let config = show.settings.inputs().load()?;
+    let inputs = show.settings.inputs();
+    let config = inputs.load()?;
     if arguments.programs {
         return programs(&config, show.json);
     }
@@ -48,11 +50,14 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     let left = !running && pins::are_left(&config.kernel.pin_dir);
     let hooks = report["hooks"].as_array().map_or(&[][..], Vec::as_slice);
     let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
-    if show.json {
-        output::json(&json!({
-            "running": running, "left_in_kernel": left, "facts": report["facts"], "permissions": {"missing": missing},
-            "engines": engines, "hooks": hooks, "not_there": NOT_THERE,
-        }))?;
+    let found = json!({
+        "running": running, "left_in_kernel": left, "facts": report["facts"], "permissions": {"missing": missing},
+        "engines": engines, "hooks": hooks, "not_there": NOT_THERE,
+    });
+    if arguments.bundle {
+        output::json(&bundle::bundle(&found, &inputs.layers()?, &client)?)?;
+    } else if show.json {
+        output::json(&found)?;
     } else {
         let standing = match (running, left) {
             (true, _) => "running; what follows is what it uses",

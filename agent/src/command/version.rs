@@ -1,18 +1,24 @@
 //! `holdfast version`
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output;
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const ABI: u16 = holdfast_wire::ABI_VERSION;
+const MACHINE: &str = std::env::consts::ARCH;
+
+/// What this binary is.
+pub(super) fn facts() -> Value {
+    json!({"version": VERSION, "abi": ABI, "machine": MACHINE})
+}
+
 pub(super) fn version(json: bool) -> Result<(), Failure> {
-    let version = env!("CARGO_PKG_VERSION");
-    let abi = holdfast_wire::ABI_VERSION;
-    let machine = std::env::consts::ARCH;
     if json {
-        return output::json(&json!({"version": version, "abi": abi, "machine": machine}));
+        return output::json(&facts());
     }
     output::text(&format!(
-        "holdfast {version} ({machine}, kernel ABI {abi})\n"
+        "holdfast {VERSION} ({MACHINE}, kernel ABI {ABI})\n"
     ))
 }

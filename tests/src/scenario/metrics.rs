@@ -1,9 +1,11 @@
 //! The sensor's state as metrics: over the control socket, and over HTTP where it is asked to listen.
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
@@ -22,6 +24,8 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
 
 /// Nobody else's on a machine for tests.
 const ADDRESS: &str = "127.0.0.1:19187";
+/// What Grafana is given to show them.
+const DASHBOARD: &str = include_str!("../../../packaging/grafana/holdfast.json");
 const ANSWER: Duration = Duration::from_secs(5);
 
 fn metrics(bench: &Bench) -> Result<()> {
@@ -35,6 +39,7 @@ fn metrics(bench: &Bench) -> Result<()> {
         .with_code(0)?
         .stdout;
     check(&shown)?;
+    all_are_there(&shown)?;
     silent.stop()?;
 
     let sensor = bench
@@ -93,6 +98,31 @@ fn ask(method: &str, path: &str) -> Result<String> {
         .set_read_timeout(Some(ANSWER))
         .context("limit the wait")?;
     converse(&mut stream, method, path)
+}
+
+/// The dashboard asks for no metric that there is not. One without samples has its type all the same.
+fn all_are_there(metrics: &str) -> Result<()> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).context("read the dashboard")?;
+    let panels = dashboard["panels"].as_array().context("it has panels")?;
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array());
+    let queries = targets
+        .flatten()
+        .filter_map(|target| target["expr"].as_str());
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut names = BTreeSet::new();
+    for query in queries {
+        let words = query.split(|letter| !is_of_name(letter));
+        names.extend(words.filter(|word| word.starts_with("holdfast_")));
+    }
+    ensure!(names.len() > 9, "it asks for no more than {names:?}");
+    for name in names {
+        let metric = name.strip_suffix("_total").unwrap_or(name);
+        ensure!(
+            metrics.contains(&format!("# TYPE {metric} ")),
+            "the dashboard asks for {name}, which there is not"
+        );
+    }
+    Ok(())
 }
 
 /// What a scraper relies on: each sample after what its metric is, no sample twice, and an end.
