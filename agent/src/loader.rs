@@ -4,7 +4,6 @@
 //! the best tier that works, found by trying: a tier counts only if a trial attachment of it was
 //! seen to fire, since attaching an LSM program succeeds on kernels where it then never runs.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -50,7 +49,6 @@ use continuity::Continuity;
 pub(crate) use continuity::{OnExit, Remains};
 use counts::Missed;
 use lineage::Lineages;
-use object::OBJECT;
 use pod::Plain;
 use reason::chain;
 use rings::Taken;
@@ -181,9 +179,10 @@ impl Loader {
             .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
         let (buffer, reason) = Buffer::choose(options.buffer).map_err(LoadError::Buffers)?;
         let object = match buffer {
-            Buffer::Ring => Cow::Borrowed(OBJECT),
-            Buffer::Perf => object::with_perf_buffers().map_err(LoadError::Object)?,
+            Buffer::Ring => object::with_rings(),
+            Buffer::Perf => object::with_perf_buffers(),
         };
+        let object = object.map_err(LoadError::Object)?;
         let constants = Constants {
             layout: types.layout.words().to_vec(),
             environment: u32::from(options.environment),
@@ -207,7 +206,9 @@ impl Loader {
             constants.load(&object, btf.as_ref(), buffer, options.ring_bytes, pinned)
         })?;
 
-        let relocated = relocated::Relocated::new(&ebpf);
+        let relocated = relocated::Relocated::new(&object, &ebpf);
+        // Megabytes, and what is needed of it is in the kernel by now.
+        drop(object);
         let Taken { rings, oldest } = buffer
             .take(
                 &mut ebpf,

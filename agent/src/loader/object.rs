@@ -1,16 +1,16 @@
 //! The kernel programs' object file.
 
-use std::borrow::Cow;
 use std::mem::offset_of;
 
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_PERF_EVENT_ARRAY;
 use aya_obj::maps::bpf_map_def;
 use holdfast_wire::Domain;
+use miniz_oxide::inflate::decompress_to_vec_zlib;
 use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
-/// As `tools/build-ebpf` built it: with ring buffers.
-pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("HOLDFAST_EBPF_OBJECT"));
+/// As `build.rs` compressed it: a tenth of it, and read but once a start.
+static COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/holdfast-ebpf.o.zlib"));
 
 /// The map of a domain's ring, or of the perf buffers in its place.
 pub(crate) const fn ring_name(domain: Domain) -> &'static str {
@@ -34,16 +34,26 @@ pub(crate) const fn urgent_name(domain: Domain) -> &'static str {
     }
 }
 
+/// The object as `tools/build-ebpf` built it: with ring buffers.
+///
+/// # Errors
+/// When the binary is damaged: it has a checksum.
+pub(crate) fn with_rings() -> Result<Vec<u8>, String> {
+    decompress_to_vec_zlib(COMPRESSED).map_err(|error| error.to_string())
+}
+
 /// The object in which the rings' maps are arrays of perf buffers.
 ///
 /// The programs are the same: which of the two they use is a constant. But a map has its type in the
 /// object, and a kernel without ring buffers makes none, be it used or not.
 ///
 /// # Errors
-/// When the object does not have these maps.
-pub(crate) fn with_perf_buffers() -> Result<Cow<'static, [u8]>, String> {
-    let file = ElfFile64::<object::Endianness>::parse(OBJECT).map_err(|error| error.to_string())?;
-    let mut bytes = OBJECT.to_vec();
+/// As [`with_rings`], and when the object does not have these maps.
+pub(crate) fn with_perf_buffers() -> Result<Vec<u8>, String> {
+    let object = with_rings()?;
+    let mut bytes = object.clone();
+    let file =
+        ElfFile64::<object::Endianness>::parse(&*object).map_err(|error| error.to_string())?;
     for name in Domain::ALL.map(ring_name) {
         let place = file
             .symbols()
@@ -71,7 +81,7 @@ pub(crate) fn with_perf_buffers() -> Result<Cow<'static, [u8]>, String> {
                 .copy_from_slice(&value.to_ne_bytes());
         }
     }
-    Ok(bytes.into())
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -81,7 +91,7 @@ mod tests {
 
     #[test]
     fn only_the_rings_become_perf_event_arrays() {
-        let before = aya_obj::Object::parse(OBJECT).unwrap();
+        let before = aya_obj::Object::parse(&with_rings().unwrap()).unwrap();
         let after = aya_obj::Object::parse(&with_perf_buffers().unwrap()).unwrap();
         let rings = Domain::ALL.map(ring_name);
         for (name, map) in &after.maps {

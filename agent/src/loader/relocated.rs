@@ -18,7 +18,6 @@ use aya_obj::generated::bpf_prog_type::{
 };
 
 use super::attach::NO_BTF;
-use super::object::OBJECT;
 use super::plan::{Part, Place};
 use super::{reason, sys};
 
@@ -32,9 +31,9 @@ pub(crate) struct Relocated {
 pub(crate) struct Program(OwnedFd);
 
 impl Relocated {
-    /// Parses the object and relocates it against the maps of `ebpf`.
-    pub(crate) fn new(ebpf: &Ebpf) -> Result<Self, String> {
-        let mut object = aya_obj::Object::parse(OBJECT).map_err(|error| error.to_string())?;
+    /// Parses the object file and relocates it against the maps of `ebpf`.
+    pub(crate) fn new(file: &[u8], ebpf: &Ebpf) -> Result<Self, String> {
+        let mut object = aya_obj::Object::parse(file).map_err(|error| error.to_string())?;
         let btf = match aya::features().btf() {
             Some(features) => object
                 .fixup_and_sanitize_btf(features)
