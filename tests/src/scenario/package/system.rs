@@ -1,0 +1,259 @@
+//! A package of a distribution in a whole system: what its manager and systemd make of it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+
+use super::{
+    ENFORCE, INSTALL, POLICY, SECRET, SETTINGS, becomes_readable, files, is_logged, is_readable,
+    is_ready, make_secret, packaged, policy, run,
+};
+use crate::bench::Bench;
+use crate::command::{Bounded as _, Ended};
+
+/// From which the rpm is made.
+const SPEC: &str = include_str!("../../../../packaging/rpm/holdfast.spec");
+
+/// What installs and removes packages.
+struct Manager {
+    /// How its packages' names end.
+    suffix: &'static str,
+    /// Installs the file that follows, whatever version is there.
+    install: &'static [&'static str],
+    /// Makes the same package with a higher version.
+    newer: fn(&Bench, &str) -> Result<String>,
+    remove: &'static [&'static str],
+    /// Where the settings are then.
+    kept: &'static str,
+    /// Removes what is left on purpose.
+    purge: &'static [&'static str],
+}
+
+pub(super) fn deb(bench: &Bench) -> Result<()> {
+    tried(
+        bench,
+        &Manager {
+            suffix: ".deb",
+            install: &["dpkg", "--install"],
+            newer: newer_deb,
+            remove: &["dpkg", "--remove", "holdfast"],
+            kept: SETTINGS,
+            purge: &["dpkg", "--purge", "holdfast"],
+        },
+    )
+}
+
+pub(super) fn rpm(bench: &Bench) -> Result<()> {
+    tried(
+        bench,
+        &Manager {
+            suffix: ".rpm",
+            // The shell that its scripts need is a deb's here.
+            install: &["rpm", "--upgrade", "--oldpackage", "--nodeps"],
+            newer: newer_rpm,
+            remove: &["rpm", "--erase", "holdfast"],
+            kept: "/etc/holdfast/config.toml.rpmsave",
+            // As docs/install/rhel.md has it.
+            purge: &[
+                "rm",
+                "-r",
+                "/etc/holdfast",
+                "/var/lib/holdfast",
+                "/var/log/holdfast",
+            ],
+        },
+    )
+}
+
+fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
+    let install = |package: &str| run(&[manager.install, &[package]].concat());
+    let before = files()?;
+    make_secret()?;
+    let package = packaged(manager.suffix)?;
+    install(&package)?;
+    is_up("observe")?;
+    let (_, version) = (
+        run(&["holdfast", "doctor"])?,
+        run(&["holdfast", "version"])?,
+    );
+    ensure!(is_readable()?, "nothing was to be refused yet");
+    is_logged("/usr/bin/cat")?;
+    let writable = run(&[
+        "find",
+        "/etc/holdfast",
+        "/usr/bin/holdfast",
+        "/var/lib/holdfast",
+        "/var/log/holdfast",
+        "/run/holdfast",
+        "-perm",
+        "-o+w",
+        "!",
+        "-type",
+        "s",
+        "!",
+        "-type",
+        "l",
+    ])?;
+    ensure!(
+        writable.stdout.is_empty(),
+        "anybody may write to {}",
+        writable.stdout
+    );
+    let security = run(&["systemd-analyze", "security", "--no-pager", "holdfast"])?;
+    let security = security
+        .stdout
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned();
+
+    // Settings of the machine's own.
+    fs::write(SETTINGS, ENFORCE).context("change the settings")?;
+    fs::write(POLICY, "{}").context("write a policy")?;
+    let refused = Command::new("systemctl")
+        .args(["reload", "holdfast"])
+        .output_within(INSTALL)?;
+    ensure!(refused.code() != Some(0), "a policy that is none was taken");
+    is_up("observe")?;
+    fs::write(POLICY, policy()).context("write a policy")?;
+    run(&["systemctl", "reload", "holdfast"])?;
+    run(&["systemctl", "restart", "holdfast"])?;
+    is_up("enforce")?;
+    ensure!(!is_readable()?, "the secret was read");
+
+    let newer = (manager.newer)(bench, &package)?;
+    let opened = while_attempting(bench, || install(&newer))?;
+    ensure!(
+        opened == 0,
+        "{opened} attempts succeeded during the upgrade"
+    );
+    is_up("enforce")?;
+    ensure!(!is_readable()?, "the secret was read after the upgrade");
+    let kept = fs::read_to_string(SETTINGS).context("read the settings")?;
+    ensure!(kept == ENFORCE, "the upgrade changed the settings: {kept}");
+    bench.note(format!(
+        "{}; {security}; an upgrade let no attempt through",
+        version.stdout.trim()
+    ));
+
+    // One that the administrator has stopped stays so, also when going back.
+    run(&["systemctl", "disable", "--now", "holdfast"])?;
+    install(&package)?;
+    let enabled = Command::new("systemctl")
+        .args(["is-enabled", "holdfast"])
+        .output_within(INSTALL)?;
+    ensure!(
+        enabled.stdout.trim() == "disabled",
+        "an upgrade enabled it: {enabled:?}"
+    );
+    ensure!(!is_readable()?, "the secret was read without a sensor");
+    run(&["systemctl", "enable", "--now", "holdfast"])?;
+    is_up("enforce")?;
+
+    run(manager.remove)?;
+    becomes_readable()?;
+    ensure!(
+        Path::new(manager.kept).exists() && Path::new(POLICY).exists(),
+        "removing it took the settings"
+    );
+    run(manager.purge)?;
+    fs::remove_file(SECRET).context("remove the secret")?;
+    let after = files()?;
+    let left: Vec<&String> = after.difference(&before).collect();
+    ensure!(left.is_empty(), "left behind: {left:?}");
+    Ok(())
+}
+
+fn newer_deb(bench: &Bench, package: &str) -> Result<String> {
+    let tree = bench.path("newer").display().to_string();
+    run(&["dpkg-deb", "--raw-extract", package, &tree])?;
+    let control = format!("{tree}/DEBIAN/control");
+    let text = fs::read_to_string(&control).context("read the package's control file")?;
+    let raise = |line: &str| match line.strip_prefix("Version: ") {
+        Some(version) => format!("Version: {version}.1\n"),
+        None => format!("{line}\n"),
+    };
+    fs::write(&control, text.lines().map(raise).collect::<String>())
+        .context("raise the version")?;
+    let newer = bench.path("newer.deb").display().to_string();
+    run(&["dpkg-deb", "--build", "-Znone", &tree, &newer])?;
+    Ok(newer)
+}
+
+fn newer_rpm(bench: &Bench, package: &str) -> Result<String> {
+    let path = |name: &str| bench.path(name).display().to_string();
+    let (archive, tree, topdir) = (path("newer.tar"), path("newer"), path("rpmbuild"));
+    fs::create_dir_all(&tree).context("make a directory")?;
+    let content = format!("rpm2archive --nocompression {package} >{archive}");
+    run(&["sh", "-c", &content])?;
+    run(&["tar", "--extract", "--file", &archive, "--directory", &tree])?;
+    let spec = bench.file("holdfast.spec", SPEC)?.display().to_string();
+    let version = run(&[
+        "rpm",
+        "--query",
+        "--queryformat",
+        "%{VERSION}.1",
+        "holdfast",
+    ])?
+    .stdout;
+    let define = |name: &str, value: &str| format!("--define={name} {value}");
+    run(&[
+        "rpmbuild",
+        "-bb",
+        "--quiet",
+        &define("_topdir", &topdir),
+        &define("_rpmdir", &topdir),
+        &define("_rpmfilename", "newer.rpm"),
+        &define("_binary_payload", "w.ufdio"),
+        &define("version", &version),
+        &define("root", &tree),
+        "--buildroot",
+        &path("rpmroot"),
+        &spec,
+    ])?;
+    Ok(format!("{topdir}/newer.rpm"))
+}
+
+/// Whether the unit runs, and its sensor is ready, in this mode, with policies.
+fn is_up(mode: &str) -> Result<()> {
+    let active = Command::new("systemctl")
+        .args(["is-active", "holdfast"])
+        .output_within(INSTALL)?;
+    if active.code() != Some(0) {
+        let said = run(&[
+            "journalctl",
+            "--unit",
+            "holdfast",
+            "--no-pager",
+            "--lines",
+            "30",
+        ])?;
+        bail!("the unit is {}: {}", active.stdout.trim(), said.stdout);
+    }
+    is_ready(mode)
+}
+
+/// How many attempts to open the secret succeed while something is done.
+fn while_attempting(bench: &Bench, act: impl FnOnce() -> Result<Ended>) -> Result<u32> {
+    let ended = bench.path("ended").display().to_string();
+    let attempts = "opened=0; while [ ! -e \"$1\" ]; do if read -r line <\"$2\"; then opened=$((opened + 1)); fi; sleep 0.2; done 2>/dev/null; echo $opened";
+    thread::scope(|scope| {
+        let words = ["-c", attempts, "attempts", &ended, SECRET];
+        let attempting = scope.spawn(move || {
+            Command::new("/bin/sh")
+                .args(words)
+                .output_within(3 * INSTALL)
+        });
+        let result = act();
+        fs::write(&ended, "").context("end the attempts")?;
+        let attempted = attempting
+            .join()
+            .map_err(|_| anyhow!("the attempts panicked"))??;
+        result?;
+        let opened = attempted.with_code(0)?.stdout;
+        opened.trim().parse().context("count the attempts")
+    })
+}
