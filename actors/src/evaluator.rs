@@ -30,7 +30,7 @@ mod path;
 pub(crate) mod policies;
 pub(crate) mod processes;
 mod sensor;
-mod users;
+pub(crate) mod users;
 mod view;
 mod waiting;
 

@@ -1,17 +1,31 @@
 //! The namespaces of the host: which there are, who is in them, and what keeps those that nobody is in.
 //!
-//! Found by the processes and threads that are in them, by open files and by mounts, in every mount namespace; whose
-//! they are and what they are below is asked of the kernel (ioctl_nsfs(2)). The names in JSON are those of lxkns, so that
-//! its users' scripts go on working.
+//! Found by the processes and threads that are in them, by open files and sockets, by mounts, in every mount namespace, those
+//! without processes among them, and by the kernel's list where it has one (listns(2)); whose they are and what they are
+//! below is asked of the kernel (ioctl_nsfs(2)). The names in JSON are those of lxkns, so that its users' scripts go on
+//! working.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
+use crate::evaluator::users::Users;
+
+mod freezer;
+pub mod mounts;
 mod nsfs;
+pub mod pids;
 mod scan;
+mod sockets;
+mod traveller;
 mod tree;
+
+use mounts::Paths;
+pub(crate) use scan::of_process;
+
+/// `include/uapi/linux/sched.h`
+const CLONE_NEWTIME: libc::c_int = 0x80;
 
 /// A type of namespaces (namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +76,20 @@ impl Kind {
         }
     }
 
+    /// As clone(2) has it.
+    const fn flag(self) -> libc::c_int {
+        match self {
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Mnt => libc::CLONE_NEWNS,
+            Self::Net => libc::CLONE_NEWNET,
+            Self::Pid => libc::CLONE_NEWPID,
+            Self::Time => CLONE_NEWTIME,
+            Self::User => libc::CLONE_NEWUSER,
+            Self::Uts => libc::CLONE_NEWUTS,
+        }
+    }
+
     /// The one with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -91,8 +119,9 @@ pub struct Namespace {
     /// The user namespace that it belongs to; `None` where it is out of sight.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u64>,
-    /// By which path it is reached; where that is in another mount namespace, the path of that comes first. Empty for
-    /// one that is known only by what is below it.
+    /// By which path it is reached; where that is in another mount namespace, the path of that comes first. Of a network
+    /// namespace that is a socket's, that of the socket. Empty for one that is known only by what is below it, or by the
+    /// kernel's list.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reference: Vec<String>,
     /// Processes in it whose parents are not.
@@ -116,6 +145,9 @@ pub struct Namespace {
     /// Of a user namespace: who made it, as the reader's user namespace has it.
     #[serde(rename = "user-id", skip_serializing_if = "Option::is_none")]
     pub user_id: Option<u32>,
+    /// Their name on the host.
+    #[serde(rename = "user-name", skip_serializing_if = "Option::is_none")]
+    pub user_name: Option<String>,
     /// Processes in it.
     #[serde(skip)]
     pub processes: usize,
@@ -135,13 +167,14 @@ impl Namespace {
             children: Vec::new(),
             possessions: Vec::new(),
             user_id: None,
+            user_name: None,
             processes: 0,
         }
     }
 }
 
 /// A process, and which namespaces it is in.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Process {
     /// Its id, as the reader's `/proc` has it.
     pub pid: u32,
@@ -151,13 +184,22 @@ pub struct Process {
     pub name: String,
     /// `argv`
     pub cmdline: Vec<String>,
-    /// When it began, nanoseconds of `CLOCK_BOOTTIME`.
+    /// When it began, hundredths of a second since the machine did (`USER_HZ`).
     pub starttime: u64,
+    /// Its cgroup where shares of CPUs are controlled; from the root of that hierarchy, as the reader sees it.
+    pub cpucgroup: String,
+    /// Its cgroup where freezing is controlled, likewise.
+    pub fridgecgroup: String,
+    /// It is frozen: by its cgroup, or by one that this is in.
+    pub fridgefrozen: bool,
     /// By type, as far as they may be read.
     pub namespaces: BTreeMap<Kind, u64>,
     /// The container that it is in, by its cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// Its ids in pid namespaces, from the reader's down to its own.
+    #[serde(skip)]
+    pub nspids: Vec<u32>,
 }
 
 /// What there is at a moment.
@@ -167,17 +209,29 @@ pub struct Map {
     pub namespaces: BTreeMap<u64, Namespace>,
     /// By id.
     pub processes: BTreeMap<u32, Process>,
+    /// What is mounted in each mount namespace, where that was asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mounts: BTreeMap<u64, Paths>,
     /// Processes whose namespaces may not be read.
     #[serde(skip)]
     pub hidden: usize,
+    /// Mount namespaces that could not be looked into.
+    #[serde(skip)]
+    pub closed: usize,
 }
 
-/// Looks at everything, on the host whose root directory this is.
+/// Looks at everything, on the host whose root directory this is; `mounts`: also at what is mounted where.
 ///
 /// # Errors
 /// When there is no `/proc` below it.
-pub fn map(root: &Path) -> std::io::Result<Map> {
-    let mut map = scan::map(&root.join("proc"))?;
+pub fn map(root: &Path, mounts: bool) -> std::io::Result<Map> {
+    let mut map = scan::map(root, mounts)?;
     tree::arrange(&mut map);
+    let mut users = Users::new(root.join("etc/passwd"));
+    users.refresh();
+    for namespace in map.namespaces.values_mut() {
+        let name = namespace.user_id.and_then(|uid| users.name(uid));
+        namespace.user_name = name.map(str::to_owned);
+    }
     Ok(map)
 }

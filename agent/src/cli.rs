@@ -84,6 +84,7 @@ What cgroups tell is there without any engine; runtime.docker says which engines
 Examples:
   holdfast namespaces
   holdfast namespaces --type net
+  holdfast namespaces --mounts
   holdfast namespaces --json | jq '.namespaces[] | select(.leaders | not)'    (those that nobody is in)
 JSON has the keys of lxkns.")]
     Namespaces(Namespaces),
@@ -151,6 +152,9 @@ pub(crate) struct Namespaces {
     /// Only those of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = Kind::ALL.map(Kind::name))]
     pub(crate) kind: Option<String>,
+    /// What is mounted in each mount namespace, and what of it no path leads to
+    #[arg(long)]
+    pub(crate) mounts: bool,
 }
 
 /// `processes`

@@ -7,6 +7,9 @@
 //! | `GET /v1/actors` | the supervision tree |
 //! | `GET /v1/metrics` | the same as metrics, in the text format of OpenMetrics |
 //! | `GET /v1/policies` | the policies in force |
+//! | `GET /v1/namespaces` | the host's namespaces, processes and mounts; this and the next two have the keys of lxkns |
+//! | `GET /v1/processes` | the processes, and which namespaces they are in |
+//! | `GET /v1/pidmap` | of each process its ids in the pid namespaces that see it |
 //! | `GET /v1/events` | events from now on, one JSON object a line |
 //! | `POST /v1/reload` | reads configuration and policies again |
 //! | `POST /v1/log` | reads `log.level` again, and nothing else |
@@ -16,6 +19,7 @@
 //! An answer that is not 200 has a JSON object with `error`. Filters are not evaluated here: the
 //! sensor runs nothing that a client sent.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_actors::root::Handle;
@@ -58,6 +62,10 @@ pub(crate) struct Shared {
     pub(crate) handle: Handle,
     /// Facts about this kernel, as `doctor` shows them.
     pub(crate) facts: Value,
+    /// The host's root directory.
+    pub(crate) host: PathBuf,
+    /// Held by who looks at the namespaces: one at a time is enough work.
+    pub(crate) looking: tokio::sync::Mutex<()>,
     /// The policies in force.
     pub(crate) policies: Mutex<Vec<Summary>>,
     /// The way to the loop.

@@ -100,6 +100,8 @@ impl Sensor {
         let shared = Arc::new(Shared {
             handle,
             facts,
+            host: config.host.fs.clone(),
+            looking: tokio::sync::Mutex::default(),
             policies: Mutex::new(policies.summaries),
             requests: sender,
         });

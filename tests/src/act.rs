@@ -20,6 +20,7 @@ mod network;
 mod path;
 mod process;
 mod ring;
+mod zoo;
 
 /// What a deed says that the kernel has no call for.
 pub const NO_CALL: &str = "ENOSYS";
@@ -72,6 +73,7 @@ fn act(words: &[&str]) -> Done {
         path::act,
         ring::act,
         evade::act,
+        zoo::act,
     ];
     domains.into_iter().find_map(|act| act(words))
 }

@@ -34,6 +34,11 @@ impl Cgroup {
         Ok(Self { directory, path })
     }
 
+    /// One of its files.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// The command, run by a process that was put into this cgroup before.
     pub fn run(&self, bench: &Bench, command: &Command) -> Result<Command> {
         // By its path, which means the same to another process.

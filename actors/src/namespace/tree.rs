@@ -55,11 +55,9 @@ mod tests {
         let process = Process {
             pid,
             ppid,
-            name: String::new(),
-            cmdline: Vec::new(),
             starttime,
             namespaces: [(Kind::Net, net)].into(),
-            container: None,
+            ..Process::default()
         };
         (pid, process)
     }
@@ -92,7 +90,7 @@ mod tests {
                 process(9, 8, 6, 11),
             ]
             .into(),
-            hidden: 0,
+            ..Map::default()
         };
         arrange(&mut map);
         let of = |nsid: u64| &map.namespaces[&nsid];

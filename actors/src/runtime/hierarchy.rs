@@ -29,10 +29,14 @@ impl Hierarchy {
             .then_some(Self(path))
     }
 
+    /// The directory of the cgroup at `path`, from its root.
+    pub(crate) fn directory(&self, path: &str) -> PathBuf {
+        self.0.join(path.trim_start_matches('/'))
+    }
+
     /// Whether the cgroup at `path`, from its root, has this id.
     pub(crate) fn is_at(&self, path: &str, id: u64) -> bool {
-        let below = path.trim_start_matches('/');
-        fs::metadata(self.0.join(below)).is_ok_and(|directory| directory.ino() == id)
+        fs::metadata(self.directory(path)).is_ok_and(|directory| directory.ino() == id)
     }
 
     /// The path, from its root, of the cgroup with this id, which is its directory's inode number

@@ -40,30 +40,45 @@ pub struct Listing {
 /// Lists the containers of the host whose root directory is `root`.
 pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
     let mut all = in_cgroups(&root.join("proc"));
-    let mut errors = Vec::new();
-    for socket in sockets.iter().filter(|socket| socket.path.exists()) {
-        match engine::running(socket).await {
-            Ok(told) => {
-                for details in told {
-                    let Details {
-                        container,
-                        pod,
-                        pid,
-                        ..
-                    } = details;
-                    let listed = all.entry(container.id.clone()).or_default();
-                    listed.container = container;
-                    listed.pod = pod.or(listed.pod.take());
-                    listed.pid = pid;
-                }
-            }
-            Err(error) => errors.push(format!("{}: {error}", socket.path.display())),
-        }
+    let (told, errors) = told(sockets).await;
+    for details in told {
+        let Details {
+            container,
+            pod,
+            pid,
+            ..
+        } = details;
+        let listed = all.entry(container.id.clone()).or_default();
+        listed.container = container;
+        listed.pod = pod.or(listed.pod.take());
+        listed.pid = pid;
     }
     Listing {
         containers: all.into_values().collect(),
         errors,
     }
+}
+
+/// The names of the containers that engines know, by id. Engines that do not answer are left out.
+pub async fn names(sockets: &[Socket]) -> BTreeMap<String, String> {
+    let (told, _) = told(sockets).await;
+    let named = told
+        .into_iter()
+        .filter_map(|details| Some((details.container.id, details.container.name?)));
+    named.collect()
+}
+
+/// What the engines that are there tell, and why some do not.
+async fn told(sockets: &[Socket]) -> (Vec<Details>, Vec<String>) {
+    let mut all = Vec::new();
+    let mut errors = Vec::new();
+    for socket in sockets.iter().filter(|socket| socket.path.exists()) {
+        match engine::running(socket).await {
+            Ok(told) => all.extend(told),
+            Err(error) => errors.push(format!("{}: {error}", socket.path.display())),
+        }
+    }
+    (all, errors)
 }
 
 fn in_cgroups(proc: &Path) -> BTreeMap<String, Listed> {

@@ -2,19 +2,20 @@
 
 use std::path::Path;
 
+use crate::namespace::{Kind, of_process};
+
 /// The types that are compared. Those of users and cgroups are the host's unless an engine was told otherwise.
-const TYPES: [&str; 5] = ["ipc", "mnt", "net", "pid", "uts"];
+const TYPES: [Kind; 5] = [Kind::Ipc, Kind::Mnt, Kind::Net, Kind::Pid, Kind::Uts];
 
 /// Adds to `shared` those namespaces of the process `pid` in which the host's first process is, too, as far as that can
 /// be read: a pod's containers join what its sandbox has of the host.
 pub(crate) fn add_shared(proc: &Path, pid: u32, shared: &mut Vec<String>) {
-    let namespace = |pid: u32, kind: &str| {
-        let link = proc.join(pid.to_string()).join("ns").join(kind);
-        std::fs::read_link(link).ok()
+    let is_shared = |kind: &Kind| {
+        let namespace = of_process(proc, pid, *kind);
+        namespace.is_some() && namespace == of_process(proc, 1, *kind)
     };
-    let is_shared =
-        |kind: &&str| namespace(pid, kind).is_some_and(|it| namespace(1, kind) == Some(it));
-    shared.extend(TYPES.into_iter().filter(is_shared).map(str::to_owned));
+    let names = TYPES.into_iter().filter(is_shared).map(Kind::name);
+    shared.extend(names.map(str::to_owned));
     shared.sort_unstable();
     shared.dedup();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_actors::namespace::{self, Kind, Map, Namespace};
+use holdfast_actors::namespace::{self, Kind, Map, Namespace, mounts::Mount};
 use holdfast_actors::runtime::listing;
 
 use crate::cli::Namespaces;
@@ -16,12 +16,15 @@ const SHORT: usize = 12;
 
 pub(super) fn namespaces(arguments: &Namespaces) -> Result<(), Failure> {
     let config = arguments.show.settings.inputs().load()?;
-    let mut map = mapped(&config)?;
+    let mut map = mapped(&config, arguments.mounts)?;
     if let Some(kind) = arguments.kind.as_deref().and_then(Kind::from_name) {
         map.namespaces.retain(|_, namespace| namespace.kind == kind);
     }
     if arguments.show.json {
         return output::json(&map);
+    }
+    if arguments.mounts {
+        return output::text(&mounts(&map).render(0));
     }
     let names = container_names(&config)?;
     let mut table = Table::new([
@@ -59,10 +62,55 @@ pub(super) fn namespaces(arguments: &Namespaces) -> Result<(), Failure> {
     output::text(&table.render(0))
 }
 
-/// What there is, and a line about what is not to be seen.
-pub(super) fn mapped(config: &Config) -> Result<Map, Failure> {
+/// What is mounted, by mount namespace and path.
+fn mounts(map: &Map) -> Table {
+    let mut table = Table::new([
+        "NAMESPACE",
+        "MOUNT",
+        "ON",
+        "PATH",
+        "TYPE",
+        "SOURCE",
+        "PROPAGATION",
+        "HIDDEN",
+    ]);
+    let all = map.mounts.iter();
+    let all = all.flat_map(|(nsid, paths)| paths.values().map(move |at| (nsid, at)));
+    for (nsid, at) in all {
+        for mount in &at.mounts {
+            table.row([
+                nsid.to_string(),
+                mount.mountid.to_string(),
+                mount.parentid.to_string(),
+                mount.mountpoint.clone(),
+                mount.fstype.clone(),
+                mount.source.clone(),
+                propagation(mount),
+                if mount.hidden { "yes" } else { "" }.to_owned(),
+            ]);
+        }
+    }
+    table
+}
+
+/// As mount_namespaces(7) has it.
+fn propagation(mount: &Mount) -> String {
+    let tag = |(name, group): (&String, &String)| match &**group {
+        "" => name.clone(),
+        group => format!("{name}:{group}"),
+    };
+    let tags: Vec<String> = mount.tags.iter().map(tag).collect();
+    if tags.is_empty() {
+        "private".to_owned()
+    } else {
+        tags.join(" ")
+    }
+}
+
+/// What there is, and a line about what is not to be seen; `mounts`: with what is mounted where.
+pub(super) fn mapped(config: &Config, mounts: bool) -> Result<Map, Failure> {
     let root = &config.host.fs;
-    let map = namespace::map(root).map_err(|error| {
+    let map = namespace::map(root, mounts).map_err(|error| {
         Failure::Other(
             anyhow::Error::from(error)
                 .context(format!("list the processes below {}", root.display())),
@@ -74,17 +122,18 @@ pub(super) fn mapped(config: &Config) -> Result<Map, Failure> {
             map.hidden
         );
     }
+    if map.closed > 0 {
+        eprintln!(
+            "holdfast: {} mount namespaces could not be looked into: that takes CAP_SYS_ADMIN and CAP_SYS_CHROOT",
+            map.closed
+        );
+    }
     Ok(map)
 }
 
 /// Names of containers by id, as their engines know them.
 pub(super) fn container_names(config: &Config) -> Result<BTreeMap<String, String>, Failure> {
-    let listing = block_on(async { Ok(listing::list(&config.host.fs, &config.engines()).await) })?;
-    let named = listing
-        .containers
-        .into_iter()
-        .filter_map(|listed| Some((listed.container.id, listed.container.name?)));
-    Ok(named.collect())
+    block_on(async { Ok(listing::names(&config.engines()).await) })
 }
 
 /// A container's name, or the beginning of its id.

@@ -11,7 +11,7 @@ use crate::output::{self, Table};
 
 pub(super) fn processes(arguments: &Processes) -> Result<(), Failure> {
     let config = arguments.show.settings.inputs().load()?;
-    let map = mapped(&config)?;
+    let map = mapped(&config, false)?;
     if arguments.show.json {
         return output::json(&map.processes);
     }

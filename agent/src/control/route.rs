@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use holdfast_actors::namespace::{self, Map, pids};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
@@ -39,6 +40,9 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
         },
         (&Method::GET, "/v1/metrics") => metrics(shared).await,
         (&Method::GET, "/v1/policies") => ok(&shared.policies()),
+        (&Method::GET, "/v1/namespaces") => looked(shared, true, ok).await,
+        (&Method::GET, "/v1/processes") => looked(shared, false, |map| ok(&map.processes)).await,
+        (&Method::GET, "/v1/pidmap") => looked(shared, false, |map| ok(&pids::table(map))).await,
         (&Method::GET, "/v1/events") => events(shared),
         (&Method::POST, "/v1/reload") => ask(shared, Wish::Reload).await,
         (&Method::POST, "/v1/log") => ask(shared, Wish::Log).await,
@@ -64,6 +68,17 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
             let error = format!("there is no {method} {path}");
             failure(StatusCode::NOT_FOUND, &json!({"error": error}))
         }
+    }
+}
+
+/// What there is on the host at this moment. Looking takes a second where there is much, and nobody else waits for it.
+async fn looked(shared: &Shared, mounts: bool, answer: impl FnOnce(&Map) -> Answer) -> Answer {
+    let _alone = shared.looking.lock().await;
+    let root = shared.host.clone();
+    match tokio::task::spawn_blocking(move || namespace::map(&root, mounts)).await {
+        Ok(Ok(map)) => answer(&map),
+        Ok(Err(error)) => unavailable(&error),
+        Err(error) => unavailable(&error),
     }
 }
 

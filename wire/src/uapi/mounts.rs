@@ -7,14 +7,26 @@ use std::path::PathBuf;
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
+    /// Its number, unique while it is mounted.
+    pub id: u32,
+    /// That of the mount it is on; of the topmost one, a number that is not in the list, or its own.
+    pub parent: u32,
     /// `major:minor` of the file system: the same for all mounts of one.
     pub device: (u32, u32),
     /// What of the file system is mounted: a path in it, of a namespace its name, as `net:[4026532008]`.
     pub root: PathBuf,
     /// Where it is, below the reader's root.
     pub point: PathBuf,
+    /// Options of the mount itself, as `rw,nosuid`.
+    pub options: String,
+    /// How it propagates (mount_namespaces(7)), as `shared:1` or `unbindable`; none: it is private.
+    pub tags: Vec<String>,
     /// Type of the file system, as `ext4` or `fuse.sshfs`.
     pub kind: String,
+    /// What is mounted, as the file system has it.
+    pub source: String,
+    /// Options of the file system.
+    pub super_options: String,
 }
 
 /// Reads the lines; what is no mount is left out.
@@ -25,19 +37,30 @@ pub fn parse(text: &[u8]) -> impl Iterator<Item = Mount> {
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [FIELD…] - TYPE SOURCE OPTIONS`
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+    let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse().ok();
+    let (id, parent) = (number()?, number()?);
+    let device = std::str::from_utf8(fields.next()?).ok()?;
     let (major, minor) = device.split_once(':')?;
     let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
     if point.first() != Some(&b'/') {
         return None;
     }
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let text = |field: &[u8]| String::from_utf8_lossy(&unescape(field)).into_owned();
+    let options = text(fields.next()?);
+    let tags = fields.by_ref().take_while(|field| *field != b"-");
+    let tags = tags.map(text).collect();
     Some(Mount {
+        id,
+        parent,
         device: (major.parse().ok()?, minor.parse().ok()?),
         root: OsString::from_vec(root).into(),
         point: OsString::from_vec(point).into(),
-        kind: String::from_utf8_lossy(&unescape(kind)).into_owned(),
+        options,
+        tags,
+        kind: text(fields.next()?),
+        source: fields.next().map(text).unwrap_or_default(),
+        super_options: fields.next().map(text).unwrap_or_default(),
     })
 }
 
@@ -75,19 +98,36 @@ mod tests {
             31 22 0:27 / relative rw - tmpfs tmpfs rw\n\
             32 22 0:4 net:[4026532008] /run/netns/a rw - nsfs nsfs rw\n";
         let mounts: Vec<_> = parse(text).collect();
-        let mount = |device, root: &str, point: &str, kind: &str| Mount {
-            device,
-            root: root.into(),
-            point: point.into(),
-            kind: kind.into(),
+        let known: Vec<_> = mounts
+            .iter()
+            .map(|it| (it.id, it.parent, it.device, it.root.to_str().unwrap()))
+            .collect();
+        assert_eq!(
+            known,
+            [
+                (22, 1, (253, 0), "/"),
+                (30, 22, (0, 26), "/sub"),
+                (32, 22, (0, 4), "net:[4026532008]"),
+            ]
+        );
+        let [root, fuse, net] = &mounts[..] else {
+            panic!("{mounts:?}");
         };
         assert_eq!(
-            mounts,
-            [
-                mount((253, 0), "/", "/", "ext4"),
-                mount((0, 26), "/sub", "/mnt/a b\\", "fuse.sshfs"),
-                mount((0, 4), "net:[4026532008]", "/run/netns/a", "nsfs")
-            ]
+            (&*root.options, &root.tags[..]),
+            (
+                "rw,relatime",
+                &["shared:1".to_owned(), "master:2".to_owned()][..]
+            )
+        );
+        assert_eq!(
+            (fuse.point.to_str(), &*fuse.kind, &*fuse.source),
+            (Some("/mnt/a b\\"), "fuse.sshfs", "host:/x")
+        );
+        assert!(fuse.tags.is_empty());
+        assert_eq!(
+            (net.point.to_str(), &*net.kind, &*net.super_options),
+            (Some("/run/netns/a"), "nsfs", "rw")
         );
     }
 
