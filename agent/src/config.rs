@@ -226,6 +226,8 @@ sections! {
         docker: Vec<PathBuf>,
         /// Sockets of containerd's API.
         containerd: Vec<PathBuf>,
+        /// Sockets at which CRI is served.
+        cri: Vec<PathBuf>,
     }
     /// `[host]`
     Host {
@@ -349,7 +351,10 @@ impl Config {
             .map(|(number, path)| Socket::docker(root, path, number));
         let containerd = (self.runtime.docker.len()..).zip(&self.runtime.containerd);
         let containerd = containerd.map(|(number, path)| Socket::containerd(root, path, number));
-        docker.chain(containerd).collect()
+        let before = self.runtime.docker.len() + self.runtime.containerd.len();
+        let cri = (before..).zip(&self.runtime.cri);
+        let cri = cri.map(|(number, path)| Socket::cri(root, path, number));
+        docker.chain(containerd).chain(cri).collect()
     }
 
     /// Where allow-list policies of what happens are written to, in the mode that makes them.

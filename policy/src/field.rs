@@ -237,12 +237,14 @@ named! {
         AddedCapabilities "holdfast.container.added_capabilities" Strings Kinds::STARTS;
         HostNamespaces "holdfast.container.host_namespaces" Strings Kinds::STARTS;
         ContainerMounts "holdfast.container.mounts" Strings Kinds::STARTS;
+        ContainerSandbox "holdfast.container.sandbox" Bool Kinds::STARTS;
         ContainerExitCode "holdfast.container.exit_code" Int Kinds::of(&[Kind::ContainerExit]);
         OrchestratorType "orchestrator.type" String Kinds::ALL;
         OrchestratorNamespace "orchestrator.namespace" String Kinds::ALL;
         ResourceName "orchestrator.resource.name" String Kinds::ALL;
         ResourceType "orchestrator.resource.type" String Kinds::ALL;
         ResourceId "orchestrator.resource.id" String Kinds::ALL;
+        ResourceLabel "orchestrator.resource.label" Strings Kinds::ALL;
         DnsType "dns.type" String Kinds::of(&[Kind::NetworkDns]);
         DnsId "dns.id" String Kinds::of(&[Kind::NetworkDns]);
         DnsOpCode "dns.op_code" String Kinds::of(&[Kind::NetworkDns]);

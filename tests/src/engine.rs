@@ -145,6 +145,15 @@ impl Docker {
         Ok(())
     }
 
+    /// The same image, of which a container only sleeps.
+    pub fn image_that_sleeps(&self, reference: &str) -> Result<()> {
+        let archive = self.directory.join("image.tar").display().to_string();
+        let command = r#"CMD ["/bin/sleep", "600"]"#;
+        self.command(&["import", "--change", command, &archive, reference])?
+            .with_code(0)?;
+        Ok(())
+    }
+
     /// What it has left mounted would keep its directory from being removed.
     fn unmount(&self) {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

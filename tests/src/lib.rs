@@ -16,6 +16,7 @@ pub mod bench;
 pub mod cgroup;
 pub mod command;
 pub mod control;
+pub mod cri;
 pub mod engine;
 pub mod events;
 pub mod guest;

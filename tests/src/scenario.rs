@@ -31,6 +31,7 @@ pub mod namespace;
 pub mod outlive;
 pub mod package;
 pub mod path;
+pub mod pod;
 pub mod predicate;
 pub mod process;
 pub mod rate;
@@ -108,6 +109,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         restart::SCENARIOS,
         count::SCENARIOS,
         path::SCENARIOS,
+        pod::SCENARIOS,
         exec::SCENARIOS,
         engine::SCENARIOS,
         ledger::SCENARIOS,

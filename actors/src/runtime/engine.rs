@@ -20,7 +20,10 @@ use crate::supervisor::worker::Job;
 mod answer;
 mod bounded;
 mod containerd;
+mod cri;
 mod docker;
+mod grpc;
+mod oci;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -36,6 +39,8 @@ enum Api {
     Docker,
     /// containerd's own.
     Containerd,
+    /// That of the kubelet.
+    Cri,
 }
 
 /// The socket of an engine.
@@ -43,7 +48,7 @@ enum Api {
 pub struct Socket {
     /// The actor's name, and that of what is degraded when it does not answer.
     pub name: String,
-    /// `docker`, `podman` or `containerd`.
+    /// `docker`, `podman`, `containerd` or `cri-o`.
     pub runtime: &'static str,
     /// Where it is.
     pub path: PathBuf,
@@ -57,19 +62,53 @@ impl Socket {
     pub fn docker(root: &Path, path: &Path, number: usize) -> Self {
         let is_podman = path.to_string_lossy().contains("podman");
         let runtime = if is_podman { "podman" } else { "docker" };
-        Self::new(Api::Docker, runtime, (root, path), number)
+        Self::new(Api::Docker, (runtime, runtime), (root, path), number)
     }
 
     /// containerd's socket, likewise.
     #[must_use]
     pub fn containerd(root: &Path, path: &Path, number: usize) -> Self {
-        Self::new(Api::Containerd, "containerd", (root, path), number)
+        Self::new(
+            Api::Containerd,
+            ("containerd", "containerd"),
+            (root, path),
+            number,
+        )
     }
 
-    fn new(api: Api, runtime: &'static str, (root, path): (&Path, &Path), number: usize) -> Self {
+    /// A socket at which CRI is served, likewise: by containerd, by CRI-O, or by what stands before Docker.
+    #[must_use]
+    pub fn cri(root: &Path, path: &Path, number: usize) -> Self {
+        let name = path.to_string_lossy();
+        let runtime = if name.contains("crio") {
+            "cri-o"
+        } else if name.contains("docker") {
+            "docker"
+        } else {
+            "containerd"
+        };
+        Self::new(Api::Cri, (runtime, "cri"), (root, path), number)
+    }
+
+    /// What is spoken there.
+    #[must_use]
+    pub fn api(&self) -> &'static str {
+        match self.api {
+            Api::Docker => "docker",
+            Api::Containerd => "containerd",
+            Api::Cri => "cri",
+        }
+    }
+
+    fn new(
+        api: Api,
+        (runtime, called): (&'static str, &'static str),
+        (root, path): (&Path, &Path),
+        number: usize,
+    ) -> Self {
         let below = root.join(path.strip_prefix("/").unwrap_or(path));
         Self {
-            name: format!("engine.{number}.{runtime}"),
+            name: format!("engine.{number}.{called}"),
             runtime,
             // A container may have it mounted anywhere.
             path: if below.exists() || !path.exists() {
@@ -165,6 +204,7 @@ impl Watcher {
             Api::Containerd => containerd::watch(self)
                 .await
                 .map_err(|error| error.to_string()),
+            Api::Cri => cri::watch(self).await.map_err(|error| error.to_string()),
         }
     }
 
@@ -222,6 +262,9 @@ pub async fn version(socket: &Socket) -> Result<String, String> {
         Api::Containerd => containerd::version(&socket.path)
             .await
             .map_err(|error| error.to_string()),
+        Api::Cri => cri::version(&socket.path)
+            .await
+            .map_err(|error| error.to_string()),
     }
 }
 
@@ -237,6 +280,10 @@ pub async fn running(socket: &Socket) -> Result<Vec<Details>, String> {
         }
         Api::Containerd => {
             let running = containerd::running(&socket.path).await;
+            running.map_err(|error| error.to_string())
+        }
+        Api::Cri => {
+            let running = cri::running(&socket.path, socket.runtime).await;
             running.map_err(|error| error.to_string())
         }
     }

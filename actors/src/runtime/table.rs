@@ -26,6 +26,9 @@ pub struct Pod {
     pub namespace: String,
     /// Its uid.
     pub uid: String,
+    /// What whoever made it says of it, as `key:value`; empty where no engine told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
 }
 
 /// What an engine says of a container.
@@ -39,6 +42,42 @@ pub struct Details {
     pub grants: event::Grants,
     /// Its first process, where it runs.
     pub pid: Option<u32>,
+    /// It is told by CRI, where containers are called as in their pods.
+    pub is_by_cri: bool,
+}
+
+impl Details {
+    /// With what `other`, which another API of the same engine has told, says beside.
+    fn or(self, other: Self) -> Self {
+        let (container, grants) = (self.container, self.grants);
+        let more = (other.container, other.grants);
+        fn list<T>(own: Vec<T>, other: Vec<T>) -> Vec<T> {
+            if own.is_empty() { other } else { own }
+        }
+        Self {
+            container: event::Container {
+                id: container.id,
+                name: container.name.or(more.0.name),
+                runtime: container.runtime.or(more.0.runtime),
+                image: container.image.or(more.0.image),
+                privileged: container.privileged.or(more.0.privileged),
+                labels: if container.labels.is_empty() {
+                    more.0.labels
+                } else {
+                    container.labels
+                },
+            },
+            pod: self.pod.or(other.pod),
+            grants: event::Grants {
+                added_capabilities: list(grants.added_capabilities, more.1.added_capabilities),
+                host_namespaces: list(grants.host_namespaces, more.1.host_namespaces),
+                mounts: list(grants.mounts, more.1.mounts),
+                is_sandbox: grants.is_sandbox || more.1.is_sandbox,
+            },
+            pid: self.pid,
+            is_by_cri: self.is_by_cri || other.is_by_cri,
+        }
+    }
 }
 
 /// A container as events show it.
@@ -92,9 +131,24 @@ struct Entry {
     run: Option<Run>,
     /// An engine has told of it.
     is_told: bool,
+    /// By CRI, too.
+    is_by_cri: bool,
     /// It was waited for, and no engine told.
     gave_up: bool,
     ended: Option<Instant>,
+}
+
+impl Entry {
+    /// What was told.
+    fn details(&self) -> Details {
+        Details {
+            container: (*self.shown.container).clone(),
+            pod: self.shown.pod.as_deref().cloned(),
+            grants: (*self.shown.grants).clone(),
+            pid: None,
+            is_by_cri: self.is_by_cri,
+        }
+    }
 }
 
 /// A container that runs, as an engine has told.
@@ -132,6 +186,7 @@ impl Containers {
             shown: shown.clone(),
             run: None,
             is_told: false,
+            is_by_cri: false,
             gave_up: false,
             ended: None,
         };
@@ -139,10 +194,17 @@ impl Containers {
         shown
     }
 
-    /// An engine tells of a container.
+    /// An engine tells of a container. What CRI says of one goes before what the same engine says by an API of its own,
+    /// whoever comes first.
     pub(crate) fn tell(&self, details: Details) {
         let id = details.container.id.clone();
         let mut known = self.lock();
+        let before = known.get(&id).filter(|before| before.is_told);
+        let details = match before.map(|before| (before.is_by_cri, before.details())) {
+            Some((true, before)) if !details.is_by_cri => before.or(details),
+            Some((false, before)) if details.is_by_cri => details.or(before),
+            _ => details,
+        };
         let entry = Entry {
             shown: Shown {
                 container: Rendered::new(details.container),
@@ -151,6 +213,7 @@ impl Containers {
             },
             run: known.get_mut(&id).and_then(|before| before.run.take()),
             is_told: true,
+            is_by_cri: details.is_by_cri,
             gave_up: false,
             ended: None,
         };
@@ -347,6 +410,29 @@ mod tests {
             Some("web")
         );
         assert_eq!(containers.status().told, 1);
+    }
+
+    #[test]
+    fn what_two_apis_tell_is_put_together_whoever_comes_first() {
+        let by_cri = Details {
+            is_by_cri: true,
+            pod: Some(Pod::default()),
+            ..details("a", "web")
+        };
+        let mut by_engine = details("a", "k8s_web");
+        by_engine.container.privileged = Some(true);
+        for told in [[by_cri.clone(), by_engine.clone()], [by_engine, by_cri]] {
+            let containers = Containers::default();
+            for details in told {
+                containers.tell(details);
+            }
+            let shown = containers.shown(&named("a"));
+            assert_eq!(
+                (shown.container.name.as_deref(), shown.container.privileged),
+                (Some("web"), Some(true))
+            );
+            assert!(shown.pod.is_some());
+        }
     }
 
     #[test]

@@ -285,6 +285,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "sockets of containerd's API, likewise: of containers in all its namespaces, those of Kubernetes among them",
     ),
     setting(
+        "runtime.cri",
+        Kind::List(Item::Path),
+        "/run/containerd/containerd.sock,/run/k3s/containerd/containerd.sock,\
+         /var/snap/microk8s/common/run/containerd.sock,/run/crio/crio.sock,/run/cri-dockerd.sock,\
+         /run/dockershim.sock",
+        "sockets at which CRI is served, by which the kubelet has pods run: containerd, CRI-O, cri-dockerd. Asked for the \
+         names, pods and labels of containers; one that does not serve it is left alone",
+    ),
+    setting(
         "host.fs",
         Kind::Path,
         "/",

@@ -139,6 +139,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::AddedCapabilities => owned(grants.map(|it| &it.added_capabilities)),
         Plain::HostNamespaces => owned(grants.map(|it| &it.host_namespaces)),
         Plain::ContainerMounts => owned(grants.map(|it| &it.mounts)),
+        Plain::ContainerSandbox => Value::bool(grants.map(|it| it.is_sandbox)),
         Plain::ContainerExitCode => Value::int(lifecycle.and_then(|it| it.exit_code)),
         Plain::OrchestratorType => Value::string(orchestrator.map(|it| it.kind)),
         Plain::OrchestratorNamespace => {
@@ -149,6 +150,9 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         }
         Plain::ResourceType => Value::string(orchestrator.map(|it| it.resource.kind)),
         Plain::ResourceId => Value::string(orchestrator.map(|it| it.resource.id.as_ref())),
+        Plain::ResourceLabel => Value::Strings(
+            orchestrator.map_or(Strings::EMPTY, |it| Strings::Owned(it.resource.label)),
+        ),
         Plain::NetworkType => Value::string(network.and_then(|network| network.family)),
         Plain::DnsType => Value::string(dns.map(|dns| dns.direction)),
         Plain::DnsId => Value::string(dns.and_then(|dns| dns.id.as_deref())),
@@ -362,10 +366,12 @@ mod tests {
             id: "h".into(),
             name: "host".into(),
         });
+        let labels = ["tier:front".to_owned()];
         let grants = Grants {
             added_capabilities: vec!["CAP_SYS_ADMIN".into()],
             host_namespaces: vec!["pid".into()],
             mounts: vec!["/:/host".into()],
+            is_sandbox: true,
         };
         let thread = Thread {
             id: 43,
@@ -448,6 +454,7 @@ mod tests {
                     kind: "pod",
                     name: Some("web-0".into()),
                     id: "p1".into(),
+                    label: &labels,
                 },
             }),
             holdfast: Holdfast {

@@ -52,6 +52,9 @@ pub struct Grants {
     /// where it cannot write to them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<String>,
+    /// It only keeps the namespaces of a pod for the pod's other containers.
+    #[serde(rename = "sandbox", skip_serializing_if = "std::ops::Not::not")]
+    pub is_sandbox: bool,
 }
 
 /// `container.image.*`
@@ -98,4 +101,7 @@ pub struct Resource<'a> {
     pub name: Option<Cow<'a, str>>,
     /// The pod's uid.
     pub id: Cow<'a, str>,
+    /// What whoever made the pod says of it, as `key:value`.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub label: &'a [String],
 }

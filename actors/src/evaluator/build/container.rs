@@ -20,6 +20,7 @@ pub(super) fn orchestrator(shown: Option<&Shown>) -> Option<event::Orchestrator<
         name,
         namespace,
         uid,
+        labels,
     } = &**shown?.pod.as_ref()?;
     Some(event::Orchestrator {
         kind: "kubernetes",
@@ -28,6 +29,7 @@ pub(super) fn orchestrator(shown: Option<&Shown>) -> Option<event::Orchestrator<
             kind: "pod",
             name: named(name),
             id: Cow::Borrowed(uid),
+            label: labels,
         },
     })
 }

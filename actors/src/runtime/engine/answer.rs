@@ -68,6 +68,7 @@ pub(super) fn pod(labels: &HashMap<String, String>) -> Option<Pod> {
         uid: label("uid")?,
         name: label("name").unwrap_or_default(),
         namespace: label("namespace").unwrap_or_default(),
+        ..Default::default()
     })
 }
 

@@ -2,7 +2,7 @@
 //! and go. Those of Docker are left to Docker, which knows more of them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -19,15 +19,15 @@ use containerd_client::services::v1::{
     ListTasksRequest, SubscribeRequest,
 };
 use containerd_client::tonic::metadata::MetadataValue;
-use containerd_client::tonic::transport::{Channel, Endpoint};
-use containerd_client::tonic::{Code, Request, Response, Status};
+use containerd_client::tonic::transport::Channel;
+use containerd_client::tonic::{Request, Response, Status};
 use containerd_client::types::Envelope;
 use containerd_client::types::v1::{Process, Status as TaskStatus};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use hyper_util::rt::TokioIo;
 use prost::Message as _;
 
-use super::{ANSWER, PING, Watcher, bounded};
+use super::Watcher;
+use super::grpc::{connect, found, in_time};
 use crate::runtime::table::Details;
 
 mod convert;
@@ -134,15 +134,6 @@ async fn get(channel: &Channel, namespace: &str, id: &str) -> Result<Option<Deta
     Ok(Some(Details { pid, ..details }))
 }
 
-/// What was asked for, if it is there.
-fn found<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>, Status> {
-    match answer {
-        Ok(answer) => Ok(Some(answer.into_inner())),
-        Err(status) if status.code() == Code::NotFound => Ok(None),
-        Err(status) => Err(status),
-    }
-}
-
 /// Whether a task has been started and has not ended.
 fn runs(task: &Process) -> bool {
     !matches!(
@@ -208,29 +199,6 @@ fn in_namespace<T>(message: T, namespace: &str) -> Result<Request<T>, Status> {
     let mut request = Request::new(message);
     request.metadata_mut().insert(NAMESPACE, name);
     Ok(request)
-}
-
-/// An answer that is there to its end in time.
-async fn in_time<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    let answer = tokio::time::timeout(ANSWER, answer).await;
-    answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
-}
-
-async fn connect(path: &Path) -> Result<Channel, Status> {
-    let path: PathBuf = path.to_owned();
-    let connector = tower::service_fn(move |_| {
-        let path = path.clone();
-        async move { bounded::connect(&path).await.map(TokioIo::new) }
-    });
-    let endpoint = Endpoint::from_static("http://engine")
-        .http2_keep_alive_interval(PING)
-        .keep_alive_timeout(ANSWER)
-        .keep_alive_while_idle(true);
-    in_time(async {
-        let connected = endpoint.connect_with_connector(connector).await;
-        connected.map_err(|error| Status::from_error(error.into()))
-    })
-    .await
 }
 
 /// The version of the engine that answers.

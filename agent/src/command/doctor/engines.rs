@@ -20,7 +20,7 @@ pub(super) fn found(config: &Config) -> Result<Value, Failure> {
             (None, Some("there is no such socket".to_owned()))
         };
         found.push(
-            json!({"runtime": socket.runtime, "socket": socket.path, "version": version,
+            json!({"runtime": socket.runtime, "api": socket.api(), "socket": socket.path, "version": version,
                           "reason": reason}),
         );
     }
@@ -31,7 +31,10 @@ pub(super) fn found(config: &Config) -> Result<Value, Failure> {
 pub(super) fn line(engines: &Value) -> String {
     let text = |engine: &Value, key: &str| engine[key].as_str().unwrap_or_default().to_owned();
     let of = |engine: &Value| {
-        let (runtime, socket) = (text(engine, "runtime"), text(engine, "socket"));
+        let (mut runtime, socket) = (text(engine, "runtime"), text(engine, "socket"));
+        if engine["api"] == "cri" {
+            runtime.push_str(" (CRI)");
+        }
         match engine["version"].as_str() {
             Some(version) => format!("{runtime} {version} at {socket}"),
             None => format!("no {runtime} at {socket} ({})", text(engine, "reason")),
@@ -39,7 +42,7 @@ pub(super) fn line(engines: &Value) -> String {
     };
     let engines: Vec<String> = engines.as_array().into_iter().flatten().map(of).collect();
     if engines.is_empty() {
-        "none are asked: runtime.docker and runtime.containerd name none".to_owned()
+        "none are asked: runtime.docker, runtime.containerd and runtime.cri name none".to_owned()
     } else {
         engines.join("; ")
     }

@@ -63,6 +63,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - name: HOLDFAST_OPT_RUNTIME_CONTAINERD
   value: {{ join "," . | quote }}
 {{- end }}
+{{- with .Values.host.cri }}
+- name: HOLDFAST_OPT_RUNTIME_CRI
+  value: {{ join "," . | quote }}
+{{- end }}
 {{- with .Values.host.docker }}
 - name: HOLDFAST_OPT_RUNTIME_DOCKER
   value: {{ join "," . | quote }}

@@ -42,8 +42,10 @@ pub(super) fn details(
                     .iter()
                     .filter_map(mount),
             ),
+            is_sandbox: false,
         },
         pid: pid.filter(|pid| *pid != 0),
+        is_by_cri: false,
     })
 }
 
