@@ -209,6 +209,12 @@ named! {
         EventOutcome "event.outcome" String Kinds::ALL;
         HostId "host.id" String Kinds::ALL;
         HostName "host.name" String Kinds::ALL;
+        OsName "host.os.name" String Kinds::ALL;
+        OsVersion "host.os.version" String Kinds::ALL;
+        OsFull "host.os.full" String Kinds::ALL;
+        OsFamily "host.os.family" String Kinds::ALL;
+        OsPlatform "host.os.platform" String Kinds::ALL;
+        OsKernel "host.os.kernel" String Kinds::ALL;
         ExitCode "process.exit_code" Int Kinds::of(&[Kind::ProcessExit]);
         ThreadId "process.thread.id" Int Kinds::ALL;
         Capabilities "process.thread.capabilities.effective" Strings Kinds::ALL;

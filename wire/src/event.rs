@@ -121,6 +121,30 @@ pub struct Host {
     pub id: String,
     /// `uname -n`.
     pub name: String,
+    /// What it runs.
+    pub os: Os,
+}
+
+/// `host.os.*`, from os-release(5)
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Os {
+    /// As `Debian GNU/Linux`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// As `12`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Both, as people read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full: Option<String>,
+    /// `debian`, `redhat`, `suse`, `arch`, or the platform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// As `debian`, `ubuntu`, `rocky`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<String>,
+    /// `uname -r`.
+    pub kernel: String,
 }
 
 /// `process.*`, also as `process.parent`, `process.ancestors[]` and `holdfast.target`.

@@ -12,6 +12,8 @@ use holdfast_wire::event;
 
 use crate::runtime::engine::Socket;
 
+mod os;
+
 /// Everything that is set, and does not change while the sensor runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -110,6 +112,7 @@ impl Host {
         let event = event::Host {
             id: id.unwrap_or_else(|| boot_id.clone()),
             name: line("proc/sys/kernel/hostname")?,
+            os: os::read(root),
         };
         Ok(Self {
             event,

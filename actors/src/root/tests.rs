@@ -196,6 +196,7 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
     let event = holdfast_wire::event::Host {
         id: "host".into(),
         name: "host".into(),
+        ..Default::default()
     };
     Settings {
         mode: Mode::Enforce,

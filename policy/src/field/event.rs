@@ -77,6 +77,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let container = event.container.as_ref();
     let image = container.and_then(|container| container.image.as_ref());
     let orchestrator = event.orchestrator.as_ref();
+    let os = event.host.map(|host| &host.os);
     let holdfast = &event.holdfast;
     let xattr = holdfast.xattr.as_ref();
     let (mount, socket) = (holdfast.mount.as_ref(), holdfast.socket.as_ref());
@@ -98,6 +99,12 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::EventOutcome => Value::string(Some(event.event.outcome)),
         Plain::HostId => Value::string(event.host.map(|host| host.id.as_str())),
         Plain::HostName => Value::string(event.host.map(|host| host.name.as_str())),
+        Plain::OsName => Value::string(os.and_then(|os| os.name.as_deref())),
+        Plain::OsVersion => Value::string(os.and_then(|os| os.version.as_deref())),
+        Plain::OsFull => Value::string(os.and_then(|os| os.full.as_deref())),
+        Plain::OsFamily => Value::string(os.and_then(|os| os.family.as_deref())),
+        Plain::OsPlatform => Value::string(os.and_then(|os| os.platform.as_deref())),
+        Plain::OsKernel => Value::string(os.map(|os| os.kernel.as_str())),
         Plain::ExitCode => Value::int(process.and_then(|process| process.exit_code)),
         Plain::ThreadId => Value::int(thread.map(|thread| thread.id)),
         Plain::Capabilities => Value::Strings(
@@ -299,8 +306,8 @@ mod tests {
     use holdfast_wire::event::{
         Becomes, Bpf, Capabilities, CapabilitySets, Container, Dns, DnsQuestion, Endpoint,
         EventFields, Executable, File, Grants, Holdfast, Host, Id, Ids, Image, ImageHash, Ipc,
-        Lifecycle, Memory, Mount, Namespaces, Network, Orchestrator, PathView, Resource, Rlimit,
-        Scheduler, Socket, Thread, Tty, User, Xattr,
+        Lifecycle, Memory, Mount, Namespaces, Network, Orchestrator, Os, PathView, Resource,
+        Rlimit, Scheduler, Socket, Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -365,6 +372,14 @@ mod tests {
         let host = Rendered::new(Host {
             id: "h".into(),
             name: "host".into(),
+            os: Os {
+                name: Some("Debian GNU/Linux".into()),
+                version: Some("12".into()),
+                full: Some("Debian GNU/Linux 12".into()),
+                family: Some("debian".into()),
+                platform: Some("debian".into()),
+                kernel: "6.1".into(),
+            },
         });
         let labels = ["tier:front".to_owned()];
         let grants = Grants {

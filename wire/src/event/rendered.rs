@@ -68,6 +68,7 @@ mod tests {
         let host = Host {
             id: "1".into(),
             name: "a \"b\"".into(),
+            ..Default::default()
         };
         let (plain, rendered) = (serde_json::to_string(&host), Rendered::new(host.clone()));
         assert_eq!(serde_json::to_string(&rendered).unwrap(), plain.unwrap());
