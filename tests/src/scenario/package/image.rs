@@ -107,7 +107,7 @@ fn sensor(bench: &Bench, docker: &Docker, rights: &[String]) -> Vec<String> {
         "--tmpfs=/var/lib/holdfast",
         "--tmpfs=/var/log/holdfast",
         "--volume=/:/host:ro",
-        "--volume=/sys/kernel/tracing:/sys/kernel/tracing",
+        "--volume=/sys/kernel/tracing:/sys/kernel/tracing:ro",
         "--volume=/sys/kernel/security:/sys/kernel/security:ro",
         "--volume=/sys/fs/bpf:/sys/fs/bpf",
         "--env=HOST_FS=/host",
