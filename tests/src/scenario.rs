@@ -33,6 +33,7 @@ pub mod package;
 pub mod path;
 pub mod pod;
 pub mod predicate;
+pub mod privilege;
 pub mod process;
 pub mod rate;
 pub mod refuse;
@@ -124,6 +125,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         package::SCENARIOS,
         namespace::SCENARIOS,
         outlive::SCENARIOS,
+        privilege::SCENARIOS,
     ]
     .into_iter()
     .flatten()

@@ -37,7 +37,8 @@ pub struct Options<'a> {
     config: PathBuf,
     output: &'static str,
     args: Vec<OsString>,
-    without_bpf: bool,
+    /// The deed by which it becomes the sensor, where it is to have less than others.
+    deprived: Vec<String>,
     environment: Vec<(&'static str, OsString)>,
 }
 
@@ -60,7 +61,7 @@ impl<'a> Options<'a> {
             config: "/dev/null".into(),
             output: "json",
             args: Vec::new(),
-            without_bpf: false,
+            deprived: Vec::new(),
             environment,
             tally: None,
         }
@@ -90,7 +91,14 @@ impl<'a> Options<'a> {
     /// Where bpf(2) is not permitted.
     #[must_use]
     pub fn without_bpf(mut self) -> Self {
-        self.without_bpf = true;
+        self.deprived = vec!["without-bpf".to_owned()];
+        self
+    }
+
+    /// Without these capabilities, separated by commas.
+    #[must_use]
+    pub fn without_capabilities(mut self, names: &str) -> Self {
+        self.deprived = vec!["without-capabilities".to_owned(), names.to_owned()];
         self
     }
 
@@ -146,6 +154,23 @@ impl<'a> Options<'a> {
         command
     }
 
+    /// The same, by a process that lacks what the sensor lacks.
+    pub fn deprived_command(&self, args: &[&str]) -> Command {
+        let mut command = self.deprived_binary();
+        self.complete(&mut command, args);
+        command
+    }
+
+    fn deprived_binary(&self) -> Command {
+        if self.deprived.is_empty() {
+            return Command::new(&self.binary);
+        }
+        let deed: Vec<&str> = self.deprived.iter().map(String::as_str).collect();
+        let mut command = self.bench.act(&deed);
+        command.arg(&self.binary);
+        command
+    }
+
     fn complete(&self, command: &mut Command, args: &[&str]) {
         let environment = self.environment.iter().map(|(name, value)| (name, value));
         command.args(args).envs(environment);
@@ -153,13 +178,7 @@ impl<'a> Options<'a> {
 
     /// `holdfast run` as it would be started, to be run to its end where it must refuse to start.
     pub fn run_command(&self) -> Command {
-        let mut command = if self.without_bpf {
-            let mut command = self.bench.act(&["without-bpf"]);
-            command.arg(&self.binary);
-            command
-        } else {
-            Command::new(&self.binary)
-        };
+        let mut command = self.deprived_binary();
         self.complete(&mut command, &["run", "--output", self.output, "--config"]);
         command.arg(&self.config).args(&self.args);
         command

@@ -1,5 +1,6 @@
 //! `holdfast doctor`: what this machine allows, and what would change that.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -38,6 +39,10 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     }
     let client = super::client(&show.settings)?;
     let missing = privilege::missing();
+    let lost: BTreeMap<&str, &str> = privilege::lost()
+        .iter()
+        .map(|it| (it.name, it.lost))
+        .collect();
     let running = client.is_running();
     let report = if running {
         client.get("/v1/hooks")?
@@ -51,7 +56,7 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     let hooks = report["hooks"].as_array().map_or(&[][..], Vec::as_slice);
     let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
     let found = json!({
-        "running": running, "left_in_kernel": left, "facts": report["facts"], "permissions": {"missing": missing},
+        "running": running, "left_in_kernel": left, "facts": report["facts"], "permissions": {"missing": missing, "lost": lost},
         "engines": engines, "hooks": hooks, "not_there": NOT_THERE,
     });
     if arguments.bundle {
@@ -66,7 +71,7 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
             }
             (false, false) => "not running",
         };
-        output::text(&rendered(&report, &engines, standing, &missing))?;
+        output::text(&rendered(&report, &engines, standing, &lost))?;
     }
     if !running && !missing.is_empty() {
         return Err(Failure::NotPermitted(
@@ -128,7 +133,12 @@ fn sights(config: &Config, as_json: bool) -> Result<(), Failure> {
     output::text(&table.render(0))
 }
 
-fn rendered(report: &Value, engines: &Value, standing: &str, missing: &[String]) -> String {
+fn rendered(
+    report: &Value,
+    engines: &Value,
+    standing: &str,
+    lost: &BTreeMap<&str, &str>,
+) -> String {
     let facts = &report["facts"];
     let list = |value: &Value| {
         let names = value
@@ -172,12 +182,11 @@ fn rendered(report: &Value, engines: &Value, standing: &str, missing: &[String])
         facts["kernel"].as_str().unwrap_or("unknown"),
         facts["machine"].as_str().unwrap_or(""),
         engines::line(engines),
-        if missing.is_empty() {
-            "all".to_owned()
-        } else {
-            format!("missing: {}", missing.join(", "))
-        },
+        if lost.is_empty() { "all" } else { "not all" },
     );
+    for (capability, what) in lost {
+        let _ = writeln!(out, "             without {capability} {what}");
+    }
     if let Some(why) = facts["ebpf_error"].as_str().filter(|why| !why.is_empty()) {
         // The remedies of the tiers are for kernels that have it.
         let _ = writeln!(

@@ -9,10 +9,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use holdfast_wire::event::capability_names;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid};
+use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, prlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{
+    CapabilitySet, CpuSet, remove_capability_from_bounding_set, sched_setaffinity,
+};
 
 use super::{Done, call, parsed, to_child};
 
@@ -24,6 +28,7 @@ pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
         ["signal-self"] => kill_process(getpid(), Signal::URG).map_err(io::Error::from),
         ["without-bpf", command @ ..] => without_bpf(command),
+        ["without-capabilities", names, command @ ..] => without_capabilities(names, command),
         ["execute-garbage", path] => execute_garbage(path),
         ["signal-parent"] => rustix::process::getppid()
             .map_or(Ok(()), |parent| kill_process(parent, Signal::URG))
@@ -113,6 +118,24 @@ fn without_bpf(command: &[&str]) -> io::Result<()> {
     let filter = filter.map_err(io::Error::other)?;
     let program: BpfProgram = filter.try_into().map_err(io::Error::other)?;
     apply_filter(&program).map_err(io::Error::other)?;
+    execute(command)
+}
+
+/// Becomes a command that has none of these capabilities (capabilities(7): root's come from the bounding set).
+fn without_capabilities(names: &str, command: &[&str]) -> io::Result<()> {
+    for name in names.split(',') {
+        let bit = (0..u64::BITS).find(|bit| capability_names(1 << bit) == [name]);
+        let bit = bit.ok_or_else(|| io::Error::other(format!("no capability {name}")))?;
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            // One that this kernel does not know.
+            Err(Errno::INVAL) => {}
+            removed => removed?,
+        }
+    }
+    execute(command)
+}
+
+fn execute(command: &[&str]) -> io::Result<()> {
     let [name, arguments @ ..] = command else {
         return Err(io::Error::other("no command"));
     };
