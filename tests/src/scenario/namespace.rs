@@ -287,22 +287,19 @@ fn asked(bench: &Bench, made: &[Made]) -> Result<()> {
         .context("no pid namespace")?;
     let processes = answer("/v1/processes")?;
     let namespaces = &processes[&innermost.pid]["namespaces"];
-    ensure!(
-        namespaces["pid"].to_string() == innermost.nsid,
-        "{namespaces}"
-    );
+    ensure!(is(&namespaces["pid"], &innermost.nsid), "{namespaces}");
     let table = answer("/v1/pidmap")?;
     let its = |ids: &&Value| {
         let ids = ids.as_array();
         ids.and_then(|ids| ids.last())
-            .is_some_and(|it| it["pid"].to_string() == innermost.pid)
+            .is_some_and(|it| is(&it["pid"], &innermost.pid))
     };
     let ids = table.as_array().and_then(|all| all.iter().find(its));
     let ids = ids
         .and_then(Value::as_array)
         .context("its ids are missing")?;
     ensure!(
-        ids.len() == 3 && ids[0]["pid"] == 1 && ids[0]["nsid"].to_string() == innermost.nsid,
+        ids.len() == 3 && ids[0]["pid"] == 1 && is(&ids[0]["nsid"], &innermost.nsid),
         "{ids:?}"
     );
     sensor.stop()?;
@@ -329,6 +326,11 @@ fn shown(bench: &Bench, made: &[Made]) -> Result<()> {
     let tree = text(&["processes", "--tree"])?;
     ensure!(tree.contains("act zoo-nested 0"), "{tree}");
     Ok(())
+}
+
+/// Whether it is the number that has this text.
+fn is(value: &Value, number: &str) -> bool {
+    value.is_u64() && value.to_string() == number
 }
 
 fn keys(object: &Value) -> BTreeSet<String> {
