@@ -145,6 +145,7 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
     let parts: Vec<&str> = pattern.split(',').filter(|part| !part.is_empty()).collect();
     let wanted = |scenario: &Scenario| {
         let by_name = harness::on_purpose(scenario)
+            || engine::takes_long(scenario)
             || ledger::takes_long(scenario)
             || rate::takes_long(scenario)
             || reload::takes_long(scenario)

@@ -22,7 +22,14 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "events and rules know the names, images and labels of Docker's containers, also after it was killed",
         at: |place| *place == Place::Native,
         seconds: 180,
-        run: docker,
+        run: |bench| docker(bench, BURST),
+    },
+    Scenario {
+        name: LONG,
+        about: "the same, with a burst of 200 containers",
+        at: |place| *place == Place::Native,
+        seconds: 900,
+        run: |bench| docker(bench, LONG_BURST),
     },
     Scenario {
         name: "engine-containerd",
@@ -47,23 +54,30 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
+const LONG: &str = "engine-docker-burst";
 const IN_KERNEL: &str = "engine-predicates";
 const ESCAPES: &str = "engine-escapes";
 /// Those for which a guest needs Docker.
 pub const IN_GUESTS: [&str; 2] = [IN_KERNEL, ESCAPES];
+
+/// Whether it is to be named to be run.
+pub fn takes_long(scenario: &Scenario) -> bool {
+    scenario.name == LONG
+}
 
 const CONTAINER_START: &str = include_str!("../../../policies/container-start.json");
 const CONTAINER_ESCAPE: &str = include_str!("../../../policies/container-escape.json");
 const IMAGE: &str = "shop/web";
 /// Containers that are started at once.
 const BURST: usize = 24;
+const LONG_BURST: usize = 200;
 /// At a time.
 const AT_ONCE: usize = 4;
 /// How long the sensor may take to see that an engine is gone, or there again.
 const NOTICED: Duration = Duration::from_secs(30);
 const ENGINE: &str = "engine.0.docker";
 
-fn docker(bench: &Bench) -> Result<()> {
+fn docker(bench: &Bench, burst: usize) -> Result<()> {
     let docker = Docker::start(bench)?;
     docker.image(&format!("{IMAGE}:1.0"))?;
     let rules = json!([{"id": "shop", "on": ["process.exec"], "action": "alert",
@@ -82,7 +96,8 @@ fn docker(bench: &Bench) -> Result<()> {
         let event = sensor
             .events
             .wait_for(name, EVENT, |event| is_marked(event, name))?;
-        is_of(&event, name)
+        is_of(&event, name)?;
+        Ok::<_, anyhow::Error>(event)
     };
     run(&docker, "first")?;
     named("first")?;
@@ -91,7 +106,7 @@ fn docker(bench: &Bench) -> Result<()> {
         let docker = &docker;
         let share = |first: usize| {
             scope.spawn(move || {
-                (first..BURST)
+                (first..burst)
                     .step_by(AT_ONCE)
                     .try_for_each(|number| run(docker, &format!("burst-{number}")))
             })
@@ -102,11 +117,15 @@ fn docker(bench: &Bench) -> Result<()> {
             share.unwrap_or_else(|_| Err(anyhow::anyhow!("the burst panicked")))
         })
     })?;
-    for number in 0..BURST {
+    for number in 0..burst {
         let name = format!("burst-{number}");
-        named(&name)?;
+        let event = named(&name)?;
         let start = happened(&sensor, "container.start", &name)?;
         let grants = &start["holdfast"]["container"];
+        ensure!(
+            event["container"]["id"] == start["container"]["id"],
+            "{event} is of another one than {start}"
+        );
         ensure!(
             start["event"]["kind"] == "event" && *grants == json!({}),
             "{start}"
@@ -121,9 +140,9 @@ fn docker(bench: &Bench) -> Result<()> {
     let is_lifecycle = |event: &Value| action(event).starts_with("container.");
     let told = sensor.events.matching(is_lifecycle).len();
     ensure!(
-        told == 2 * (BURST + 1),
+        told == 2 * (burst + 1),
         "{told} starts and ends of {} containers",
-        BURST + 1
+        burst + 1
     );
 
     docker
