@@ -41,6 +41,7 @@ pub mod reload;
 pub mod replay;
 pub mod restart;
 pub mod sequence;
+pub mod soak;
 pub mod storm;
 pub mod supervision;
 pub mod tiers;
@@ -115,6 +116,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         engine::SCENARIOS,
         ledger::SCENARIOS,
         tiers::SCENARIOS,
+        soak::SCENARIOS,
         storm::SCENARIOS,
         rate::SCENARIOS,
         buffer::SCENARIOS,
@@ -149,7 +151,8 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
             || ledger::takes_long(scenario)
             || rate::takes_long(scenario)
             || reload::takes_long(scenario)
-            || outlive::takes_long(scenario);
+            || outlive::takes_long(scenario)
+            || soak::takes_long(scenario);
         if by_name {
             return parts.contains(&scenario.name);
         }

@@ -50,7 +50,7 @@ const BRIEF: [(&str, &str); 9] = [
     (
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
-         engine-predicates,engine-escapes,package-image,package-tgz,outlive-replaced,evade-best-tier",
+         engine-predicates,engine-escapes,package-image,outlive-replaced,evade-best-tier",
     ),
     ("6.12+icount", "instructions"),
     ("6.12+system", "package-deb"),

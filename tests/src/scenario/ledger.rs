@@ -178,7 +178,7 @@ fn finish(sensor: Sensor<'_>) -> Result<()> {
 
 /// Every operation of the load is in the counts: seen, or known to be missed. On kernels where a
 /// program can be preempted, the kernel skips a run of it that would begin meanwhile on that CPU.
-fn ensure_all(before: &Value, after: &Value, kind: &str, count: u32) -> Result<()> {
+pub fn ensure_all(before: &Value, after: &Value, kind: &str, count: u32) -> Result<()> {
     let counted = |kinds: &Value| number(&kinds[kind], "seen") + number(&kinds[kind], "missed");
     let (was, is) = (counted(before), counted(after));
     ensure!(

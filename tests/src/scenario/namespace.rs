@@ -330,7 +330,9 @@ fn shown(bench: &Bench, made: &[Made]) -> Result<()> {
 
 /// Whether it is the number that has this text.
 fn is(value: &Value, number: &str) -> bool {
-    value.is_u64() && value.to_string() == number
+    value
+        .as_u64()
+        .is_some_and(|value| number.parse() == Ok(value))
 }
 
 fn keys(object: &Value) -> BTreeSet<String> {
