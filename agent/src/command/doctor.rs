@@ -22,7 +22,7 @@ mod tiers;
 
 /// Parts of the interface that this version does not have, in words for people.
 const NOT_THERE: [&str; 3] = [
-    "of CRI-O and a rootless Podman no names, images or labels are asked for: events carry the id",
+    "of a rootless Podman no names, images or labels are asked for: events carry the id",
     "what a killed sensor had read from the rings and not yet written is lost, and not counted",
     "the Team Server",
 ];
