@@ -153,8 +153,12 @@ fn racing(change: impl Fn(bool) + Sync, attempt: impl Fn() -> io::Result<()>) ->
         });
         let mut refused = None;
         for _ in 0..RACES {
-            // What is refused says that the rule has seen it; so long it is tried again.
-            refused = attempt().err().or(refused);
+            // What is refused says that the rule has seen it; so long it is tried again. What is half the one and half the
+            // other is not there.
+            let failed = attempt()
+                .err()
+                .filter(|error| error.kind() != io::ErrorKind::NotFound);
+            refused = failed.or(refused);
         }
         ended.store(true, Ordering::Relaxed);
         refused.map_or(Ok(()), Err)
