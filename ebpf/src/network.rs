@@ -196,7 +196,8 @@ fn fast_open(arguments: &impl Arguments, via: Via) -> i32 {
     if flags & MSG_FASTOPEN == 0 {
         return 0;
     }
-    judge_fast_open(via, arguments.argument(0), destination(arguments))
+    let given = Given::of_message(arguments.argument(1));
+    judge_fast_open(via, arguments.argument(0), given)
 }
 
 /// `MSG_FASTOPEN` of `include/linux/socket.h`.
@@ -286,23 +287,11 @@ fn judge_accept(socket: u64, sock: u64, via: Via) -> i32 {
 /// Only what names its destination.
 #[inline(always)]
 fn send(arguments: &impl Arguments, via: Via) -> i32 {
-    let given = destination(arguments);
+    let given = Given::of_message(arguments.argument(1));
     if given.at == 0 {
         return 0;
     }
     judge_address(Kind::NetworkSend, via, arguments.argument(0), given)
-}
-
-/// Where a message says that it is sent to; at address 0 when it says nothing.
-#[inline(always)]
-fn destination(arguments: &impl Arguments) -> Given {
-    let message = arguments.argument(1);
-    let length: u32 = read(message, offset!(message_name_length));
-    Given {
-        memory: Memory::Kernel,
-        at: pointer(message, offset!(message_name)),
-        length: u64::from(length),
-    }
 }
 
 #[inline(always)]

@@ -15,13 +15,12 @@ use k8s_cri::v1::{
     PodSandboxMetadata, RemovePodSandboxRequest, RunPodSandboxRequest, StartContainerRequest,
     StopPodSandboxRequest,
 };
-use rustix::mount::{UnmountFlags, unmount};
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 
 use crate::bench::Bench;
 use crate::command::Bounded as _;
+use crate::engine;
 
 /// How long it may take to be there.
 const START: Duration = Duration::from_secs(60);
@@ -223,31 +222,11 @@ impl Cri {
             answer.context("CRI did not answer in time")?
         })
     }
-
-    /// What it has left mounted would keep its directory from being removed.
-    fn unmount(&self) {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        let mut own: Vec<&str> = points
-            .filter(|it| Path::new(it).starts_with(&self.directory))
-            .collect();
-        own.reverse();
-        for point in own {
-            let _ = unmount(point, UnmountFlags::DETACH);
-        }
-    }
 }
 
 impl Drop for Cri {
     fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
-        let deadline = Instant::now() + START;
-        while matches!(self.daemon.try_wait(), Ok(None)) && Instant::now() < deadline {
-            sleep(POLL);
-        }
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-        self.unmount();
+        engine::end(&mut self.daemon, &self.directory);
     }
 }
 

@@ -154,20 +154,6 @@ impl Docker {
         Ok(())
     }
 
-    /// What it has left mounted would keep its directory from being removed.
-    fn unmount(&self) {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        let mut own: Vec<&str> = points
-            .filter(|it| Path::new(it).starts_with(&self.directory))
-            .collect();
-        // What was mounted last is on top.
-        own.reverse();
-        for point in own {
-            let _ = unmount(point, UnmountFlags::DETACH);
-        }
-    }
-
     /// Kills the daemon as a machine does that is out of memory.
     pub fn kill(mut self) -> Result<()> {
         self.daemon.kill().context("kill dockerd")?;
@@ -185,13 +171,27 @@ impl Drop for Docker {
         if !matches!(self.daemon.try_wait(), Ok(None)) {
             return;
         }
-        let _ = kill_process(Pid::from_child(&self.daemon), Signal::TERM);
-        let deadline = Instant::now() + START;
-        while matches!(self.daemon.try_wait(), Ok(None)) && Instant::now() < deadline {
-            sleep(POLL);
-        }
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-        self.unmount();
+        end(&mut self.daemon, &self.directory);
+    }
+}
+
+/// Has a daemon end, and unmounts what it has left mounted in its directory, which would keep that from being removed.
+pub(crate) fn end(daemon: &mut Child, directory: &Path) {
+    let _ = kill_process(Pid::from_child(daemon), Signal::TERM);
+    let deadline = Instant::now() + START;
+    while matches!(daemon.try_wait(), Ok(None)) && Instant::now() < deadline {
+        sleep(POLL);
+    }
+    let _ = daemon.kill();
+    let _ = daemon.wait();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+    let mut own: Vec<&str> = points
+        .filter(|it| Path::new(it).starts_with(directory))
+        .collect();
+    // What was mounted last is on top.
+    own.reverse();
+    for point in own {
+        let _ = unmount(point, UnmountFlags::DETACH);
     }
 }

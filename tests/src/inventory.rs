@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use crate::page::{ensure_kept, root};
+
 /// The crates that run on users' machines, and what tests them.
 const CRATES: [&str; 7] = ["wire", "policy", "actors", "agent", "ebpf", "tests", "fuzz"];
 
@@ -107,14 +109,7 @@ fn page(root: &Path) -> String {
 
 #[test]
 fn the_page_is_what_the_sources_are() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = page(&root);
-    fs::write(root.join("target/unsafe.md"), &page).unwrap();
-    let kept = fs::read_to_string(root.join("docs/unsafe.md")).unwrap_or_default();
-    assert!(
-        kept == page,
-        "docs/unsafe.md is not what the sources are; to accept it: cp target/unsafe.md docs/"
-    );
+    ensure_kept("unsafe.md", &page(&root()));
 }
 
 #[test]

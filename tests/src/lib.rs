@@ -25,6 +25,8 @@ pub mod init;
 mod inventory;
 pub mod load;
 pub mod noop;
+#[cfg(test)]
+mod page;
 pub mod place;
 pub mod prototype;
 pub mod report;

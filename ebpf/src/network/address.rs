@@ -120,6 +120,17 @@ impl Given {
         length: 0,
     };
 
+    /// Where a `struct msghdr` says that a message goes, or is to say whence it came; at 0 when nobody gave one.
+    #[inline(always)]
+    pub fn of_message(message: u64) -> Self {
+        let length: u32 = read(message, offset!(message_name_length));
+        Self {
+            memory: Memory::Kernel,
+            at: pointer(message, offset!(message_name)),
+            length: u64::from(length),
+        }
+    }
+
     /// `sa_family`; [`AF_UNSPEC`] for what is too short to have one.
     #[inline(always)]
     pub fn family(&self) -> u16 {

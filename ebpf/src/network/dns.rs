@@ -168,16 +168,10 @@ fn kind_of(iterator: u64) -> u32 {
 #[inline(always)]
 fn send(arguments: &impl Arguments, via: Via) -> i32 {
     let message = arguments.argument(1);
-    let length: u32 = read(message, offset!(message_name_length));
-    let given = Given {
-        memory: Memory::Kernel,
-        at: pointer(message, offset!(message_name)),
-        length: u64::from(length),
-    };
     question(
         via,
         arguments.argument(0),
-        given,
+        Given::of_message(message),
         #[inline(always)]
         || Message::of_iterator(embedded(message, offset!(message_iterator))),
     )
@@ -281,12 +275,7 @@ fn received(context: &FExitContext) -> i32 {
     let mut peer = End::peer(sock, family);
     if peer.port == 0 {
         // Not connected: who sent it is known if the caller wants to know.
-        let length: u32 = read(message, offset!(message_name_length));
-        let given = Given {
-            memory: Memory::Kernel,
-            at: pointer(message, offset!(message_name)),
-            length: u64::from(length),
-        };
+        let given = Given::of_message(message);
         family = given.family();
         if given.at == 0 || !is_internet(family) {
             return 0;

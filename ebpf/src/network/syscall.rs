@@ -46,44 +46,34 @@ pub fn network_sendto_enter(context: TracePointContext) -> u32 {
     by_argument(Kind::NetworkSend, &context, 4, 5)
 }
 
-/// `sys_enter_sendmsg(fd, msg, flags)`, and the first message of `sendmmsg(fd, mmsg, vlen, flags)`:
-/// a `struct mmsghdr` begins with a `struct user_msghdr`, and that with the address and its length.
+/// `sys_enter_sendmsg(fd, msg, flags)`, and `sendmmsg(fd, mmsg, vlen, flags)`
 #[tracepoint]
 pub fn network_sendmsg_enter(context: TracePointContext) -> u32 {
-    let [at, length]: [u64; 2] = Memory::User.read(field(&context, 1));
-    let length = u64::from(length as u32);
-    to_address(&context, Kind::NetworkSend, at, length)
+    to_address(&context, Kind::NetworkSend, of_message(&context))
 }
 
 /// `sys_enter_sendto(fd, buff, len, flags, addr, addr_len)`, by which TCP Fast Open connects
 #[tracepoint]
 pub fn network_fast_open_sendto_enter(context: TracePointContext) -> u32 {
-    let length = u64::from(field(&context, 5) as u32);
-    fast_open(&context, field(&context, 3), field(&context, 4), length)
+    fast_open(&context, 3, of_arguments(&context, 4, 5))
 }
 
-/// `sys_enter_sendmsg(fd, msg, flags)`
+/// `sys_enter_sendmsg(fd, msg, flags)`, likewise
 #[tracepoint]
 pub fn network_fast_open_sendmsg_enter(context: TracePointContext) -> u32 {
-    let [at, length]: [u64; 2] = Memory::User.read(field(&context, 1));
-    fast_open(&context, field(&context, 2), at, u64::from(length as u32))
+    fast_open(&context, 2, of_message(&context))
 }
 
-/// The first message of `sys_enter_sendmmsg(fd, mmsg, vlen, flags)`; a socket connects once.
+/// `sys_enter_sendmmsg(fd, mmsg, vlen, flags)`, likewise; a socket connects once.
 #[tracepoint]
 pub fn network_fast_open_sendmmsg_enter(context: TracePointContext) -> u32 {
-    let [at, length]: [u64; 2] = Memory::User.read(field(&context, 1));
-    fast_open(&context, field(&context, 3), at, u64::from(length as u32))
+    fast_open(&context, 3, of_message(&context))
 }
 
+/// Descriptor, and where among the arguments the flags are.
 #[inline(always)]
-fn fast_open(context: &TracePointContext, flags: u64, at: u64, length: u64) -> u32 {
-    if flags as u32 & MSG_FASTOPEN != 0 {
-        let given = Given {
-            memory: Memory::User,
-            at,
-            length,
-        };
+fn fast_open(context: &TracePointContext, flags: usize, given: Given) -> u32 {
+    if field(context, flags) as u32 & MSG_FASTOPEN != 0 {
         let socket = socket_of_descriptor(field(context, 0));
         judge_fast_open(Via::tracepoint(context), socket, given);
     }
@@ -93,18 +83,34 @@ fn fast_open(context: &TracePointContext, flags: u64, at: u64, length: u64) -> u
 /// Descriptor, and where among the arguments address and length are.
 #[inline(always)]
 fn by_argument(kind: Kind, context: &TracePointContext, at: usize, length: usize) -> u32 {
-    let length = u64::from(field(context, length) as u32);
-    to_address(context, kind, field(context, at), length)
+    to_address(context, kind, of_arguments(context, at, length))
+}
+
+/// The address among the arguments.
+#[inline(always)]
+fn of_arguments(context: &TracePointContext, at: usize, length: usize) -> Given {
+    Given {
+        memory: Memory::User,
+        at: field(context, at),
+        length: u64::from(field(context, length) as u32),
+    }
+}
+
+/// That of the message that is the second argument, or the first of several: a `struct mmsghdr` begins with a
+/// `struct user_msghdr`, and that with the address and its length.
+#[inline(always)]
+fn of_message(context: &TracePointContext) -> Given {
+    let [at, length]: [u64; 2] = Memory::User.read(field(context, 1));
+    Given {
+        memory: Memory::User,
+        at,
+        length: u64::from(length as u32),
+    }
 }
 
 #[inline(always)]
-fn to_address(context: &TracePointContext, kind: Kind, at: u64, length: u64) -> u32 {
-    if at != 0 {
-        let given = Given {
-            memory: Memory::User,
-            at,
-            length,
-        };
+fn to_address(context: &TracePointContext, kind: Kind, given: Given) -> u32 {
+    if given.at != 0 {
         let socket = socket_of_descriptor(field(context, 0));
         judge_address(kind, Via::tracepoint(context), socket, given);
     }

@@ -10,9 +10,10 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::mount::{MountFlags, mount, mount_bind};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use super::mount::alone;
 use super::{Done, parsed};
 
 /// `include/uapi/linux/sched.h`
@@ -59,9 +60,7 @@ fn zoo(directory: &Path) -> io::Result<()> {
     let mut one = CpuSet::new();
     one.set(0);
     sched_setaffinity(None, &one)?;
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private)?;
+    alone(&[])?;
     tell("process", "mnt", &own("mnt"))?;
     tmpfs(directory)?;
 

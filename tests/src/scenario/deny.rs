@@ -265,7 +265,7 @@ fn check(ended: &Ended, means: Means, output: &str) -> Result<()> {
 }
 
 /// What the event must say; pid 0 is any, where the caller can't know it.
-fn report(sensor: &Sensor<'_>, what: &str, rule: &str, pid: u32, means: Means) -> Result<()> {
+pub fn report(sensor: &Sensor<'_>, what: &str, rule: &str, pid: u32, means: Means) -> Result<()> {
     let event = sensor
         .events
         .wait_for(&format!("the event of rule {rule}"), EVENT, |event| {

@@ -11,13 +11,12 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use rustix::mount::{UnmountFlags, unmount};
 use serde_json::{Value, json};
 
-use super::deny::Means;
+use super::deny::{self, Means};
+use super::path::has_paths;
 use super::{EVENT, Scenario};
 use crate::act::{NO_CALL, REACHED};
 use crate::bench::{BUSYBOX, Bench};
 use crate::command::{Bounded as _, Ended};
-use crate::events::{number, text};
-use crate::place::{Place, Variant};
 use crate::sensor::Sensor;
 
 mod attempt;
@@ -31,31 +30,26 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "evade-best-tier",
         about: "what a rule forbids is refused on every way that docs/evasion.md says it is",
-        at: |place| place.is_guest() && has_structs(place),
+        at: |place| place.is_guest() && has_paths(place),
         seconds: 120,
         run: |bench| evade(bench, "auto", Means::Refuse),
     },
     Scenario {
         name: "evade-kprobe",
         about: "where it cannot be refused, who attempts it on such a way is killed before it has the result",
-        at: |place| place.is_guest() && has_structs(place),
+        at: |place| place.is_guest() && has_paths(place),
         seconds: 120,
         run: |bench| evade(bench, "kprobe", Means::Kill),
     },
     Scenario {
         name: "evade-tracepoint",
         about: "the same by system calls alone, on fewer ways",
-        at: has_structs,
+        at: has_paths,
         seconds: 120,
         run: |bench| evade(bench, "tracepoint", Means::Kill),
     },
     identity::SCENARIO,
 ];
-
-/// Where the kernel programs know the structs that paths are in.
-fn has_structs(place: &Place) -> bool {
-    !place.is_variant(Variant::NoBtf) && !place.is_variant(Variant::Preempt)
-}
 
 const SECRET: &str = "the secret\n";
 /// What is said where the kernel was built without a protocol.
@@ -117,28 +111,21 @@ impl Scene {
         let at = &self.at;
         let address = self.forbidden.local_addr().context("ask for the port")?;
         let (ip, port) = (address.ip(), address.port());
-        let rule = |target: Target, on: &str, when: String| json!({"id": target.rule(), "on": [on], "action": "deny", "when": when});
+        let rule = |target: Target, when: String| json!({"id": target.rule(), "on": [target.action()], "action": "deny", "when": when});
         Ok(json!([
-            rule(
-                Target::File,
-                "file.open",
-                format!("file.path == '{at}/secret'")
-            ),
+            rule(Target::File, format!("file.path == '{at}/secret'")),
             rule(
                 Target::FileOfOne,
-                "file.open",
                 format!(
                     "file.path == '{at}/owned' && process.executable != '{at}/busybox-program'"
                 )
             ),
             rule(
                 Target::Program,
-                "process.exec",
                 format!("process.executable == '{at}/busybox-program'")
             ),
             rule(
                 Target::Address,
-                "network.connect",
                 format!("destination.ip == '{ip}' && destination.port == {port}")
             ),
         ]))
@@ -258,15 +245,6 @@ fn is_prevented(sensor: &Sensor<'_>, attempt: &Attempt, ended: &Ended, means: Me
         _ => ended.signal() == Some(9),
     };
     ensure!(right, "it is not {means:?}: {ended:?}");
-    let rule = attempt.on.rule();
-    let event = sensor.events.wait_for("the event", EVENT, |event| {
-        text(event, "/rule/id") == rule
-            && number(event, "/process/pid") == Some(i64::from(ended.pid))
-    })?;
-    let outcome = text(&event, "/holdfast/outcome");
-    ensure!(
-        means.outcomes().contains(&outcome),
-        "its outcome is {outcome:?}"
-    );
-    Ok(())
+    let on = attempt.on;
+    deny::report(sensor, on.action(), on.rule(), ended.pid, means)
 }

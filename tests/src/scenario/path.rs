@@ -51,7 +51,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Where the kernel programs know the structs that paths are in.
-fn has_paths(place: &Place) -> bool {
+pub fn has_paths(place: &Place) -> bool {
     !place.is_variant(Variant::NoBtf) && !place.is_variant(Variant::Preempt)
 }
 

@@ -44,6 +44,15 @@ impl Target {
         }
     }
 
+    /// What it is on.
+    pub(super) fn action(self) -> &'static str {
+        match self {
+            Self::File | Self::FileOfOne => "file.open",
+            Self::Program => "process.exec",
+            Self::Address => "network.connect",
+        }
+    }
+
     /// What the rule is, for who reads the page.
     pub(super) fn title(self) -> &'static str {
         match self {

@@ -63,21 +63,12 @@ fn row(attempt: &Attempt) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-
     use super::*;
+    use crate::page::ensure_kept;
 
     #[test]
     fn the_page_is_what_is_tried() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let made = root.join("target/evasion.md");
-        fs::write(&made, page()).unwrap();
-        let kept = fs::read_to_string(root.join("docs/evasion.md")).unwrap_or_default();
-        assert!(
-            kept == page(),
-            "docs/evasion.md is not the table of the attempts; to accept it: cp target/evasion.md docs/"
-        );
+        ensure_kept("evasion.md", &page());
     }
 
     #[test]
