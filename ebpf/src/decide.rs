@@ -148,6 +148,15 @@ pub fn by_executable(run: &mut Run) {
     }
 }
 
+/// Narrows by the executable of the process that the task `target` is of.
+#[inline(always)]
+pub fn by_target(run: &mut Run, target: u64) {
+    match lineage::class_of_task(run, target) {
+        Some(class) => by_number(run, Dimension::TargetExecutable, class),
+        None => run.candidates().unknown(run.hook, Dimension::TargetExecutable),
+    }
+}
+
 /// Narrows by whom the current process descends from.
 #[inline(always)]
 pub fn by_lineage(run: &mut Run) {

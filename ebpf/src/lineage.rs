@@ -82,7 +82,13 @@ fn own_key() -> ProcessKey {
 /// The class of the current process's executable; `None` when its path is not known.
 #[inline(always)]
 pub fn own_class(run: &Run) -> Option<u32> {
-    let leader = pointer(run.task, offset!(task_group_leader));
+    class_of_task(run, run.task)
+}
+
+/// The class of the executable of the process that `task` is of; `None` when its path is not known.
+#[inline(always)]
+pub fn class_of_task(run: &Run, task: u64) -> Option<u32> {
+    let leader = pointer(task, offset!(task_group_leader));
     let found = class_of(run, leader);
     (found & FOUND != 0).then_some(class_in(found))
 }

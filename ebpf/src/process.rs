@@ -380,7 +380,7 @@ fn signal(arguments: &impl Arguments, via: Via) -> i32 {
         target_tgid: read(target, offset!(task_tgid)),
         signal: number,
     };
-    Run::tell(Kind::ProcessSignal, via, 0, fixed)
+    Run::tell_of_target(Kind::ProcessSignal, via, 0, Some(target), fixed)
 }
 
 /// The tracepoint tier: the target is the caller's argument, in the caller's pid namespace.
@@ -396,7 +396,8 @@ fn signal_argument(context: &TracePointContext, target: usize, number: usize) ->
         signal: number,
     };
     let via = Via::tracepoint(context);
-    Run::tell(Kind::ProcessSignal, via, flags::PATH_IS_ARGUMENT, fixed);
+    let record_flags = flags::PATH_IS_ARGUMENT;
+    Run::tell_of_target(Kind::ProcessSignal, via, record_flags, None, fixed);
     0
 }
 
@@ -437,7 +438,7 @@ fn trace(target: u64, mode: u32, via: Via) -> i32 {
         target_tgid: read(target, offset!(task_tgid)),
         mode,
     };
-    Run::tell(Kind::ProcessPtrace, via, 0, fixed)
+    Run::tell_of_target(Kind::ProcessPtrace, via, 0, Some(target), fixed)
 }
 
 /// `sys_enter_ptrace(request, pid, addr, data)`: the target is the caller's argument, in the caller's
@@ -463,6 +464,7 @@ pub fn process_ptrace_enter(context: TracePointContext) -> u32 {
         mode: PTRACE_MODE_ATTACH,
     };
     let via = Via::tracepoint(&context);
-    Run::tell(Kind::ProcessPtrace, via, flags::PATH_IS_ARGUMENT, fixed);
+    let record_flags = flags::PATH_IS_ARGUMENT;
+    Run::tell_of_target(Kind::ProcessPtrace, via, record_flags, None, fixed);
     0
 }

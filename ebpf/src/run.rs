@@ -196,11 +196,39 @@ impl Run {
     /// part alone. Returns what [`Self::finish`] does.
     #[inline(always)]
     pub fn tell<T: Copy>(kind: Kind, via: Via, record_flags: u32, fixed: T) -> i32 {
+        match Self::begin(kind, via) {
+            Some(run) => run.tell_rest(record_flags, fixed),
+            None => 0,
+        }
+    }
+
+    /// The same of an operation upon the process that the task `target` is of; `None` where it is not known.
+    #[inline(always)]
+    pub fn tell_of_target<T: Copy>(
+        kind: Kind,
+        via: Via,
+        record_flags: u32,
+        target: Option<u64>,
+        fixed: T,
+    ) -> i32 {
         let Some(mut run) = Self::begin(kind, via) else {
             return 0;
         };
-        let decided = run.decide();
-        run.settle(
+        match target {
+            None => run.unknown(Dimension::TargetExecutable),
+            Some(target) => {
+                if run.asks(Dimension::TargetExecutable) {
+                    decide::by_target(&mut run, target);
+                }
+            }
+        }
+        run.tell_rest(record_flags, fixed)
+    }
+
+    #[inline(always)]
+    fn tell_rest<T: Copy>(mut self, record_flags: u32, fixed: T) -> i32 {
+        let decided = self.decide();
+        self.settle(
             decided,
             #[inline(always)]
             |record, _| {

@@ -484,6 +484,9 @@ impl Field {
             Self::Process(Subject::Actor, Part::UserId) if !changes_ids(kind) => {
                 Some(Dimension::User)
             }
+            Self::Process(Subject::Target, Part::Executable) if looks_at_target(kind) => {
+                Some(Dimension::TargetExecutable)
+            }
             Self::Plain(Plain::Ancestors) => Some(Dimension::Ancestors),
             Self::Plain(plain) if plain.kinds().contains(kind) => match plain {
                 Plain::FilePath => Some(Dimension::Path),
@@ -512,6 +515,18 @@ impl Field {
 /// Whether the only end is the socket's own.
 const fn waits(kind: Kind) -> bool {
     matches!(kind, Kind::NetworkBind | Kind::NetworkListen)
+}
+
+/// Whether there is a process acted upon before it happens: a fork's is not there yet.
+const fn looks_at_target(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::ProcessSignal
+            | Kind::ProcessPtrace
+            | Kind::ProcessRlimit
+            | Kind::ProcessSetscheduler
+            | Kind::MemoryProcessWrite
+    )
 }
 
 /// Whether the ids of the process are others afterwards: not every tier has a hook before that.

@@ -63,7 +63,11 @@ pub trait Known {
     fn parent(&self) -> Option<Cow<'_, [u8]>> {
         None
     }
-    /// The same of its ancestors, the parent's parent first.
+    /// The same of the process acted upon.
+    fn target_executable(&self) -> Option<Cow<'_, [u8]>> {
+        None
+    }
+    /// The same of the ancestors of who acts, the parent's parent first.
     fn ancestors(&self) -> Option<Cow<'_, [Vec<u8>]>> {
         None
     }
@@ -204,6 +208,10 @@ impl Lookup {
         });
         narrow(Dimension::Executable, &|tag| {
             let class = self.class(&known.executable()?);
+            Some(self.by_number(tag, class))
+        });
+        narrow(Dimension::TargetExecutable, &|tag| {
+            let class = self.class(&known.target_executable()?);
             Some(self.by_number(tag, class))
         });
         narrow(Dimension::Parent, &|tag| {

@@ -91,6 +91,8 @@ pub enum Dimension {
     Name = 10,
     /// Which conditions on the container hold; a bit each. Evaluated once for each cgroup, in user space.
     Container = 11,
+    /// `holdfast.target.executable`, of the process acted upon.
+    TargetExecutable = 12,
 }
 
 impl Dimension {
@@ -113,7 +115,7 @@ pub const fn memory_access(anonymous: bool, writable: bool) -> u32 {
 }
 
 /// Number of [`Dimension`]s.
-pub const DIMENSIONS: usize = 12;
+pub const DIMENSIONS: usize = 13;
 
 /// First part of every key: which generation, hook and dimension it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

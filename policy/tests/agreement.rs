@@ -29,6 +29,7 @@ struct Known {
     executable: Option<Vec<u8>>,
     user: Option<u32>,
     parent: Option<Vec<u8>>,
+    target_executable: Option<Vec<u8>>,
     ancestors: Option<Vec<Vec<u8>>>,
     address: Option<IpAddr>,
     port: Option<u16>,
@@ -70,6 +71,9 @@ impl lookup::Known for Known {
     fn parent(&self) -> Option<Cow<'_, [u8]>> {
         self.parent.as_deref().map(Cow::Borrowed)
     }
+    fn target_executable(&self) -> Option<Cow<'_, [u8]>> {
+        self.target_executable.as_deref().map(Cow::Borrowed)
+    }
     fn ancestors(&self) -> Option<Cow<'_, [Vec<u8>]>> {
         self.ancestors.as_deref().map(Cow::Borrowed)
     }
@@ -80,7 +84,7 @@ impl lookup::Known for Known {
 }
 
 /// Kinds that together have every dimension.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     Kind::FileOpen,
     Kind::FileRename,
     Kind::ProcessExec,
@@ -90,6 +94,7 @@ const KINDS: [Kind; 9] = [
     Kind::MemoryMap,
     Kind::CapabilityUse,
     Kind::ProcessExit,
+    Kind::ProcessSignal,
 ];
 const ADDRESSES: [&str; 7] = [
     "10.0.0.1",
@@ -167,6 +172,7 @@ fn atom() -> impl Strategy<Value = String> {
         "file.target_path",
         "process.executable",
         "process.parent.executable",
+        "holdfast.target.executable",
         "holdfast.socket.path",
     ]);
     let by_path = (path_field, 0..8u8, path(), path()).prop_map(|(field, form, a, b)| match form {
@@ -425,6 +431,10 @@ fn event() -> impl Strategy<Value = (Json, Known)> {
                     event["holdfast"]["memory"] =
                         json!({"protection": [right, "PROT_EXEC"], "anonymous": anonymous});
                     kernel.access = (!gaps[3]).then(|| memory_access(anonymous, writable));
+                }
+                Kind::ProcessSignal => {
+                    event["holdfast"]["target"]["executable"] = text::path(&target).into();
+                    kernel.target_executable = known(2, &target);
                 }
                 Kind::ProcessExec => {
                     kernel.path = kernel.executable.take();

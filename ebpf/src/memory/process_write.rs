@@ -55,10 +55,11 @@ pub fn memory_write_enter(context: TracePointContext) -> u32 {
         target_tgid: field(&context, 0) as i32,
         method: method::PROCESS_VM_WRITEV,
     };
-    Run::tell(
+    Run::tell_of_target(
         Kind::MemoryProcessWrite,
         Via::tracepoint(&context),
         flags::PATH_IS_ARGUMENT,
+        None,
         written,
     );
     0
@@ -99,7 +100,7 @@ fn access(arguments: &impl Arguments, via: Via) -> i32 {
         target_tgid: read(target, offset!(task_tgid)),
         method: method::PROCESS_VM_WRITEV,
     };
-    Run::tell(Kind::MemoryProcessWrite, via, 0, written)
+    Run::tell_of_target(Kind::MemoryProcessWrite, via, 0, Some(target), written)
 }
 
 #[inline(always)]
@@ -140,5 +141,5 @@ fn open(arguments: &impl Arguments, via: Via) -> i32 {
         target_tgid: read(target, offset!(task_tgid)),
         method: method::PROC_MEM,
     };
-    Run::tell(Kind::MemoryProcessWrite, via, 0, written)
+    Run::tell_of_target(Kind::MemoryProcessWrite, via, 0, Some(target), written)
 }

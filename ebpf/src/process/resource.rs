@@ -37,10 +37,11 @@ fn set_limit(arguments: &impl Arguments, via: Via) -> i32 {
     if limit[0] ^ now[0] | limit[1] ^ now[1] == 0 {
         return 0;
     }
-    Run::tell(
+    Run::tell_of_target(
         Kind::ProcessRlimit,
         via,
         0,
+        Some(target),
         Rlimit {
             target_start_boottime: process_start(target),
             soft: limit[0],
@@ -84,25 +85,25 @@ fn asked_limit(context: &TracePointContext, target: i32, resource: u64, user: u6
     if failed != 0 {
         return;
     }
-    let (target_tgid, target_start_boottime, record_flags) = argument(target);
+    let (task, target_tgid, record_flags) = argument(target);
     let rlimit = Rlimit {
-        target_start_boottime,
+        target_start_boottime: task.map_or(0, process_start),
         soft: limit[0],
         hard: limit[1],
         target_tgid,
         resource: resource as u32,
     };
     let via = Via::tracepoint(context);
-    Run::tell(Kind::ProcessRlimit, via, record_flags, rlimit);
+    Run::tell_of_target(Kind::ProcessRlimit, via, record_flags, task, rlimit);
 }
 
-/// A target that is an argument, its start where it is the caller, and what the record says of it.
+/// A target that is an argument: its task where it is the caller, its number, and what the record says of it.
 #[inline(always)]
-fn argument(target: i32) -> (i32, u64, u32) {
+fn argument(target: i32) -> (Option<u64>, i32, u32) {
     if target == 0 {
-        (current_tgid() as i32, process_start(current()), 0)
+        (Some(current()), current_tgid() as i32, 0)
     } else {
-        (target, 0, flags::PATH_IS_ARGUMENT)
+        (None, target, flags::PATH_IS_ARGUMENT)
     }
 }
 
@@ -122,26 +123,25 @@ fn schedule(arguments: &impl Arguments, via: Via) -> i32 {
         Some(asked) => *asked,
         None => NOT_GIVEN,
     };
-    let tgid = read(target, offset!(task_tgid));
-    judge_schedule(via, asked, tgid, process_start(target), 0)
+    judge_schedule(via, asked, Some(target), read(target, offset!(task_tgid)), 0)
 }
 
 #[inline(always)]
 fn judge_schedule(
     via: Via,
     asked: Scheduling,
+    target: Option<u64>,
     target_tgid: i32,
-    target_start_boottime: u64,
     record_flags: u32,
 ) -> i32 {
     let told = Setscheduler {
-        target_start_boottime,
+        target_start_boottime: target.map_or(0, process_start),
         target_tgid,
         call: asked.call,
         policy: asked.policy,
         priority: asked.priority,
     };
-    Run::tell(Kind::ProcessSetscheduler, via, record_flags, told)
+    Run::tell_of_target(Kind::ProcessSetscheduler, via, record_flags, target, told)
 }
 
 /// `SCHED_RESET_ON_FORK` of `include/uapi/linux/sched.h`, which stands beside the policy.
@@ -233,9 +233,9 @@ macro_rules! scheduling_call {
         #[doc = concat!("Tells of what is asked for: see `", stringify!($of), "`.")]
         #[tracepoint]
         pub fn $enter(context: TracePointContext) -> u32 {
-            let (tgid, start, record_flags) = argument(field(&context, 0) as i32);
+            let (target, tgid, record_flags) = argument(field(&context, 0) as i32);
             let via = Via::tracepoint(&context);
-            judge_schedule(via, $of(&context), tgid, start, record_flags);
+            judge_schedule(via, $of(&context), target, tgid, record_flags);
             0
         }
     };

@@ -149,6 +149,7 @@ const DIMENSIONS: [Dimension; crate::table::DIMENSIONS] = [
     Dimension::Ancestors,
     Dimension::Name,
     Dimension::Container,
+    Dimension::TargetExecutable,
 ];
 
 /// The terms that a value of `dimension` does not rule out.
@@ -305,18 +306,23 @@ fn held<'p>(
 }
 
 /// What is looked up by the class of an executable.
-const BY_EXECUTABLE: [Dimension; 3] = [
+const BY_EXECUTABLE: [Dimension; 4] = [
     Dimension::Executable,
     Dimension::Parent,
+    Dimension::TargetExecutable,
     Dimension::Ancestors,
 ];
 
-/// One class for all executables that nothing tells apart: no hook by the executable or the parent's, and
-/// no condition on ancestors.
+/// One class for all executables that nothing tells apart: no hook by the executable, the parent's or the
+/// target's, and no condition on ancestors.
 fn executables(plans: &[Plan], ancestors: &[Arc<Test>], tables: &mut Tables) -> Result<(), Full> {
-    const BY_CLASS: [Dimension; 2] = [Dimension::Executable, Dimension::Parent];
+    const BY_CLASS: [Dimension; 3] = [
+        Dimension::Executable,
+        Dimension::Parent,
+        Dimension::TargetExecutable,
+    ];
     // What a class stands for.
-    let told = |probe: Probe<'_>| -> (Vec<[Vector; 2]>, u32) {
+    let told = |probe: Probe<'_>| -> (Vec<[Vector; 3]>, u32) {
         let vectors = plans
             .iter()
             .map(|plan| BY_CLASS.map(|dimension| vector(plan, dimension, probe)));

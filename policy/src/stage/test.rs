@@ -292,7 +292,9 @@ impl Key {
     /// Whether it is of the sort that `dimension` is looked up by, and alone not more than there is room for.
     pub(crate) fn fits(&self, dimension: Dimension) -> bool {
         let room = match dimension {
-            Dimension::Executable | Dimension::Parent => CLASS_ENTRIES,
+            Dimension::Executable | Dimension::Parent | Dimension::TargetExecutable => {
+                CLASS_ENTRIES
+            }
             _ => PATH_ENTRIES,
         };
         let has_room = match self {
@@ -305,7 +307,11 @@ impl Key {
             (self, dimension),
             (
                 Self::Paths(_) | Self::Prefix(_),
-                Dimension::Path | Dimension::TargetPath | Dimension::Executable | Dimension::Parent
+                Dimension::Path
+                    | Dimension::TargetPath
+                    | Dimension::Executable
+                    | Dimension::Parent
+                    | Dimension::TargetExecutable
             ) | (Self::Addresses(_) | Self::Hosts(_), Dimension::Address)
                 | (Self::Numbers(_), Dimension::Port | Dimension::User)
                 | (Self::Access(_), Dimension::Access)
