@@ -30,7 +30,7 @@ test: tools-test tools-package check build-both unit native fuzz packages ## wha
 
 test-long: tools-test build harness ## fuzzing, half an hour of load, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300), SOAK=SECONDS (1800)
 	@tools/fuzz $(or $(FUZZ),300)
-	@$(FAST)/scenario run reload-a-thousand-times,outlive-a-hundred-kills,engine-docker-burst,soak
+	@$(FAST)/scenario run reload-a-thousand-times,outlive-a-hundred-kills,chaos-a-thousand,engine-docker-burst,soak
 	@tools/repeat $(or $(ROUNDS),10) $(FAST)/scenario run "$(TESTS)"
 
 bench: tools-test build harness ## what rules cost (instructions of an open, matching), and where loss begins: events a second, each for SECONDS (60), or at RATES; writes dist/bench/

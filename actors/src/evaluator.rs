@@ -105,7 +105,7 @@ impl Actor for Evaluator {
             }
             Message::Order(Order::Drain) => state.draining = true,
             #[cfg(any(test, feature = "fault-injection"))]
-            Message::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
+            Message::Order(Order::Fail(fault)) => fault.strike().await?,
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ impl Actor for Health {
             }
             Message::Order(Order::Drain) => myself.stop(None),
             #[cfg(any(test, feature = "fault-injection"))]
-            Message::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
+            Message::Order(Order::Fail(fault)) => fault.strike().await?,
         }
         Ok(())
     }

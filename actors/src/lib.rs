@@ -31,8 +31,8 @@
 //! ```text
 //!  from        to           message                          answer
 //!  ──────────  ───────────  ───────────────────────────────  ────────────────────────────
-//!  Handle      root         Status · Stop · Reload · Panic   yes, with a time limit each
-//!  root        any child    Order(Drain | Panic)             it ends, which the root sees
+//!  Handle      root         Status · Stop · Reload · Fail    yes, with a time limit each
+//!  root        any child    Order(Drain | Fail)              it ends, which the root sees
 //!  root        evaluator    Reload(snapshot, reply)          to the Handle, not the root
 //!  evaluator   root         PolicyChanged                    –
 //!  root        probes       Reconcile                        –

@@ -97,7 +97,7 @@ impl Actor for Probe {
                 myself.stop(None);
             }
             #[cfg(any(test, feature = "fault-injection"))]
-            Message::Order(Order::Panic) => panic!("{}", crate::supervisor::PANIC),
+            Message::Order(Order::Fail(fault)) => fault.strike().await?,
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ pub(crate) mod shared;
 pub mod status;
 mod tree;
 
+#[cfg(any(test, feature = "fault-injection"))]
+pub use crate::supervisor::fault::Fault;
 pub use handle::{Handle, HandleError};
 pub use settings::{Format, Host, Log, Settings, Stdout};
 
@@ -68,9 +70,11 @@ pub(crate) enum Message {
     PolicyChanged,
     /// Other policies were to be in force, and are not: why, in one line.
     PolicyRefused(String),
+    /// How something stands that only the agent knows of.
+    Degraded(&'static str, Option<String>),
     /// Have an actor panic.
     #[cfg(any(test, feature = "fault-injection"))]
-    Panic(String, RpcReplyPort<bool>),
+    Fail(String, Fault, RpcReplyPort<bool>),
 }
 
 /// Starts the tree on the current tokio runtime: installs the tables of `snapshot`, then starts
@@ -191,13 +195,15 @@ impl Actor for Root {
                 }
             }
             Message::PolicyChanged => state.probes.reconcile(),
+            Message::Degraded(what, Some(reason)) => state.shared.degraded.set(what, &reason),
+            Message::Degraded(what, None) => state.shared.degraded.clear(what),
             Message::PolicyRefused(reason) => {
                 let reason = format!("refused, the policies in force stay in force: {reason}");
                 state.shared.degraded.tell("sensor.policy", reason);
             }
             #[cfg(any(test, feature = "fault-injection"))]
-            Message::Panic(name, reply) => {
-                let _ = reply.send(state.supervisor.panic(&name));
+            Message::Fail(name, fault, reply) => {
+                let _ = reply.send(state.supervisor.fail(&name, fault));
             }
         }
         Ok(())

@@ -14,6 +14,8 @@ use ractor::{Actor, ActorCell, ActorId, ActorRef};
 
 use crate::root::status::{self, ActorState};
 
+#[cfg(any(test, feature = "fault-injection"))]
+pub(crate) mod fault;
 pub(crate) mod restart;
 pub(crate) mod worker;
 
@@ -28,17 +30,13 @@ const START_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     /// Finish what there is, then stop.
     Drain,
-    /// Panic, to show that it is survived.
+    /// Fail, to show that it is survived.
     #[cfg(any(test, feature = "fault-injection"))]
-    Panic,
+    Fail(fault::Fault),
 }
 
 /// Longest slice of waiting in a handler: how late a control message may be handled.
 pub(crate) const SLICE: Duration = Duration::from_millis(100);
-
-/// What an actor that was ordered to panic panics with.
-#[cfg(any(test, feature = "fault-injection"))]
-pub(crate) const PANIC: &str = "a panic was ordered";
 
 /// When a child is stopped: everything of a stage has ended before the next one begins, so that what
 /// is in flight moves on to the end.
@@ -343,13 +341,13 @@ impl Supervisor {
         self.children.iter().map(actor).collect()
     }
 
-    /// Orders the named child to panic; `false`: there is none of this name that runs.
+    /// Orders the named child to fail; `false`: there is none of this name that runs.
     #[cfg(any(test, feature = "fault-injection"))]
-    pub(crate) fn panic(&self, name: &str) -> bool {
+    pub(crate) fn fail(&self, name: &str, fault: fault::Fault) -> bool {
         let child = self.children.iter().find(|child| child.spec.name == name);
         let running = child.and_then(|child| child.incarnation.as_ref());
         running
-            .inspect(|incarnation| (incarnation.order)(Order::Panic))
+            .inspect(|incarnation| (incarnation.order)(Order::Fail(fault)))
             .is_some()
     }
 }

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use holdfast_actors::namespace::Kind;
 
 use crate::config::{Given, Inputs};
+use crate::control::MAX_WINDOW_MINUTES;
 
 /// Runtime security sensor for Linux.
 #[derive(Debug, Parser)]
@@ -98,6 +99,14 @@ Examples:
     /// Show settings and where their values come from
     #[command(subcommand)]
     Config(Config),
+    /// Let others change the running sensor's files for a while, where self.protect keeps them from it
+    #[command(after_help = "\
+Examples:
+  holdfast maintenance                   (a window of 15 minutes)
+  holdfast maintenance --minutes 60
+  holdfast maintenance --end
+While it is open, `holdfast status` says so, and until when.")]
+    Maintenance(Maintenance),
     /// Stop the running sensor, and wait until it has stopped
     #[command(after_help = "Examples:\n  holdfast stop\n  holdfast stop --unload")]
     Stop(Stop),
@@ -108,6 +117,19 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `holdfast maintenance`
+#[derive(Debug, Args)]
+pub(crate) struct Maintenance {
+    /// How long
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WINDOW_MINUTES)))]
+    pub(crate) minutes: u32,
+    /// End it
+    #[arg(long, conflicts_with = "minutes")]
+    pub(crate) end: bool,
+    #[command(flatten)]
+    pub(crate) show: Show,
 }
 
 /// `holdfast stop`

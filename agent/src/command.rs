@@ -9,6 +9,7 @@ mod config;
 mod containers;
 mod doctor;
 mod events;
+mod maintenance;
 mod namespaces;
 mod policy;
 mod processes;
@@ -36,6 +37,7 @@ pub(crate) fn execute(command: &Command) -> Result<(), Failure> {
         Command::Namespaces(arguments) => namespaces::namespaces(arguments),
         Command::Processes(arguments) => processes::processes(arguments),
         Command::Config(arguments) => config::config(arguments),
+        Command::Maintenance(arguments) => maintenance::maintenance(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
         Command::Version { json } => version::version(*json),
     }

@@ -139,6 +139,9 @@ pub(crate) struct Config {
     pub(crate) runtime: Runtime,
     /// Where the host is, seen from a container.
     pub(crate) host: Host,
+    /// What others may not do to the sensor.
+    #[serde(rename = "self")]
+    pub(crate) own: Own,
 }
 
 macro_rules! sections {
@@ -234,6 +237,13 @@ sections! {
         /// The host's root.
         fs: PathBuf,
     }
+    /// `[self]`
+    Own {
+        /// Whether others are kept from the sensor's process, files and pins.
+        protect: bool,
+        /// Executables that these others are not.
+        managers: Vec<PathBuf>,
+    }
 }
 
 /// The directory of policies that may be missing, unlike one that somebody named.
@@ -304,12 +314,17 @@ impl Inputs {
         self.layers_with(std::env::vars_os())
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
+    }
+
     fn layers_with(
         &self,
         environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Layers, ConfigError> {
         let mut layers = Layers::defaults()?;
-        let path = self.file.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+        let path = self.path();
         match file::read(path)? {
             Some(text) => file::apply(path, &text, &mut layers)?,
             None if self.file.is_some() => return Err(ConfigError::Missing(path.into())),

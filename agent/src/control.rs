@@ -14,13 +14,15 @@
 //! | `POST /v1/reload` | reads configuration and policies again |
 //! | `POST /v1/log` | reads `log.level` again, and nothing else |
 //! | `POST /v1/stop`, `POST /v1/stop?unload` | stops the sensor; with all that it has in the kernel |
-//! | `POST /v1/debug/panic?actor=NAME` | test builds only: makes an actor panic |
+//! | `POST /v1/debug/fail?fault=panic&actor=NAME` | test builds only: makes an actor panic, fail (`error`) or hang |
+//! | `POST /v1/maintenance?minutes=N` | opens a window in which `self.protect` refuses nothing; 0 ends it |
 //!
 //! An answer that is not 200 has a JSON object with `error`. Filters are not evaluated here: the
 //! sensor runs nothing that a client sent.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use holdfast_actors::root::Handle;
 use serde_json::Value;
@@ -45,12 +47,20 @@ pub(crate) enum Request {
     Reload(oneshot::Sender<Result<Value, Vec<String>>>),
     /// Read `log.level` again; the answer is what it is now, and where that comes from.
     Log(oneshot::Sender<Result<Value, Vec<String>>>),
+    /// Let others do to the sensor what `self.protect` keeps them from, for so long; `None`: no longer.
+    Maintain(
+        Option<Duration>,
+        oneshot::Sender<Result<Value, Vec<String>>>,
+    ),
     /// Stop.
     Stop {
         /// Leave nothing in the kernel, whatever `kernel.on_exit` says.
         unload: bool,
     },
 }
+
+/// The longest maintenance window, in minutes: what takes longer is to be asked for again.
+pub(crate) const MAX_WINDOW_MINUTES: u32 = 240;
 
 /// Requests that wait for the loop: more than that are people hammering at it.
 pub(crate) const MAX_REQUESTS: usize = 4;

@@ -42,6 +42,7 @@ mod survey;
 mod sys;
 mod tables;
 
+use account::Account;
 use attach::{Link, Programs};
 use constants::Constants;
 use containers::Containers;
@@ -112,13 +113,17 @@ pub(crate) struct Loader {
     predecessor: Option<Predecessor>,
     /// See [`Kernel::outlives`]; the evaluator asks, and does not wait until hooks are attached.
     outlives: AtomicBool,
+    /// Apart from the rest: policies are put into force while hooks are attached, which may take long.
+    policy: Arc<Mutex<PolicyMaps>>,
+    account: Option<Arc<Account>>,
     state: Mutex<State>,
 }
 
 struct State {
     programs: Programs,
     continuity: Continuity,
-    policy: PolicyMaps,
+    /// Taken for a moment each time.
+    policy: Arc<Mutex<PolicyMaps>>,
     counters: PerCpuArray<MapData, Plain<Counters>>,
     never_kill: HashMap<MapData, u32, u32>,
     buckets: HashMap<MapData, Plain<CapKey>, Plain<Bucket>>,
@@ -236,6 +241,7 @@ impl Loader {
         let sensor = lineage::own_key(knows_start);
         policy.set_sensor(sensor).map_err(LoadError::Maps)?;
         policy.set_clock().map_err(LoadError::Maps)?;
+        let policy = Arc::new(Mutex::new(policy));
         let mut state = State {
             programs: Programs::new(ebpf, relocated, btf, types.layout),
             trials: continuity
@@ -244,7 +250,7 @@ impl Loader {
                 .map(|it| (it, Ok(())))
                 .collect(),
             continuity,
-            policy,
+            policy: policy.clone(),
             counters: counters.try_into().map_err(object)?,
             never_kill: never_kill.try_into().map_err(object)?,
             buckets: buckets.try_into().map_err(object)?,
@@ -264,6 +270,8 @@ impl Loader {
             containers,
             predecessor: state.continuity.predecessor(),
             outlives: AtomicBool::new(state.continuity.outlives()),
+            policy,
+            account: state.continuity.account().cloned(),
             state: Mutex::new(state),
         };
         Ok((Arc::new(loader), rings))
@@ -275,9 +283,13 @@ impl Loader {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic while it was held leaves links and maps as they are, which is what is wanted.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
+}
+
+/// A panic while it was held leaves links and maps as they are, which is what is wanted.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -371,10 +383,10 @@ impl State {
             .ok_or("there is no such tier")?;
         let before = self.counters(Kind::FileOpen)?;
         let links = self.programs.attach(way)?;
-        self.policy.set_sensor(ProcessKey::default())?;
+        locked(&self.policy).set_sensor(ProcessKey::default())?;
         let opened = std::fs::File::open("/proc/self/status").map(drop);
         let after = self.counters(Kind::FileOpen);
-        self.policy.set_sensor(self.sensor)?;
+        locked(&self.policy).set_sensor(self.sensor)?;
         drop(links);
         opened.map_err(|error| format!("cannot open /proc/self/status: {error}"))?;
         if after?.seen > before.seen {
@@ -449,9 +461,9 @@ impl Kernel for Loader {
     }
 
     fn counters(&self, kind: Kind) -> Result<(Counters, u64), KernelError> {
-        let mut state = self.state();
+        let state = self.state();
         if state.sets_clock {
-            let set = state.policy.set_clock();
+            let set = locked(&state.policy).set_clock();
             set.map_err(kernel_error("set the programs' clock"))?;
         }
         let counters = state.counters(kind);
@@ -470,10 +482,12 @@ impl Kernel for Loader {
     }
 
     fn install(&self, tables: &Tables) -> Result<(), KernelError> {
-        let mut state = self.state();
-        let installed = state.policy.install(tables);
+        let mut policy = locked(&self.policy);
+        let installed = policy.install(tables);
         installed.map_err(kernel_error("write the policy tables"))?;
-        state.continuity.installed(tables.epoch, tables.rules);
+        if let Some(account) = &self.account {
+            account.set_policies(tables.epoch, tables.rules);
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
+mod allocator;
 mod cli;
 mod command;
 mod config;
@@ -22,6 +23,7 @@ mod output;
 mod policies;
 mod preflight;
 mod privilege;
+mod protection;
 mod reload;
 mod sensor;
 mod since;

@@ -43,7 +43,7 @@ pub(crate) enum PolicyError {
 }
 
 impl PolicyError {
-    fn read(path: &Path, error: &io::Error) -> Self {
+    pub(crate) fn read(path: &Path, error: &io::Error) -> Self {
         Self::Read {
             file: path.display().to_string(),
             reason: error.to_string(),
@@ -209,16 +209,17 @@ pub(crate) struct Summary {
     pub(crate) file: String,
 }
 
-/// Reads and compiles the policies that `paths` name, as number `epoch`.
+/// Reads the policies that `paths` name, and compiles them and the sensor's `own`, as number `epoch`.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
 pub(crate) fn load(
     paths: &[PathBuf],
+    own: Option<Policy>,
     config: &Config,
     epoch: u32,
 ) -> Result<Set, Vec<PolicyError>> {
-    let mut policies = Vec::new();
+    let mut policies = Vec::from_iter(own);
     let mut errors = Vec::new();
     for checked in read(paths).map_err(|error| vec![error])? {
         match checked.policy {
@@ -239,7 +240,7 @@ pub(crate) fn load(
 pub(crate) fn of_command(paths: &[PathBuf], settings: &Settings) -> Result<Set, Failure> {
     let config = settings.inputs().load()?;
     let paths = given_or_configured(paths, &config);
-    load(&paths, &config, 0).map_err(|errors| refused(&errors))
+    load(&paths, None, &config, 0).map_err(|errors| refused(&errors))
 }
 
 /// Compiles policies that are good by themselves.

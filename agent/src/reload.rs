@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Inputs, Layers, Log};
 use crate::control::Shared;
-use crate::{logging, policies};
+use crate::{logging, policies, protection};
 
 /// Settings that a reload takes over. The actors were started with the others, which wait for the
 /// next start; so does what `events.report` says of `sensor.*`.
@@ -20,7 +20,7 @@ pub(crate) struct Reloaded {
 }
 
 /// Reads everything again and puts it into force as number `epoch`. `started` is what the sensor was
-/// started with.
+/// started with; `window`: others may do to the sensor what they like.
 ///
 /// # Errors
 /// Everything that is wrong; nothing has changed then.
@@ -29,6 +29,7 @@ pub(crate) async fn reload(
     started: &Layers,
     running: &Config,
     shared: &Shared,
+    window: bool,
     epoch: u32,
 ) -> Result<Reloaded, Vec<String>> {
     let layers = inputs.layers().map_err(|error| vec![error.to_string()])?;
@@ -45,8 +46,14 @@ pub(crate) async fn reload(
         ..running.clone()
     };
     // Reading and compiling take long enough to be kept off the runtime's threads.
+    let file = inputs.path().to_owned();
     let (config, set) = tokio::task::spawn_blocking(move || {
-        let set = policies::load(&config.policy_paths(), &config, epoch);
+        let own = if window {
+            Ok(None)
+        } else {
+            protection::policy(&config, &file)
+        };
+        let set = own.and_then(|own| policies::load(&config.policy_paths(), own, &config, epoch));
         (config, set)
     })
     .await

@@ -7,22 +7,29 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use holdfast_actors::kernel::Kernel;
 use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout};
+use holdfast_policy::document::Mode;
 use holdfast_policy::redact::Redaction;
+use holdfast_wire::event;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::config::{Config, ConfigError, Inputs, Layers};
 use crate::control::{MAX_REQUESTS, Request, Server, Shared, scrape};
 use crate::failure::Failure;
 use crate::kernel::Opened;
 use crate::policies::{self, Set};
-use crate::{kernel, logging, reload};
+use crate::{kernel, logging, protection, reload};
+
+/// When a window could not be ended, since a policy is wrong meanwhile, that is tried again after this.
+const WINDOW_RETRY: Duration = Duration::from_secs(10);
 
 /// What a sensor starts with.
 pub(crate) struct Startup {
@@ -46,6 +53,8 @@ pub(crate) struct Sensor {
     requests: mpsc::Receiver<Request>,
     signals: Signals,
     epoch: u32,
+    /// Until when others may do to the sensor what they like.
+    window: Option<Instant>,
 }
 
 /// The signals that mean something. Taken before anything starts, so that none is missed.
@@ -58,6 +67,7 @@ struct Signals {
 /// What the loop does next.
 enum Next {
     Reload,
+    WindowOver,
     Request(Request),
     Stop(&'static str),
     Ended,
@@ -96,6 +106,7 @@ impl Sensor {
             config.mode,
             policies.summaries.len()
         );
+        handle.degraded(protection::NAME, unprotected(&config));
         let (sender, requests) = mpsc::channel(MAX_REQUESTS);
         let shared = Arc::new(Shared {
             handle,
@@ -114,6 +125,7 @@ impl Sensor {
             requests,
             signals,
             epoch,
+            window: None,
         })
     }
 
@@ -132,6 +144,12 @@ impl Sensor {
                 Next::Reload => {
                     // Why it failed is in the log.
                     let _ = self.reload().await;
+                }
+                Next::WindowOver => {
+                    let _ = self.maintain(None).await;
+                }
+                Next::Request(Request::Maintain(duration, reply)) => {
+                    let _ = reply.send(self.maintain(duration).await);
                 }
                 Next::Request(Request::Reload(reply)) => {
                     let report = self.reload().await;
@@ -163,9 +181,17 @@ impl Sensor {
             shared,
             requests,
             signals,
+            window,
             ..
         } = self;
+        let window = async {
+            match *window {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = window => Next::WindowOver,
             _ = signals.terminate.recv() => Next::Stop("SIGTERM"),
             _ = signals.interrupt.recv() => Next::Stop("SIGINT"),
             _ = signals.hang_up.recv() => Next::Reload,
@@ -182,11 +208,12 @@ impl Sensor {
             config,
             shared,
             epoch,
+            window,
             ..
         } = self;
         // A number that was refused may have been used halfway: it is not used again.
         *epoch += 1;
-        match reload::reload(inputs, started, config, shared, *epoch).await {
+        match reload::reload(inputs, started, config, shared, window.is_some(), *epoch).await {
             Ok(reloaded) => {
                 self.config = reloaded.config;
                 tracing::info!("reloaded: {}", reloaded.report);
@@ -200,6 +227,41 @@ impl Sensor {
                 Err(errors)
             }
         }
+    }
+
+    /// Opens a window in which the sensor is not protected (`self.protect`), for so long; `None`: ends it.
+    async fn maintain(&mut self, duration: Option<Duration>) -> Result<Value, Vec<String>> {
+        if !self.config.own.protect {
+            return Err(vec![
+                "self.protect is false: others are not kept from the sensor anyway".into(),
+            ]);
+        }
+        let before = self.window;
+        self.window = duration.map(|duration| Instant::now() + duration);
+        if let Err(errors) = self.reload().await {
+            // What is in force is as it was; what is over is tried again.
+            self.window = match duration {
+                Some(_) => before,
+                None => before.map(|_| Instant::now() + WINDOW_RETRY),
+            };
+            return Err(errors);
+        }
+        let until = duration.map(|duration| {
+            let end = SystemTime::now() + duration;
+            let since = end
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
+            // Years of which a number of nanoseconds has room.
+            event::rfc3339(since.as_nanos() as u64)
+        });
+        let reason = until.as_ref().map(|until| {
+            format!("a maintenance window until {until}: others are not kept from the sensor")
+        });
+        self.shared.handle.degraded(
+            protection::NAME,
+            reason.or_else(|| unprotected(&self.config)),
+        );
+        Ok(json!({"until": until}))
     }
 
     /// Takes over what `log.level` is now, and nothing else.
@@ -252,6 +314,17 @@ impl Sensor {
         }
         Ok(())
     }
+}
+
+/// Why `self.protect` does not do all that it says, if it does not.
+fn unprotected(config: &Config) -> Option<String> {
+    let is_idle = config.own.protect && policies::mode(config) != Mode::Enforce;
+    is_idle.then(|| {
+        format!(
+            "mode is {}: what others do to the sensor is told of, and not refused",
+            config.mode
+        )
+    })
 }
 
 /// The configuration as the actors want it.

@@ -10,6 +10,7 @@ use crate::place::{Place, Variant};
 pub mod buffer;
 pub mod cap;
 pub mod capability;
+pub mod chaos;
 pub mod container;
 pub mod count;
 pub mod coverage;
@@ -35,6 +36,7 @@ pub mod pod;
 pub mod predicate;
 pub mod privilege;
 pub mod process;
+pub mod protect;
 pub mod rate;
 pub mod refuse;
 pub mod reload;
@@ -93,7 +95,9 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         hooks::SCENARIOS,
         verifier::SCENARIOS,
         process::SCENARIOS,
+        protect::SCENARIOS,
         coverage::SCENARIOS,
+        chaos::SCENARIOS,
         container::SCENARIOS,
         deny::SCENARIOS,
         evade::SCENARIOS,
@@ -152,6 +156,7 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
             || rate::takes_long(scenario)
             || reload::takes_long(scenario)
             || outlive::takes_long(scenario)
+            || chaos::takes_long(scenario)
             || soak::takes_long(scenario);
         if by_name {
             return parts.contains(&scenario.name);

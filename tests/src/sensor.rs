@@ -270,6 +270,11 @@ impl Sensor<'_> {
         }
     }
 
+    /// Where it pins what outlives it.
+    pub fn pin_dir(&self) -> PathBuf {
+        self.options.pin_dir()
+    }
+
     /// The sensor's process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -319,6 +324,18 @@ impl Sensor<'_> {
     /// Sends it this signal and waits for its end.
     pub fn end_with(&mut self, signal: Signal) -> Result<ExitStatus> {
         self.signal(signal)?;
+        self.wait_for_end()
+            .with_context(|| format!("after {signal:?}"))
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        let status = self.child.try_wait().context("wait for the sensor")?;
+        Ok(status.is_some())
+    }
+
+    /// Waits for its end.
+    pub fn wait_for_end(&mut self) -> Result<ExitStatus> {
         let deadline = Instant::now() + STOP;
         loop {
             if let Some(status) = self.child.try_wait().context("wait for the sensor")? {
@@ -326,7 +343,7 @@ impl Sensor<'_> {
             }
             ensure!(
                 Instant::now() < deadline,
-                "the sensor did not end within {STOP:?} of {signal:?}"
+                "the sensor did not end within {STOP:?}"
             );
             sleep(POLL);
         }
@@ -364,7 +381,10 @@ impl Sensor<'_> {
 impl Drop for Sensor<'_> {
     fn drop(&mut self) {
         // It may have ended already; either way it must not outlive its scenario.
-        let _ = self.child.kill();
+        if self.child.kill().is_err() {
+            // One that is protected is ended by its own command.
+            let _ = self.command(&["stop", "--unload"]);
+        }
         let _ = self.child.wait();
     }
 }

@@ -8,6 +8,8 @@ use ractor::rpc::CallResult;
 use ractor::{ActorRef, RpcReplyPort};
 use tokio::sync::watch;
 
+#[cfg(any(test, feature = "fault-injection"))]
+use super::Fault;
 use super::Message;
 use super::status::Status;
 use crate::kernel::KernelError;
@@ -76,6 +78,12 @@ impl Handle {
         let _ = self.root.cast(Message::PolicyRefused(reason.to_owned()));
     }
 
+    /// Has the sensor report that `what` is not as it should be, and why; `None`: it is again.
+    pub fn degraded(&self, what: &'static str, reason: Option<String>) {
+        // A tree that has ended reports nothing any more.
+        let _ = self.root.cast(Message::Degraded(what, reason));
+    }
+
     /// Follows the events from now on.
     ///
     /// # Errors
@@ -111,15 +119,15 @@ impl Handle {
         Ok(status)
     }
 
-    /// Makes the named actor panic in its next message.
+    /// Makes the named actor fail in its next message.
     ///
     /// # Errors
     /// When there is no such actor.
     #[cfg(any(test, feature = "fault-injection"))]
-    pub async fn panic_actor(&self, name: &str) -> Result<(), HandleError> {
+    pub async fn fail_actor(&self, name: &str, fault: Fault) -> Result<(), HandleError> {
         let named = name.to_owned();
         let found = self
-            .call("panic", ANSWER, |reply| Message::Panic(named, reply))
+            .call("fail", ANSWER, |reply| Message::Fail(named, fault, reply))
             .await?;
         if found {
             Ok(())

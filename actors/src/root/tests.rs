@@ -353,7 +353,7 @@ async fn nothing_is_lost_or_doubled_when_actors_panic() {
         1 + 1 + 1 + Domain::ALL.len() + Kind::hooked().count() + 1
     );
     for name in &names {
-        handle.panic_actor(name).await.unwrap();
+        handle.fail_actor(name, Fault::Panic).await.unwrap();
         let began = Instant::now();
         until(name, async || {
             let status = handle.status().await.unwrap();

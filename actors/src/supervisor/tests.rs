@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ractor::{ActorProcessingErr, SupervisionEvent};
 use tokio::sync::mpsc;
 
+use super::fault::{Fault, PANIC};
 use super::worker::Pulse;
 use super::*;
 
@@ -63,7 +64,7 @@ impl Actor for Below {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Pulse::Order(Order::Drain) => myself.stop(None),
-            Pulse::Order(Order::Panic) => panic!("{PANIC}"),
+            Pulse::Order(Order::Fail(fault)) => fault.strike().await?,
             Pulse::Work => {}
         }
         Ok(())
@@ -93,13 +94,13 @@ async fn a_child_is_restarted_parked_tried_again_and_stopped() {
             Outcome::Runs
         );
     }
-    assert!(supervisor.panic("one") && !supervisor.panic("three"));
+    assert!(supervisor.fail("one", Fault::Panic) && !supervisor.fail("three", Fault::Panic));
     let (id, error) = ends.recv().await.unwrap();
     let (index, outcome) = supervisor.ended(id, error).unwrap();
     assert_eq!((index, supervisor.last_error(0)), (0, PANIC));
     assert!(matches!(outcome, Outcome::Again(delay) if delay <= Duration::from_millis(50)));
     assert!(supervisor.ended(id, None).is_none(), "each end counts once");
-    assert!(!supervisor.panic("one"), "it does not run");
+    assert!(!supervisor.fail("one", Fault::Panic), "it does not run");
     may_start.store(false, Ordering::Relaxed);
     assert!(matches!(
         supervisor.start(0, above.get_cell()).await,

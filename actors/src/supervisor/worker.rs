@@ -82,7 +82,7 @@ impl<J: Job> Actor for Worker<J> {
             },
             Pulse::Order(Order::Drain) => state.draining = true,
             #[cfg(any(test, feature = "fault-injection"))]
-            Pulse::Order(Order::Panic) => panic!("{}", super::PANIC),
+            Pulse::Order(Order::Fail(fault)) => fault.strike().await?,
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::control;
 use crate::failure::Failure;
 use crate::instance::{Instance, InstanceError};
 use crate::sensor::{Sensor, Startup};
-use crate::{kernel, logging, policies, privilege};
+use crate::{allocator, kernel, logging, policies, privilege, protection};
 
 /// Threads of the runtime: the readers and the evaluator are what works; the rest waits.
 const WORKERS: usize = 2;
@@ -16,9 +16,11 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     let layers = inputs.layers()?;
     let config = Config::from_layers(&layers)?;
     logging::start(&config.log.level);
+    allocator::use_one_arena();
     privilege::require()?;
     let remains = kernel::remains(&config);
-    let policies = policies::load(&config.policy_paths(), &config, remains.first_epoch())
+    let policies = protection::policy(&config, inputs.path())
+        .and_then(|own| policies::load(&config.policy_paths(), own, &config, remains.first_epoch()))
         .map_err(|errors| policies::refused(&errors))?;
     let _lock = Instance::acquire(&config.control.socket).map_err(cannot_start)?;
     let socket = &config.control.socket;

@@ -34,6 +34,7 @@ const MODULES: [(&str, &[&str]); 2] = [
     (
         "holdfast",
         &[
+            "allocator",
             "cli",
             "command",
             "config",
@@ -50,6 +51,7 @@ const MODULES: [(&str, &[&str]); 2] = [
             "policies",
             "preflight",
             "privilege",
+            "protection",
             "reload",
             "sensor",
             "since",

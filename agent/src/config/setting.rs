@@ -305,11 +305,19 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "/run/netns",
         "the host's directory of network namespaces when the sensor runs in a container",
     ),
-    later(
+    setting(
         "self.protect",
         Kind::Flag,
         "false",
-        "refuse signals and traces aimed at the sensor",
+        "keep others from the sensor: its process is not signalled, traced or starved, its executable, configuration,          policies, state, event file, control socket and pins are not changed. What is refused is refused where          policies refuse (mode enforce), and an alert of the policy self-protection; `holdfast maintenance` opens a          window, `holdfast stop` goes on working",
+    ),
+    setting(
+        "self.managers",
+        Kind::List(Item::Path),
+        "/usr/lib/systemd/systemd,/usr/lib/systemd/systemd-executor,/usr/lib/systemd/systemd-shutdown,\
+         /lib/systemd/systemd,/sbin/init,/sbin/openrc-run,/sbin/start-stop-daemon,/sbin/supervise-daemon,\
+         /usr/bin/runc,/usr/sbin/runc,/usr/bin/crun,/usr/bin/conmon",
+        "executables that may do so all the same, outside of containers: what starts and stops the sensor. Who may          tell them to is theirs to decide",
     ),
     later(
         "uplink.url",

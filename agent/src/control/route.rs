@@ -3,9 +3,12 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_actors::namespace::{self, Map, pids};
+#[cfg(feature = "fault-injection")]
+use holdfast_actors::root::Fault;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
@@ -14,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Request as Wish, Shared};
+use super::{MAX_WINDOW_MINUTES, Request as Wish, Shared};
 use crate::metrics;
 
 /// An answer: whole, or streamed.
@@ -46,6 +49,10 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
         (&Method::GET, "/v1/events") => events(shared),
         (&Method::POST, "/v1/reload") => ask(shared, Wish::Reload).await,
         (&Method::POST, "/v1/log") => ask(shared, Wish::Log).await,
+        (&Method::POST, "/v1/maintenance") => match window(request.uri().query()) {
+            Ok(window) => ask(shared, |reply| Wish::Maintain(window, reply)).await,
+            Err(error) => failure(StatusCode::BAD_REQUEST, &json!({"error": error})),
+        },
         (&Method::POST, "/v1/stop") => {
             let unload = request.uri().query() == Some("unload");
             match shared.requests.try_send(Wish::Stop { unload }) {
@@ -54,14 +61,18 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
             }
         }
         #[cfg(feature = "fault-injection")]
-        (&Method::POST, "/v1/debug/panic") => {
-            let actor = request
-                .uri()
-                .query()
-                .and_then(|query| query.strip_prefix("actor="));
-            match shared.handle.panic_actor(actor.unwrap_or_default()).await {
-                Ok(()) => ok(&json!({})),
-                Err(error) => failure(StatusCode::NOT_FOUND, &json!({"error": error.to_string()})),
+        (&Method::POST, "/v1/debug/fail") => {
+            match fault(request.uri().query().unwrap_or_default()) {
+                Some((fault, actor)) => match shared.handle.fail_actor(actor, fault).await {
+                    Ok(()) => ok(&json!({})),
+                    Err(error) => {
+                        failure(StatusCode::NOT_FOUND, &json!({"error": error.to_string()}))
+                    }
+                },
+                None => {
+                    let error = "expected fault=panic|error|hang&actor=NAME";
+                    failure(StatusCode::BAD_REQUEST, &json!({"error": error}))
+                }
             }
         }
         (method, path) => {
@@ -133,6 +144,22 @@ async fn ask(
         }
         Err(error) => unavailable(&error),
     }
+}
+
+/// Which fault which actor is to have: `fault=panic&actor=NAME`.
+#[cfg(feature = "fault-injection")]
+fn fault(query: &str) -> Option<(Fault, &str)> {
+    let (fault, actor) = query.strip_prefix("fault=")?.split_once("&actor=")?;
+    Some((Fault::from_name(fault)?, actor))
+}
+
+/// How long a window is to be: `minutes=N`; `minutes=0` is none.
+fn window(query: Option<&str>) -> Result<Option<Duration>, String> {
+    let minutes: u32 = query
+        .and_then(|query| query.strip_prefix("minutes=")?.parse().ok())
+        .filter(|minutes| *minutes <= MAX_WINDOW_MINUTES)
+        .ok_or_else(|| format!("expected minutes=N, N from 0 to {MAX_WINDOW_MINUTES}"))?;
+    Ok((minutes > 0).then(|| Duration::from_secs(60 * u64::from(minutes))))
 }
 
 /// Events from now on. They wait in the follower's bounded lane, which counts what it loses; when

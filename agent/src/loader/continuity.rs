@@ -269,13 +269,6 @@ impl Continuity {
         }
     }
 
-    /// These tables are in force.
-    pub(super) fn installed(&self, epoch: u32, rules: u64) {
-        if let Some(account) = &self.account {
-            account.set_policies(epoch, rules);
-        }
-    }
-
     /// What is this sensor's to account for of what programs and kernel have counted.
     pub(super) fn own(&self, kind: Kind, counted: &Counters, skipped: u64) -> (Counters, u64) {
         if let Some(account) = &self.account {

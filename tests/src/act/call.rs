@@ -83,6 +83,22 @@ pub(super) fn load_program(program_type: u32) -> io::Result<()> {
     })
 }
 
+/// `bpf(2)`: a descriptor of the map of this number, whoever made it.
+pub(super) fn map_by_number(number: u32) -> io::Result<()> {
+    const BPF_MAP_GET_FD_BY_ID: libc::c_int = 14;
+    // `union bpf_attr`: the number, the next one, and flags for the descriptor.
+    let attributes = [number, 0, 0];
+    // SAFETY: the attributes are those of the command. What is opened lasts as long as this process.
+    done(unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_GET_FD_BY_ID,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    })
+}
+
 /// `PERF_TYPE_SOFTWARE` of `include/uapi/linux/perf_event.h`.
 pub(super) const PERF_TYPE_SOFTWARE: u64 = 1;
 

@@ -38,6 +38,7 @@ pub(super) fn act(words: &[&str]) -> Done {
         ["try-to-load-program"] => call::load_program(call::BPF_PROG_TYPE_SOCKET_FILTER),
         // There is no such type, neither of programs nor of counters.
         ["load-wrong-program"] => load_program(NO_TYPE),
+        ["map-by-number"] => call::map_by_number(1),
         ["count"] => call::perf_event_open(call::PERF_TYPE_SOFTWARE),
         ["count-wrong"] => call::perf_event_open(NO_TYPE.into()),
         _ => return None,

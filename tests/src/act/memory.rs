@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::process::Child;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
@@ -40,9 +39,10 @@ pub(super) fn act(words: &[&str]) -> Done {
         }),
         ["write-to-child"] => to_child(|child| {
             let address = part(&child.id().to_string(), "[stack]")?;
-            write_to(child, address)
+            write_to(child.id(), address)
         }),
-        ["write-to-nowhere"] => to_child(|child| write_to(child, call::PAGE)),
+        ["write-to-process", pid] => parsed(pid).and_then(|pid| write_to(pid, call::PAGE)),
+        ["write-to-nowhere"] => to_child(|child| write_to(child.id(), call::PAGE)),
         ["open-memory"] => to_child(|child| {
             let path = format!("/proc/{}/mem", child.id());
             OpenOptions::new().write(true).open(path).map(drop)
@@ -61,8 +61,8 @@ fn part(pid: &str, name: &str) -> io::Result<usize> {
 }
 
 /// Writes one byte.
-fn write_to(child: &Child, base: usize) -> io::Result<()> {
-    let pid = Pid::from_raw(child.id().cast_signed());
+fn write_to(pid: u32, base: usize) -> io::Result<()> {
+    let pid = Pid::from_raw(pid.cast_signed());
     process_vm_writev(pid, &[IoSlice::new(b"x")], &[RemoteIoVec { base, len: 1 }])?;
     Ok(())
 }

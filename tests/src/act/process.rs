@@ -70,6 +70,14 @@ pub(super) fn act(words: &[&str]) -> Done {
             parsed(priority).and_then(|priority| call::sched_setscheduler(libc::SCHED_RR, priority))
         }
         ["bind-child"] => to_child(|child| bind_to(Some(Pid::from_child(child)), 0)),
+        ["bind-process", pid] => process(pid).and_then(|pid| bind_to(Some(pid), 0)),
+        ["limit-process", pid] => {
+            process(pid).and_then(|pid| limit(Some(pid), Resource::Nofile, 8))
+        }
+        ["trace-process", pid] => parsed(pid).map(nix::unistd::Pid::from_raw).and_then(|pid| {
+            let none = nix::sys::ptrace::Options::empty();
+            nix::sys::ptrace::seize(pid, none).map_err(io::Error::from)
+        }),
         ["bind", cpu] => parsed(cpu).and_then(|cpu| bind_to(None, cpu)),
         ["setns", path] => {
             std::fs::File::open(path).and_then(|file| Ok(setns(file, CloneFlags::empty())?))
@@ -151,6 +159,11 @@ fn limit(of: Option<Pid>, resource: Resource, soft: u64) -> io::Result<()> {
     };
     prlimit(of, resource, new)?;
     Ok(())
+}
+
+/// The process of this number.
+fn process(number: &str) -> io::Result<Pid> {
+    Pid::from_raw(parsed(number)?).ok_or_else(|| Errno::SRCH.into())
 }
 
 /// Lets a process run on this CPU alone.

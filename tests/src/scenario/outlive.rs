@@ -6,10 +6,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use holdfast_wire::event::rfc3339;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -72,14 +74,14 @@ const PACE: Duration = Duration::from_millis(20);
 const SECRET: &str = "the-secret";
 
 /// What goes on meanwhile: attempts to read the secret, and commands with numbers.
-struct Load {
+pub(super) struct Load {
     thief: PathBuf,
     worker: PathBuf,
     secret: PathBuf,
     ended: AtomicBool,
     attempts: AtomicU32,
-    /// Those that got it.
-    succeeded: AtomicU32,
+    /// Those that got it: when.
+    succeeded: Mutex<Vec<String>>,
     commands: AtomicU32,
 }
 
@@ -91,12 +93,12 @@ impl Load {
             secret: bench.file("secret", SECRET)?,
             ended: AtomicBool::new(false),
             attempts: AtomicU32::new(0),
-            succeeded: AtomicU32::new(0),
+            succeeded: Mutex::default(),
             commands: AtomicU32::new(0),
         })
     }
 
-    fn policy(&self, bench: &Bench) -> Result<PathBuf> {
+    pub(super) fn policy(&self, bench: &Bench) -> Result<PathBuf> {
         let when = format!("file.path == '{}'", self.secret.display());
         let rule = json!([{"id": "secret", "on": ["file.open"], "when": when, "action": "deny"}]);
         bench.policy("secret", &rule)
@@ -122,7 +124,10 @@ impl Load {
         while !self.ended.load(Ordering::Relaxed) {
             self.attempts.fetch_add(1, Ordering::Relaxed);
             if self.attempt()? {
-                self.succeeded.fetch_add(1, Ordering::Relaxed);
+                self.succeeded
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(now());
             }
             thread::sleep(PACE);
         }
@@ -138,7 +143,7 @@ impl Load {
     }
 
     /// Does something while it goes on.
-    fn during<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn during<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         thread::scope(|scope| {
             let going = [
                 scope.spawn(|| self.attempts()),
@@ -155,16 +160,21 @@ impl Load {
     }
 
     /// Nothing succeeded, and each command stands once in the event file.
-    fn check(&self, bench: &Bench, sensor: &Sensor<'_>) -> Result<()> {
-        let (attempts, succeeded) = (
-            self.attempts.load(Ordering::Relaxed),
-            self.succeeded.load(Ordering::Relaxed),
-        );
+    pub(super) fn check(&self, bench: &Bench, sensor: &Sensor<'_>) -> Result<()> {
+        let attempts = self.attempts.load(Ordering::Relaxed);
         ensure!(attempts > 0, "nothing was attempted");
+        let succeeded = self
+            .succeeded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         ensure!(
-            succeeded == 0,
-            "{succeeded} of {attempts} attempts got the secret"
+            succeeded.is_empty(),
+            "{} of {attempts} attempts got the secret, the first at {}, the last at {}",
+            succeeded.len(),
+            succeeded[0],
+            succeeded[succeeded.len() - 1],
         );
+        drop(succeeded);
         let last = self.commands.fetch_add(1, Ordering::Relaxed);
         self.command(last)?;
         let mark = format!("mark-{last}");
@@ -192,6 +202,12 @@ impl Load {
         ));
         Ok(())
     }
+}
+
+/// As the sensor's log says it.
+pub(super) fn now() -> String {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    rfc3339(since.as_nanos() as u64)
 }
 
 /// How often each mark stands in the event files.
@@ -229,7 +245,7 @@ fn balanced(bench: &Bench) -> Result<()> {
 
 /// Has sensors leave their programs, and takes them away in the end, whatever came of it: they would judge what comes
 /// after.
-fn closed(bench: &Bench, run: impl FnOnce(&Load) -> Result<()>) -> Result<()> {
+pub(super) fn closed(bench: &Bench, run: impl FnOnce(&Load) -> Result<()>) -> Result<()> {
     bench.set("kernel.on_exit=fail-closed");
     let load = Load::new(bench)?;
     let result = run(&load);

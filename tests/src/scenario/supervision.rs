@@ -92,7 +92,11 @@ fn panic_one(bench: &Bench, sensor: &crate::sensor::Sensor<'_>, actor: &str) -> 
     let restarts = restarts(&before, actor).context("status does not show it")?;
     let begun = Instant::now();
     // This path is for tests, and no command knows it.
-    control::ask(bench, "POST", &format!("/v1/debug/panic?actor={actor}"))?;
+    control::ask(
+        bench,
+        "POST",
+        &format!("/v1/debug/fail?fault=panic&actor={actor}"),
+    )?;
     // Looked at for longer than allowed, so that a slow return is told from none.
     let after = sensor.status_when("it is back", BACK * 10, |status| {
         find(status, actor).is_some_and(|found| {

@@ -98,7 +98,12 @@ fn one_tier(bench: &Bench, tier: &str) -> Result<()> {
         });
         let result = readers.iter().try_for_each(|reader| {
             sleep(PACE);
-            control::ask(bench, "POST", &format!("/v1/debug/panic?actor={reader}")).map(drop)
+            control::ask(
+                bench,
+                "POST",
+                &format!("/v1/debug/fail?fault=panic&actor={reader}"),
+            )
+            .map(drop)
         });
         working.store(false, Ordering::Relaxed);
         let rounds = work.join().unwrap_or_else(|_| bail!("the work panicked"));
