@@ -90,10 +90,14 @@ impl<'b> Scene<'b> {
     }
 
     fn told(&self, rule: &str, ended: &Ended) -> Result<Value> {
-        self.sensor.events.wait_for(rule, EVENT, |event| {
+        let told = self.sensor.events.wait_for(rule, EVENT, |event| {
             text(event, "/rule/ruleset") == POLICY
                 && text(event, "/rule/id") == rule
                 && number(event, "/process/pid") == Some(ended.pid.into())
+        });
+        told.with_context(|| {
+            let last = self.sensor.events.matching(|_| true).pop();
+            format!("{ended:?}; the last event: {last:?}")
         })
     }
 
