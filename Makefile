@@ -3,9 +3,18 @@
 export CARGO_TARGET_DIR := $(CURDIR)/target
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-TARGET := $(shell uname -m)-unknown-linux-gnu
-# One file that runs on any distribution, and in a guest that has nothing else.
-STATIC := RUSTFLAGS='-C target-feature=+crt-static' cargo
+MACHINE := $(shell uname -m)
+# What is built for: make build ARCH=aarch64 makes dist/holdfast-aarch64 on another machine, when tools/setup cross has
+# installed what that takes.
+ARCH ?= $(MACHINE)
+export ARCH
+# What make package makes packages for: this machine; make package ARCHES='x86_64 aarch64' for both.
+ARCHES ?= $(MACHINE)
+OTHERS := $(filter-out $(MACHINE),$(ARCHES))
+# Behind the names of files that are for another machine.
+SUFFIX := $(addprefix -,$(filter-out $(MACHINE),$(ARCH)))
+TARGET := $(ARCH)-unknown-linux-gnu
+STATIC := tools/cargo
 # What tests are and run, compiled once; its sensor can be told to panic.
 FASTLY := --workspace --features fault-injection --target $(TARGET)
 FAST := target/$(TARGET)/fast
@@ -15,7 +24,7 @@ TESTS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run test test-long bench setup build package guest-test tools-build tools-test tools-package \
-	kernel-programs check build-both unit harness native fuzz packages
+	tools-cross tools-guest foreign foreign-guest kernel-programs check build-both unit harness native fuzz packages
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,15 +50,16 @@ bench: tools-test build harness ## what rules cost (instructions of an open, mat
 
 setup: tools-build ## install the tools that building lacks
 
-build: kernel-programs ## the static binary dist/holdfast
+build: kernel-programs ## the static binary dist/holdfast; ARCH=aarch64 for another machine's, dist/holdfast-aarch64
 	@$(STATIC) build --release --target $(TARGET) --package holdfast
 	@mkdir -p dist
-	@cmp --silent target/$(TARGET)/release/holdfast dist/holdfast || cp target/$(TARGET)/release/holdfast dist/
+	@cmp --silent target/$(TARGET)/release/holdfast dist/holdfast$(SUFFIX) || cp target/$(TARGET)/release/holdfast dist/holdfast$(SUFFIX)
 
-package: tools-build tools-package build ## what is installed, in dist/: deb, rpm, tar.gz, container image, Helm chart
-	@tools/package
+package: tools-build tools-package $(if $(OTHERS),tools-cross) build foreign ## what is installed, in dist/: deb, rpm, tar.gz, container image, for each of ARCHES; Helm chart
+	@tools/package $(ARCHES)
 
-guest-test: tools-test tools-package build harness packages ## all scenarios in all guest kernels (an hour); KERNELS='5.10 6.1' and TESTS=pattern narrow it
+# Guests that are another machine take a build of their own: only where they are asked for, or all are.
+guest-test: tools-test tools-package build harness packages $(if $(KERNELS),$(if $(findstring +arm64,$(KERNELS)),foreign-guest),foreign-guest) ## all scenarios in all guest kernels (an hour); KERNELS='5.10 6.1 6.12+arm64' and TESTS=pattern narrow it
 	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "$(KERNELS)" --tests "$(TESTS)"
 
 tools-build:
@@ -60,6 +70,19 @@ tools-test:
 
 tools-package:
 	@tools/setup package
+
+# The compiler for another machine, and its emulator.
+tools-cross:
+	@tools/setup cross
+
+tools-guest:
+	@tools/setup guest
+
+foreign:
+	@for arch in $(OTHERS); do $(MAKE) --no-print-directory ARCH=$$arch build || exit; done
+
+foreign-guest: tools-cross tools-guest
+	@$(MAKE) --no-print-directory ARCH=aarch64 build harness
 
 kernel-programs:
 	@tools/build-ebpf
@@ -80,7 +103,7 @@ unit: kernel-programs
 # What scenarios need beside the sensor: their runner, and a sensor that can be told to panic.
 harness: kernel-programs
 	@$(STATIC) build --profile fast $(FASTLY)
-	@cmp --silent $(FAST)/holdfast target/holdfast-fault || cp $(FAST)/holdfast target/holdfast-fault
+	@cmp --silent $(FAST)/holdfast target/holdfast-fault$(SUFFIX) || cp $(FAST)/holdfast target/holdfast-fault$(SUFFIX)
 
 # Side by side: much of a release build is one thread's work, and the profiles share nothing.
 build-both: kernel-programs

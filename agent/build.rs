@@ -8,10 +8,7 @@ const LEVEL: u8 = 10;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HOLDFAST_EBPF_OBJECT");
-    let object = env::var_os("HOLDFAST_EBPF_OBJECT").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/holdfast-ebpf.o"),
-        PathBuf::from,
-    );
+    let object = env::var_os("HOLDFAST_EBPF_OBJECT").map_or_else(built, PathBuf::from);
     println!("cargo::rerun-if-changed={}", object.display());
     if let Err(error) = embed(&object) {
         println!(
@@ -19,6 +16,12 @@ fn main() {
             object.display()
         );
     }
+}
+
+/// Where `tools/build-ebpf` leaves the programs for the machine that the agent is built for.
+fn built() -> PathBuf {
+    let machine = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../target/holdfast-ebpf-{machine}.o"))
 }
 
 /// Writes what `loader/object.rs` includes.

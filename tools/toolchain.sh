@@ -6,6 +6,9 @@ cargo_bin=${CARGO_HOME:-$HOME/.cargo}/bin
 export PATH="$cargo_bin:$PATH"
 # What bpf-linker is built with.
 llvm=22
+# The machine that is built for, and the one that builds.
+machine=$(uname -m)
+arch=${ARCH:-$machine}
 
 die() {
 	echo "${0##*/}: $*" >&2
@@ -32,4 +35,16 @@ has_distribution_bpf() {
 has_nightly_bpf() {
 	command -v rustup >/dev/null &&
 		[[ -d $(rustup run nightly rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library ]]
+}
+
+# Whether what is built runs on another machine than this one.
+is_cross() {
+	[[ $arch != "$machine" ]]
+}
+
+# Debian has the standard library for another machine as a package of that one's (libstd-rust-web-dev:arm64);
+# where it is not there, rustup has it (rustup target add).
+has_distribution_std() {
+	[[ -x /usr/bin/cargo && -x /usr/bin/rustc ]] &&
+		[[ -d $(/usr/bin/rustc --print sysroot)/lib/rustlib/$arch-unknown-linux-gnu/lib ]]
 }

@@ -16,9 +16,6 @@ use crate::report::Line;
 use crate::runner::{self, Setting};
 use crate::scenario;
 
-/// The serial port of the results; the kernel's console is the first one.
-const RESULTS: &str = "/dev/ttyS1";
-
 /// The file systems that a running machine has: where, what, and whether a kernel may lack it.
 const MOUNTS: [(&str, &str, bool); 11] = [
     ("/proc", "proc", false),
@@ -106,10 +103,11 @@ fn busybox(args: &[&str]) -> Result<()> {
 }
 
 fn carry_out(place: &Place) -> Result<()> {
+    let [_, port] = place.variant().ports();
     let mut results = OpenOptions::new()
         .write(true)
-        .open(RESULTS)
-        .with_context(|| format!("open {RESULTS} for the results"))?;
+        .open(format!("/dev/{port}"))
+        .with_context(|| format!("open {port} for the results"))?;
     let setting = Setting::guest(place.clone());
     let plan = fs::read_to_string(PLAN).with_context(|| format!("read {PLAN}"))?;
     for name in plan.lines().skip(1) {

@@ -20,16 +20,19 @@ pub enum Variant {
     Counted,
     /// A whole Debian with systemd, into which packages are installed.
     System,
+    /// Another machine: the distribution's kernel for arm64, as shipped.
+    Arm64,
 }
 
 impl Variant {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Stock,
         Self::BpfLsm,
         Self::NoBtf,
         Self::Preempt,
         Self::Counted,
         Self::System,
+        Self::Arm64,
     ];
 
     fn suffix(self) -> &'static str {
@@ -40,13 +43,14 @@ impl Variant {
             Self::Preempt => "+preempt",
             Self::Counted => "+icount",
             Self::System => "+system",
+            Self::Arm64 => "+arm64",
         }
     }
 
     /// What is added to the kernel's command line.
     pub fn command_line(self) -> &'static str {
         match self {
-            Self::Stock | Self::NoBtf => "",
+            Self::Stock | Self::NoBtf | Self::Arm64 => "",
             Self::BpfLsm => "lsm=lockdown,yama,loadpin,safesetid,integrity,apparmor,bpf",
             Self::Preempt => "preempt=full",
             Self::Counted => "norandmaps",
@@ -57,9 +61,36 @@ impl Variant {
         }
     }
 
+    /// The emulator.
+    pub fn emulator(self) -> &'static str {
+        match self {
+            Self::Arm64 => "qemu-system-aarch64",
+            _ => "qemu-system-x86_64",
+        }
+    }
+
+    /// The serial ports: the kernel's console, and the one of the results.
+    pub fn ports(self) -> [&'static str; 2] {
+        match self {
+            Self::Arm64 => ["ttyAMA0", "ttyAMA1"],
+            _ => ["ttyS0", "ttyS1"],
+        }
+    }
+
     /// What the emulator is told about the machine.
     pub fn machine(self) -> &'static [&'static str] {
         match self {
+            // Signing pointers by the architecture's own cipher takes an emulator most of its time.
+            Self::Arm64 => &[
+                "-machine",
+                "virt",
+                "-accel",
+                "tcg,thread=single",
+                "-cpu",
+                "max,pauth-impdef=on",
+                "-smp",
+                "2",
+            ],
             // Without the two features each step of `rep movsb` would be an instruction.
             Self::Counted => &[
                 "-accel",
@@ -99,14 +130,32 @@ impl Place {
         matches!(self, Self::Guest { .. })
     }
 
-    /// Whether this is a guest with this variant.
-    pub fn is_variant(&self, wanted: Variant) -> bool {
-        matches!(self, Self::Guest { variant, .. } if *variant == wanted)
+    /// How its kernel differs.
+    pub fn variant(&self) -> Variant {
+        match self {
+            Self::Native => Variant::Stock,
+            Self::Guest { variant, .. } => *variant,
+        }
     }
 
-    /// Whether this is a guest of this version as shipped.
+    /// Whether this is a guest with this variant.
+    pub fn is_variant(&self, wanted: Variant) -> bool {
+        self.is_guest() && self.variant() == wanted
+    }
+
+    /// Whether this is a guest of which the kernel is as its distribution ships it, for whichever machine.
+    pub fn is_as_shipped(&self) -> bool {
+        self.is_variant(Variant::Stock) || self.is_variant(Variant::Arm64)
+    }
+
+    /// Whether this is a guest of this version as shipped, for the machine that most have.
     pub fn is_stock(&self, version: &str) -> bool {
         matches!(self, Self::Guest { kernel, variant: Variant::Stock } if kernel == version)
+    }
+
+    /// Whether this is a guest of which the kernel lets programs be attached by trampolines.
+    pub fn has_trampolines(&self) -> bool {
+        matches!(self.best_tier(), Some("lsm" | "fmod_ret"))
     }
 
     /// The best tier that the kernel has, which is the one the sensor must come up in.
@@ -122,6 +171,11 @@ impl Place {
                 kernel,
                 variant: Variant::Stock,
             } if kernel == "5.10" => Some("fmod_ret"),
+            // Its trampolines attach to no functions of the kernel before 6.4.
+            Self::Guest {
+                kernel,
+                variant: Variant::Arm64,
+            } if kernel == "6.1" => Some("kprobe"),
             Self::Guest { .. } => Some("lsm"),
         }
     }
@@ -152,7 +206,7 @@ impl FromStr for Place {
             .into_iter()
             .find(|variant| variant.suffix() == suffix)
             .with_context(|| {
-                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount, +system")
+                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount, +system, +arm64")
             })?;
         Ok(Self::Guest {
             kernel: kernel.to_owned(),
@@ -173,6 +227,7 @@ mod tests {
             "5.10+lsm",
             "6.1+nobtf",
             "6.12+preempt",
+            "6.1+arm64",
             "7",
         ] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), text);

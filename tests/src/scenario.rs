@@ -77,9 +77,11 @@ impl Scenario {
         let counted = place.is_variant(Variant::Counted);
         // And a whole system is there for what is installed into one.
         let system = place.is_variant(Variant::System);
+        let arm64 = place.is_variant(Variant::Arm64);
         (self.at)(place)
             && (!counted || instructions::counts(self))
             && (!system || package::tries(self))
+            && (!arm64 || ARM64.contains(&self.name))
     }
 
     /// How long it may take at this place.
@@ -87,6 +89,15 @@ impl Scenario {
         Duration::from_secs(self.seconds) * if place.is_guest() { GUEST_SLOWNESS } else { 1 }
     }
 }
+
+/// What is tried on arm64, which is slow to emulate: what depends on the machine.
+const ARM64: [&str; 5] = [
+    "harness",
+    "hooks",
+    "kill-on-exec",
+    "deny-best-tier",
+    "deny-kprobe",
+];
 
 /// Every scenario, in the order they run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -177,6 +188,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    #[test]
+    fn what_is_tried_on_arm64_is_a_scenario_that_applies_there() {
+        let place: Place = "6.12+arm64".parse().unwrap();
+        assert_eq!(matching("", &place).len(), ARM64.len());
+    }
 
     #[test]
     fn names_are_unique() {

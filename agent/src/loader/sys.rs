@@ -1,7 +1,7 @@
 //! The `bpf(2)` calls that aya has no name for.
 #![allow(unsafe_code)] // system calls on structs from the kernel's headers
 
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -152,7 +152,7 @@ fn load_once(program: &Program<'_>, level: Log, log: &mut [u8]) -> io::Result<Ow
         load.log_size = log.len() as u32;
     }
     for (to, from) in load.prog_name.iter_mut().zip(name.bytes().take(NAME_BYTES)) {
-        *to = from.cast_signed();
+        *to = c_char::from_ne_bytes([from]);
     }
     bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned)
 }
@@ -232,7 +232,7 @@ pub(crate) fn shared_array(words: usize) -> io::Result<OwnedFd> {
     map.max_entries = 1;
     map.map_flags = BPF_F_MMAPABLE;
     for (to, from) in map.map_name.iter_mut().zip("ACCOUNT".bytes()) {
-        *to = from.cast_signed();
+        *to = c_char::from_ne_bytes([from]);
     }
     bpf(bpf_cmd::BPF_MAP_CREATE, &mut attributes).map(owned)
 }

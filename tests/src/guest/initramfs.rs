@@ -21,6 +21,7 @@ const LINK: u32 = 0o120_777;
 /// Users as a small server has them, so that names appear in events.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+const BUSYBOX: &str = "/bin/busybox";
 /// Where a whole system has the scenarios.
 const RUNNER: &str = "/usr/lib/holdfast-tests/scenario";
 /// What it runs them by, once it is up.
@@ -31,7 +32,7 @@ const SHADOW: &str = "root:*:19000:0:99999:7:::\n";
 /// What goes into every guest.
 #[derive(Clone, Debug)]
 pub struct Content {
-    /// The static busybox.
+    /// The static busybox, where there is none beside the kernel's image.
     pub busybox: PathBuf,
     /// The sensor.
     pub holdfast: PathBuf,
@@ -48,13 +49,23 @@ pub struct Content {
 }
 
 impl Content {
+    /// The same for guests that are another machine, as `make build harness ARCH=aarch64` leaves it.
+    pub fn arm64(&self) -> Self {
+        Self {
+            holdfast: PathBuf::from("dist/holdfast-aarch64"),
+            fault: PathBuf::from("target/holdfast-fault-aarch64"),
+            scenario: PathBuf::from("target/aarch64-unknown-linux-gnu/fast/scenario"),
+            ..self.clone()
+        }
+    }
+
     /// The archive without a plan; an archive with the plan is appended for each boot.
     pub fn archive(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         // The kernel opens it for init before anything is mounted.
         archive.device("/dev/console", CONSOLE, (5, 1));
         archive.copy("/init", PROGRAM, &self.scenario)?;
-        archive.copy("/bin/busybox", PROGRAM, &self.busybox)?;
+        archive.copy(BUSYBOX, PROGRAM, &self.busybox)?;
         archive.copy("/usr/bin/holdfast", PROGRAM, &self.holdfast)?;
         if self.fault.exists() {
             archive.copy("/usr/bin/holdfast-fault", PROGRAM, &self.fault)?;
@@ -91,7 +102,8 @@ impl Content {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            if path.is_file() && name.starts_with("holdfast") && name != "holdfast" {
+            let foreign = ["aarch64", "arm64"].iter().any(|it| name.contains(it));
+            if path.is_file() && name.starts_with("holdfast") && name != "holdfast" && !foreign {
                 archive.copy(&format!("{DIST}/{name}"), FILE, &path)?;
             }
         }
@@ -112,8 +124,8 @@ pub fn needs_docker(scenarios: &[&str]) -> bool {
     all.any(|name| scenarios.contains(name))
 }
 
-/// An archive of what is one boot's own: the plan, the modules beside the kernel's image, and what only
-/// some scenarios need.
+/// An archive of what is one boot's own: the plan, what is beside the kernel's image, and what only some scenarios
+/// need.
 pub fn plan(content: &Content, place: &str, scenarios: &[&str], kernel: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     if package::need_packages(scenarios) {
@@ -131,10 +143,13 @@ pub fn plan(content: &Content, place: &str, scenarios: &[&str], kernel: &Path) -
         let path = entry
             .with_context(|| format!("list {}", beside.display()))?
             .path();
-        if let Some(name) = path.file_name().and_then(|name| name.to_str())
-            && name.ends_with(".ko")
-        {
-            archive.copy(&format!("{MODULES}/{name}"), FILE, &path)?;
+        match path.file_name().and_then(|name| name.to_str()) {
+            // In the place of this machine's.
+            Some("busybox") => archive.copy(BUSYBOX, PROGRAM, &path)?,
+            Some(name) if name.ends_with(".ko") => {
+                archive.copy(&format!("{MODULES}/{name}"), FILE, &path)?;
+            }
+            _ => {}
         }
     }
     Ok(archive.finish())

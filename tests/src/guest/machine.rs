@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 /// Lines of the console that a dead guest shows: a kernel panic with its trace fits.
 const CONSOLE_LINES: usize = 60;
-const COMMAND_LINE: &str = "console=ttyS0 panic=-1 loglevel=4 printk.devkmsg=on";
+const COMMAND_LINE: &str = "panic=-1 loglevel=4 printk.devkmsg=on";
 
 /// A guest to boot.
 #[derive(Clone, Debug)]
@@ -95,14 +95,12 @@ impl Machine {
     }
 
     fn emulator(&self, initrd: &Path, results: &Path, memory: &str) -> Result<Child> {
-        let variant = match &self.place {
-            Place::Guest { variant, .. } => *variant,
-            Place::Native => Variant::Stock,
-        };
+        let variant = self.place.variant();
+        let [console, _] = variant.ports();
         let serial = |path: &Path| format!("file:{}", path.display());
         let errors =
             File::create(self.dir.join("emulator")).context("create the emulator's log")?;
-        Command::new("qemu-system-x86_64")
+        Command::new(variant.emulator())
             .args(variant.machine())
             .args(["-m", memory])
             .args(["-no-reboot", "-nodefaults", "-display", "none"])
@@ -118,13 +116,21 @@ impl Machine {
             .arg(initrd)
             .args([
                 "-append",
-                &format!("{COMMAND_LINE} {}", variant.command_line()),
+                &format!(
+                    "console={console} {COMMAND_LINE} {}",
+                    variant.command_line()
+                ),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)
             .spawn()
-            .context("start qemu-system-x86_64 (tools/setup test installs it)")
+            .with_context(|| {
+                format!(
+                    "start {} (tools/setup test or guest installs it)",
+                    variant.emulator()
+                )
+            })
     }
 }
 

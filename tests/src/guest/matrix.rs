@@ -17,7 +17,7 @@ use crate::report::{Failures, Outcome, Totals, Verdict};
 use crate::scenario::{self, Scenario};
 
 /// The guests of a full run: each kernel as shipped, and the variants that change what a tier can do.
-const GUESTS: [&str; 9] = [
+const GUESTS: [&str; 11] = [
     "5.10",
     "5.10+lsm",
     "6.1",
@@ -27,9 +27,12 @@ const GUESTS: [&str; 9] = [
     "6.12+icount",
     "6.12+system",
     "7",
+    "6.1+arm64",
+    "6.12+arm64",
 ];
 /// What `make test` runs of it, by guest, as for [`scenario::matching`]: what depends on the kernel, where
-/// it can differ. What the sensor does in user space alone is tried natively and in one guest.
+/// it can differ. What the sensor does in user space alone is tried natively and in one guest, and no guest is another
+/// machine: that takes a second build.
 const BRIEF: [(&str, &str); 9] = [
     (
         "5.10",
@@ -100,7 +103,7 @@ fn places(words: &[String]) -> Result<Vec<Place>> {
     for word in words {
         let variants: Vec<&str> = GUESTS
             .into_iter()
-            .filter(|name| name.split('+').next() == Some(word.as_str()))
+            .filter(|name| name.split('+').next() == Some(word.as_str()) && !is_arm64(name))
             .collect();
         // A kernel outside the matrix is booted as it is shipped.
         let names = if variants.is_empty() {
@@ -117,6 +120,11 @@ fn places(words: &[String]) -> Result<Vec<Place>> {
         }
     }
     Ok(chosen)
+}
+
+/// Another machine is named in full, since there must be a build for it.
+fn is_arm64(name: &str) -> bool {
+    name.ends_with("+arm64")
 }
 
 /// What a brief run does at a place.
@@ -140,9 +148,14 @@ pub fn run(request: &Request) -> Result<Results> {
             scenarios.retain(|scenario| brief.contains(&scenario.name));
         }
         if !scenarios.is_empty() {
+            let content = &request.content;
             let machine = Machine {
                 kernel: kernel(place)?,
-                content: request.content.clone(),
+                content: if place.is_variant(Variant::Arm64) {
+                    content.arm64()
+                } else {
+                    content.clone()
+                },
                 dir: request.dir.join(place.to_string()),
                 place: place.clone(),
             };
@@ -182,30 +195,40 @@ type Job = (usize, Machine, Vec<&'static Scenario>);
 /// The roots of the guests, as cpio archives.
 struct Archives {
     plain: Vec<u8>,
-    /// Where a guest needs it.
+    /// Where a guest needs them.
     system: Option<Vec<u8>>,
+    arm64: Option<Vec<u8>>,
 }
 
 impl Archives {
     fn new(request: &Request, jobs: &[Job]) -> Result<Self> {
-        let plain = request.content.archive();
-        let mut places = jobs.iter().map(|(_, machine, _)| &machine.place);
-        let system = if places.any(|place| place.is_variant(Variant::System)) {
-            let root = made_by("tools/system-root", &[])?;
-            Some(request.content.system(&root).context("pack a system")?)
-        } else {
-            None
+        let any = |variant| {
+            jobs.iter()
+                .any(|(_, machine, _)| machine.place.is_variant(variant))
         };
+        let content = &request.content;
+        let system = any(Variant::System).then(|| {
+            let root = made_by("tools/system-root", &[])?;
+            content.system(&root).context("pack a system")
+        });
+        let arm64 = any(Variant::Arm64).then(|| {
+            let packed = content.arm64().archive();
+            packed.context("pack the arm64 guests' file system: make build harness ARCH=aarch64")
+        });
         Ok(Self {
-            plain: plain.context("pack the guests' file system")?,
-            system,
+            plain: content.archive().context("pack the guests' file system")?,
+            system: system.transpose()?,
+            arm64: arm64.transpose()?,
         })
     }
 
     fn of(&self, place: &Place) -> &[u8] {
-        let system = self.system.as_ref();
-        let system = system.filter(|_| place.is_variant(Variant::System));
-        system.unwrap_or(&self.plain)
+        let own = match place.variant() {
+            Variant::System => &self.system,
+            Variant::Arm64 => &self.arm64,
+            _ => &None,
+        };
+        own.as_ref().unwrap_or(&self.plain)
     }
 }
 
@@ -272,10 +295,14 @@ fn tell(place: &Place, outcome: &Outcome) {
 
 /// The kernel's image, from the cache or fetched into it.
 fn kernel(place: &Place) -> Result<PathBuf> {
-    let Place::Guest { kernel, .. } = place else {
+    let Place::Guest { kernel, variant } = place else {
         bail!("{place} has no kernel to boot")
     };
-    Ok(made_by("tools/fetch-kernel", &[kernel])?.join("vmlinuz"))
+    let architecture = match variant {
+        Variant::Arm64 => "arm64",
+        _ => "amd64",
+    };
+    Ok(made_by("tools/fetch-kernel", &[kernel, architecture])?.join("vmlinuz"))
 }
 
 /// What a tool has made or fetched, or has had in the cache.
@@ -379,13 +406,15 @@ mod tests {
             ["6.1+nobtf", "6.1", "6.1+preempt"]
         );
         assert_eq!(names(&["6.16"]), ["6.16"]);
+        assert_eq!(names(&["6.12+arm64"]), ["6.12+arm64"]);
         assert_eq!(names(&[]).len(), GUESTS.len());
         assert!(places(&["native".to_owned()]).is_err());
     }
 
     #[test]
-    fn a_brief_run_goes_to_every_guest_and_each_of_its_words_means_something() {
-        assert_eq!(BRIEF.map(|(guest, _)| guest), GUESTS);
+    fn a_brief_run_goes_to_every_guest_of_this_machine_and_each_of_its_words_means_something() {
+        let here = GUESTS.into_iter().filter(|name| !is_arm64(name));
+        assert!(BRIEF.iter().map(|(guest, _)| *guest).eq(here));
         for (guest, tests) in BRIEF {
             let place: Place = guest.parse().unwrap();
             for test in tests.split(',') {

@@ -107,7 +107,11 @@ fn has_it(place: &Place) -> bool {
         Place::Guest { kernel, variant } => match variant {
             Variant::Stock => ["5.10", "6.1", "7"].contains(&kernel.as_str()),
             Variant::Preempt => kernel == "6.1",
-            Variant::BpfLsm | Variant::NoBtf | Variant::Counted | Variant::System => false,
+            Variant::BpfLsm
+            | Variant::NoBtf
+            | Variant::Counted
+            | Variant::System
+            | Variant::Arm64 => false,
         },
     }
 }

@@ -9,7 +9,6 @@ use holdfast_wire::btf::{Btf, Prototype};
 
 use super::Scenario;
 use crate::bench::{Bench, Skip};
-use crate::place::Variant;
 use crate::prototype::{self, Hook, shown};
 
 /// The scenarios of this theme.
@@ -17,7 +16,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario {
     name: HOOKS,
     about: "each hooked function has the prototype that stands above its programs",
     // A variant has the same functions.
-    at: |place| !place.is_guest() || place.is_variant(Variant::Stock),
+    at: |place| !place.is_guest() || place.is_as_shipped(),
     seconds: 60,
     run: hooks,
 }];

@@ -28,14 +28,14 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "predicates-fmod-ret",
         about: "--tier fmod_ret refuses by each sort of condition, as `policy explain` says",
-        at: with_btf,
+        at: Place::has_trampolines,
         seconds: 60,
         run: |bench| deny(bench, "fmod_ret", Means::Refuse),
     },
     Scenario {
         name: "predicates-fentry",
         about: "--tier fentry kills by each sort of condition, as `policy explain` says",
-        at: with_btf,
+        at: Place::has_trampolines,
         seconds: 60,
         run: |bench| deny(bench, "fentry", Means::Kill),
     },

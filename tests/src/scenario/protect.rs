@@ -135,9 +135,9 @@ fn refused(bench: &Bench) -> Result<()> {
     let pins = pins.display().to_string();
     let moved = scene.own("moved");
     let linked = scene.own("linked");
-    let changes: [(&str, &[&str]); 12] = [
+    // An executable that runs is not opened to write in any case (ETXTBSY).
+    let changes: [(&str, &[&str]); 11] = [
         ("file-opened", &["sh", "-c", &format!("echo x >> {config}")]),
-        ("file-opened", &["sh", "-c", &format!("echo x >> {binary}")]),
         ("file-changed", &["touch", &file]),
         ("file-changed", &["chmod", "0777", &binary]),
         ("file-changed", &["rm", &config]),

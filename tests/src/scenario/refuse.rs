@@ -11,7 +11,7 @@ use super::{EVENT, Scenario};
 use crate::bench::{Bench, make_executable};
 use crate::command::Bounded as _;
 use crate::events::{action, number, text};
-use crate::place::Variant;
+use crate::place::{Place, Variant};
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[
@@ -25,7 +25,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "refuse-fmod-ret",
         about: "--tier fmod_ret refuses each operation of a list with EPERM",
-        at: |place| place.is_guest() && !place.is_variant(Variant::NoBtf),
+        at: Place::has_trampolines,
         seconds: 60,
         run: |bench| try_all(bench, "fmod_ret", Means::Refuse),
     },

@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::Scenario;
 use crate::bench::Bench;
 use crate::command::Bounded as _;
-use crate::place::Variant;
+use crate::place::Place;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
     name: VERIFIER,
     about: "every program of the object is verified, those of tiers that are not used too",
-    at: |place| place.is_variant(Variant::Stock),
+    at: Place::is_as_shipped,
     seconds: 150,
     run: verifier,
 }];
