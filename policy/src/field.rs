@@ -245,6 +245,7 @@ named! {
         ContainerMounts "holdfast.container.mounts" Strings Kinds::STARTS;
         ContainerSandbox "holdfast.container.sandbox" Bool Kinds::STARTS;
         ContainerExitCode "holdfast.container.exit_code" Int Kinds::of(&[Kind::ContainerExit]);
+        ImageOperation "holdfast.image.operation" String Kinds::of(&[Kind::ContainerImage]);
         OrchestratorType "orchestrator.type" String Kinds::ALL;
         OrchestratorNamespace "orchestrator.namespace" String Kinds::ALL;
         ResourceName "orchestrator.resource.name" String Kinds::ALL;

@@ -88,6 +88,11 @@ impl Docker {
         self.directory.join("exec/containerd/containerd.sock")
     }
 
+    /// Of a file of that name in its directory.
+    pub fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
     /// `ctr …`, to its containerd.
     pub fn ctr(&self, args: &[&str]) -> Result<Ended> {
         let socket = self.containerd().display().to_string();

@@ -152,12 +152,23 @@ pub enum Body<'a> {
     },
     /// `kernel.perf`, which has no more than a header.
     Perf,
-    /// `container.*`
+    /// `container.start`, `container.exit`
     Container {
         /// Fixed part.
         fixed: record::container::Lifecycle,
         /// Id of the container.
         id: &'a [u8],
+    },
+    /// `container.image`
+    Image {
+        /// Fixed part.
+        fixed: record::container::Image,
+        /// What it is called, without tag and digest.
+        name: &'a [u8],
+        /// Its tags, with a space between one and the next.
+        tags: &'a [u8],
+        /// Its digests, likewise.
+        digests: &'a [u8],
     },
 }
 
@@ -194,6 +205,8 @@ unsafe impl Plain for record::capability::Load {}
 unsafe impl Plain for record::capability::Bpf {}
 // SAFETY: as above.
 unsafe impl Plain for record::container::Lifecycle {}
+// SAFETY: as above.
+unsafe impl Plain for record::container::Image {}
 // SAFETY: as above.
 unsafe impl Plain for record::ipc::Shm {}
 // SAFETY: as above.
@@ -353,6 +366,15 @@ pub fn decode(mut bytes: &[u8]) -> Result<Record<'_>, Corrupt> {
             Body::Container {
                 fixed,
                 id: read_string(&mut bytes, fixed.id_length)?,
+            }
+        }
+        Kind::ContainerImage => {
+            let fixed: record::container::Image = read_part(&mut bytes)?;
+            Body::Image {
+                fixed,
+                name: read_string(&mut bytes, fixed.name_length)?,
+                tags: read_string(&mut bytes, fixed.tags_length)?,
+                digests: read_string(&mut bytes, fixed.digests_length)?,
             }
         }
     };

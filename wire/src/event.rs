@@ -18,7 +18,9 @@ mod redactable;
 mod rendered;
 mod time;
 
-pub use container::{Container, Grants, Image, ImageHash, Lifecycle, Orchestrator, Resource};
+pub use container::{
+    Container, Grants, Image, ImageChange, ImageHash, Lifecycle, Orchestrator, Resource,
+};
 pub use detail::{Becomes, Bpf, CapabilitySets, Identity, Ids, Ipc, Memory, Rlimit, Scheduler};
 pub use dns::{Dns, DnsAnswer, DnsQuestion};
 pub use executable::Executable;
@@ -406,6 +408,9 @@ pub struct Holdfast<'a> {
     /// How a container starts, or ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<Lifecycle<'a>>,
+    /// What happened to an image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageChange>,
     /// The memory that is mapped, protected, made or written to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory<'a>>,

@@ -177,13 +177,18 @@ kinds! {
     ContainerStart = 60, Process, "container.start";
     /// A container has ended.
     ContainerExit = 61, Process, "container.exit";
+    /// An engine got an image, lost one, or calls one otherwise.
+    ContainerImage = 62, Process, "container.image";
 }
 
 impl Kind {
     /// Whether hooks of the kernel tell of it. Of the others, container engines do.
     #[must_use]
     pub const fn is_hooked(self) -> bool {
-        !matches!(self, Self::ContainerStart | Self::ContainerExit)
+        !matches!(
+            self,
+            Self::ContainerStart | Self::ContainerExit | Self::ContainerImage
+        )
     }
 
     /// The kinds that hooks of the kernel tell of.
@@ -201,7 +206,14 @@ impl Kind {
                 | Self::NetworkAccept
                 | Self::ContainerStart
                 | Self::ContainerExit
+                | Self::ContainerImage
         )
+    }
+
+    /// Whether there is somebody who does it, and could be killed or stopped for it.
+    #[must_use]
+    pub const fn has_process(self) -> bool {
+        !matches!(self, Self::ContainerImage)
     }
 
     /// Whether the operation has an effect that the death of its process does not undo: a process

@@ -26,10 +26,11 @@ pub(crate) fn attribute(
     reading: &Reading<'_>,
 ) -> (Process, Program) {
     let header = &record.header;
-    if matches!(record.body, Body::Container { .. })
-        && (header.tgid == 0 || record.kind == Kind::ContainerExit)
+    let is_first_known = header.tgid != 0 && record.kind != Kind::ContainerExit;
+    if matches!(record.body, Body::Image { .. })
+        || matches!(record.body, Body::Container { .. }) && !is_first_known
     {
-        // Its first process is not known, or has ended: another one may have its pid.
+        // There is none, or a container's first process is not known, or has ended: another one may have its pid.
         return transient(table, unknown(header));
     }
     if let Body::Exec {

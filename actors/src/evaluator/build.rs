@@ -199,6 +199,12 @@ pub(crate) fn event<'a>(
         Body::Container { fixed, .. } => {
             container::happened(&mut event, record, &fixed, subject.container);
         }
+        Body::Image {
+            fixed,
+            name,
+            tags,
+            digests,
+        } => container::image(&mut event, &fixed, name, [tags, digests]),
         Body::Perf => {}
     }
     event

@@ -411,6 +411,7 @@ impl Evaluation {
                 let named = shared.containers.named(&String::from_utf8_lossy(id));
                 Membership::Container(Arc::new(named))
             }
+            Body::Image { .. } => Membership::Host,
             _ => self.memberships.of(header, parent),
         };
         if self.memberships.are_by_cgroup(header) {

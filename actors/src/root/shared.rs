@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_policy::snapshot::Snapshot;
-use holdfast_wire::Domain;
+use holdfast_wire::{Domain, event};
 use ractor::ActorRef;
 use tokio::sync::Notify;
 
@@ -158,6 +158,13 @@ impl Shared {
         if let Some(pid) = ended {
             self.tell_of(id, pid, Happened::Exit(exit_code));
         }
+    }
+
+    /// An engine of `runtime` says what happened to an image: one of the wire's operations.
+    pub(crate) fn tell_image(&self, runtime: &str, operation: &str, image: &event::Image) {
+        let epoch = self.policies.current().epoch();
+        self.lifecycle
+            .tell_image(&self.ledger, (runtime, operation), image, epoch);
     }
 
     fn tell_of(&self, id: &str, pid: Option<u32>, happened: Happened) {

@@ -1,11 +1,14 @@
-//! Containers that start and end, told on as records: they take the way of what the kernel's hooks tell.
+//! Containers that start and end, and images that come and go, told on as records: they take the way of what the kernel's hooks tell.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use holdfast_wire::encode::{bytes_of, encode};
-use holdfast_wire::record::container::{Lifecycle as Fixed, NO_EXIT_CODE};
+use holdfast_wire::event;
+use holdfast_wire::record::container::{
+    Image, Lifecycle as Fixed, NO_EXIT_CODE, OPERATIONS, RUNTIMES,
+};
 use holdfast_wire::record::{COMM_BYTES, Header, NO_CPU, NO_RULE, flags};
 use holdfast_wire::{ABI_VERSION, Kind};
 
@@ -65,22 +68,67 @@ impl Lifecycle {
             Happened::Start => (Kind::ContainerStart, None),
             Happened::Exit(code) => (Kind::ContainerExit, code),
         };
-        let id = &id[..id.floor_char_boundary(usize::from(u16::MAX))];
+        let (id, id_length) = cut(id);
         let fixed = Fixed {
             exit_code: exit_code.unwrap_or(NO_EXIT_CODE),
-            // It was cut to fit.
-            id_length: id.len() as u16,
+            id_length,
             reserved: 0,
         };
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let header = header(kind, pid.unwrap_or(0), sequence, epoch);
-        let record = encode(header, bytes_of(&fixed), &[id.as_bytes()]);
+        let header = header(kind, pid.unwrap_or(0), self.next(), epoch);
+        self.push(ledger, kind, encode(header, bytes_of(&fixed), &[id]));
+    }
+
+    /// Tells on what happened to an image of an engine of `runtime`, likewise. Both are of the wire's names.
+    pub(crate) fn tell_image(
+        &self,
+        ledger: &Ledger,
+        (runtime, operation): (&str, &str),
+        image: &event::Image,
+        epoch: u32,
+    ) {
+        let digests = image.hash.iter().flat_map(|hash| &hash.all);
+        let digests = digests.map(String::as_str).collect::<Vec<_>>().join(" ");
+        let tags = image.tag.join(" ");
+        let (name, name_length) = cut(&image.name);
+        let (tags, tags_length) = cut(&tags);
+        let (digests, digests_length) = cut(&digests);
+        let kind = Kind::ContainerImage;
+        let fixed = Image {
+            runtime: number(&RUNTIMES, runtime),
+            operation: number(&OPERATIONS, operation),
+            name_length,
+            tags_length,
+            digests_length,
+            reserved: 0,
+        };
+        let header = header(kind, 0, self.next(), epoch);
+        let record = encode(header, bytes_of(&fixed), &[name, tags, digests]);
+        self.push(ledger, kind, record);
+    }
+
+    fn next(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn push(&self, ledger: &Ledger, kind: Kind, record: Vec<u8>) {
         let weight = Weight {
             matters: true,
             urgent: true,
         };
         ledger.told(kind, self.records.push(record, Time::Now, weight));
     }
+}
+
+/// As much of a text as a record holds, and its length.
+fn cut(text: &str) -> (&[u8], u16) {
+    let text = &text[..text.floor_char_boundary(usize::from(u16::MAX))];
+    (text.as_bytes(), text.len() as u16)
+}
+
+/// The place of a name among others; none of them, where it is not there.
+fn number(names: &[&str], name: &str) -> u16 {
+    let place = names.iter().position(|it| *it == name);
+    place.map_or(u16::MAX, |place| place as u16)
 }
 
 fn header(kind: Kind, tgid: u32, sequence: u64, epoch: u32) -> Header {

@@ -222,7 +222,7 @@ pub(crate) fn ways(kind: Kind) -> &'static [Way] {
         Kind::KernelPerf => capability::PERF,
         Kind::IpcShm => ipc::SHM,
         Kind::IpcMq => ipc::MQ,
-        Kind::ContainerStart | Kind::ContainerExit => &[],
+        Kind::ContainerStart | Kind::ContainerExit | Kind::ContainerImage => &[],
     }
 }
 

@@ -381,7 +381,18 @@ impl<'t> Reader<'t, '_> {
         if action == Verdict::Deny
             && let Some(kind) = on.iter().find(|kind| !kind.can_be_refused())
         {
-            let reason = format!("{} cannot be refused: use `kill` or `alert`", kind.action());
+            let instead = if kind.has_process() {
+                "`kill` or `alert`"
+            } else {
+                "`alert`"
+            };
+            let reason = format!("{} cannot be refused: use {instead}", kind.action());
+            return self.source.refuse(text.at(), reason);
+        }
+        if action > Verdict::Alert
+            && let Some(kind) = on.iter().find(|kind| !kind.has_process())
+        {
+            let reason = format!("{} has no process to act on: use `alert`", kind.action());
             return self.source.refuse(text.at(), reason);
         }
         Some(action)

@@ -148,6 +148,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::ContainerMounts => owned(grants.map(|it| &it.mounts)),
         Plain::ContainerSandbox => Value::bool(grants.map(|it| it.is_sandbox)),
         Plain::ContainerExitCode => Value::int(lifecycle.and_then(|it| it.exit_code)),
+        Plain::ImageOperation => Value::string(holdfast.image.map(|it| it.operation)),
         Plain::OrchestratorType => Value::string(orchestrator.map(|it| it.kind)),
         Plain::OrchestratorNamespace => {
             Value::string(orchestrator.and_then(|it| it.namespace.as_deref()))

@@ -15,6 +15,8 @@ use crate::events::{action, text};
 use crate::place::{Place, Variant};
 use crate::sensor::Sensor;
 
+mod image;
+
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -82,7 +84,7 @@ fn docker(bench: &Bench, burst: usize) -> Result<()> {
     docker.image(&format!("{IMAGE}:1.0"))?;
     let rules = json!([{"id": "shop", "on": ["process.exec"], "action": "alert",
         "when": format!("container.image.name == '{IMAGE}' && container.labels['app'] == 'shop' \
-                         && !container.privileged")}]);
+                         && !container.privileged")}, image::rule()]);
     let policy = bench.policy("shop", &rules)?;
     let starts = bench.file("container-start.json", CONTAINER_START)?;
     let setting = format!("runtime.docker={}", docker.socket().display());
@@ -144,6 +146,7 @@ fn docker(bench: &Bench, burst: usize) -> Result<()> {
         "{told} starts and ends of {} containers",
         burst + 1
     );
+    image::docker(&docker, &sensor)?;
 
     docker
         .command(&[
@@ -313,7 +316,8 @@ fn containerd(bench: &Bench) -> Result<()> {
     // containerd's tools call it by the whole name.
     let image = format!("docker.io/{image}");
     let rules = json!([{"id": "shop", "on": ["process.exec"], "action": "alert",
-        "when": format!("container.image.name == 'docker.io/{IMAGE}' && container.labels['app'] == 'shop'")}]);
+        "when": format!("container.image.name == 'docker.io/{IMAGE}' && container.labels['app'] == 'shop'")},
+        image::rule()]);
     let policy = bench.policy("shop", &rules)?;
     let setting = format!("runtime.containerd={}", docker.containerd().display());
     let sensor = bench
@@ -368,6 +372,7 @@ fn containerd(bench: &Bench) -> Result<()> {
     for number in 0..BURST {
         lives(number, &format!("burst-{number}"))?;
     }
+    image::containerd(&docker, &sensor, &image)?;
     let stays = run(BURST, "stays", &["--detach"], &["/bin/sleep", "600"])?;
     let listed = sensor.command(&["containers", "--set", &setting, "--json"])?;
     let listed: Value = serde_json::from_str(&listed.with_code(0)?.stdout).context("parse it")?;

@@ -8,7 +8,9 @@ use serde::Serialize;
 /// `container.*`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Container {
-    /// As its runtime names it: 64 hexadecimal digits of an OCI runtime, or a name.
+    /// As its runtime names it: 64 hexadecimal digits of an OCI runtime, or a name. Empty where an event is about an
+    /// image alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// As its engine calls it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +57,13 @@ pub struct Grants {
     /// It only keeps the namespaces of a pod for the pod's other containers.
     #[serde(rename = "sandbox", skip_serializing_if = "std::ops::Not::not")]
     pub is_sandbox: bool,
+}
+
+/// `holdfast.image.*`, on `container.image`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ImageChange {
+    /// One of [`OPERATIONS`](crate::record::container::OPERATIONS).
+    pub operation: &'static str,
 }
 
 /// `container.image.*`

@@ -9,6 +9,7 @@ pub(super) const fn classes(kind: Kind) -> (&'static [&'static str], &'static [&
         Kind::ProcessExit => (&["process"], &["end"]),
         Kind::ContainerStart => (&["host"], &["start"]),
         Kind::ContainerExit => (&["host"], &["end"]),
+        Kind::ContainerImage => (&["host"], &["change"]),
         Kind::ProcessSignal
         | Kind::ProcessSetuid
         | Kind::ProcessSetgid
@@ -78,7 +79,8 @@ pub(crate) const fn denied(kind: Kind) -> &'static [&'static str] {
         | Kind::FileSetxattr
         | Kind::FileMount
         | Kind::FileUmount
-        | Kind::FilePivotRoot => &["change", "denied"],
+        | Kind::FilePivotRoot
+        | Kind::ContainerImage => &["change", "denied"],
         Kind::ProcessPtrace | Kind::FileOpen | Kind::KernelPerf | Kind::IpcShm | Kind::IpcMq => {
             &["access", "denied"]
         }
@@ -104,7 +106,8 @@ pub(super) const fn outcome(kind: Kind) -> &'static str {
         | Kind::ProcessExit
         | Kind::NetworkAccept
         | Kind::ContainerStart
-        | Kind::ContainerExit => "success",
+        | Kind::ContainerExit
+        | Kind::ContainerImage => "success",
         _ => "unknown",
     }
 }

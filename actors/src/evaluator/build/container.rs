@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use holdfast_wire::Kind;
 use holdfast_wire::decode::Record;
 use holdfast_wire::event::{self, Event, Process};
-use holdfast_wire::record::container::{Lifecycle, NO_EXIT_CODE};
+use holdfast_wire::record::container::{self, Lifecycle, NO_EXIT_CODE, OPERATIONS, RUNTIMES};
+use holdfast_wire::text;
 
 use crate::runtime::table::{Pod, Shown};
 
@@ -55,6 +56,32 @@ pub(super) fn happened<'a>(
             ..Default::default()
         });
     }
+}
+
+/// Adds what a `container.image` says, which nobody in particular does.
+pub(super) fn image(
+    event: &mut Event<'_>,
+    fixed: &container::Image,
+    name: &[u8],
+    [tags, digests]: [&[u8]; 2],
+) {
+    let each = |list: &[u8]| -> Vec<String> {
+        let each = list.split(|byte| *byte == b' ').filter(|it| !it.is_empty());
+        each.map(|it| text::lossy(it).into_owned()).collect()
+    };
+    let all = each(digests);
+    event.process = None;
+    event.container = Some(event::Rendered::new(event::Container {
+        runtime: RUNTIMES.get(usize::from(fixed.runtime)).copied(),
+        image: Some(event::Image {
+            name: text::lossy(name).into_owned(),
+            tag: each(tags),
+            hash: (!all.is_empty()).then_some(event::ImageHash { all }),
+        }),
+        ..Default::default()
+    }));
+    let operation = OPERATIONS.get(usize::from(fixed.operation)).copied();
+    event.holdfast.image = operation.map(|operation| event::ImageChange { operation });
 }
 
 /// What only engines tell.

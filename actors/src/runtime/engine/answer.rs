@@ -6,7 +6,7 @@ use holdfast_wire::event::{Image, ImageHash};
 
 use crate::runtime::table::Pod;
 
-/// Labels and mounts of one container that are kept, and the longest of their values in bytes: what people write,
+/// Labels and mounts of one container, and digests of one image, that are kept, and the longest of their values in bytes: what people write,
 /// and a bound for what programs do, since they stand in events.
 const MAX_LABELS: usize = 64;
 const MAX_LABEL_BYTES: usize = 1024;
@@ -86,18 +86,28 @@ pub(super) fn image(reference: Option<&str>, id: Option<&str>) -> Option<Image> 
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (named, None),
     };
-    let is_digest = |it: &&str| it.contains(':');
-    let all: Vec<String> = [digest, id]
-        .into_iter()
-        .flatten()
-        .filter(is_digest)
-        .map(str::to_owned)
-        .collect();
+    let all = [digest, id].into_iter().flatten().map(str::to_owned);
     Some(Image {
         name: name.to_owned(),
         tag: tag.map(str::to_owned).into_iter().collect(),
-        hash: (!all.is_empty()).then_some(ImageHash { all }),
+        hash: hash(all.collect()),
     })
+}
+
+/// Those among them that say of which kind they are, as `sha256:…`.
+fn hash(mut all: Vec<String>) -> Option<ImageHash> {
+    all.retain(|it| it.contains(':'));
+    all.truncate(MAX_LABELS);
+    (!all.is_empty()).then_some(ImageHash { all })
+}
+
+/// An image that is called something that need not be a reference, with these digests.
+pub(super) fn called(name: &str, digests: Vec<String>) -> Image {
+    Image {
+        name: cut(name, MAX_NAME_BYTES).to_owned(),
+        tag: Vec::new(),
+        hash: hash(digests),
+    }
 }
 
 /// The beginning, of whole characters.

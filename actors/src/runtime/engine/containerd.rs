@@ -1,5 +1,5 @@
-//! containerd's own API: its containers in all namespaces, those of Kubernetes among them, and when they come
-//! and go. Those of Docker are left to Docker, which knows more of them.
+//! containerd's own API: its containers and images in all namespaces, those of Kubernetes among them, and when
+//! they come and go. Those of Docker are left to Docker, which knows more of them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -31,10 +31,14 @@ use super::grpc::{connect, found, in_time};
 use crate::runtime::table::Details;
 
 mod convert;
+mod images;
+
+use images::Images;
 
 /// What is told of as it happens.
-const FILTERS: [&str; 3] = [
+const FILTERS: [&str; 4] = [
     r#"topic~="^/containers/""#,
+    r#"topic~="^/images/""#,
     r#"topic=="/tasks/start""#,
     r#"topic=="/tasks/exit""#,
 ];
@@ -59,7 +63,7 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
         tokio::time::sleep(SUBSCRIBED).await;
         tell_all(watcher, &channel).await
     });
-    let mut watched = None;
+    let (mut watched, mut images) = (None, Images::default());
     loop {
         tokio::select! {
             listed = &mut listing, if watched.is_none() => {
@@ -67,15 +71,20 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
                 watched = Some(watcher.began());
             }
             event = events.next() => match event {
-                Some(event) => happened(watcher, &channel, event?).await?,
+                Some(event) => happened(watcher, &channel, &mut images, event?).await?,
                 None => return Ok(()),
             },
         }
     }
 }
 
-/// Something happened to a container. What is not understood says nothing.
-async fn happened(watcher: &Watcher, channel: &Channel, event: Envelope) -> Result<(), Status> {
+/// Something happened to a container or an image. What is not understood says nothing.
+async fn happened(
+    watcher: &Watcher,
+    channel: &Channel,
+    images: &mut Images,
+    event: Envelope,
+) -> Result<(), Status> {
     let Some(about) = event.event.filter(|_| event.namespace != DOCKER) else {
         return Ok(());
     };
@@ -100,7 +109,12 @@ async fn happened(watcher: &Watcher, channel: &Channel, event: Envelope) -> Resu
             return Ok(());
         }
         "/tasks/start" => TaskStart::decode(about).map(|it| it.container_id),
-        _ => return Ok(()),
+        topic => {
+            let event_of_image = (topic, about);
+            return images
+                .happened(watcher, channel, &event.namespace, event_of_image)
+                .await;
+        }
     };
     if let Ok(id) = changed {
         let is_start = event.topic == "/tasks/start";

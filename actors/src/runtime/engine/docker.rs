@@ -1,4 +1,4 @@
-//! The Docker Engine API, which Podman serves, too: what it tells of its containers, when it tells it.
+//! The Docker Engine API, which Podman serves, too: what it tells of its containers and images, when it tells it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::Docker;
 use bollard::errors::Error;
+use bollard::models::ImageInspect;
 use bollard::query_parameters::{EventsOptions, InspectContainerOptions, ListContainersOptions};
 use futures_util::StreamExt as _;
 
@@ -15,6 +16,7 @@ use crate::runtime::table::Details;
 
 mod client;
 mod convert;
+mod image;
 mod inquiry;
 
 use inquiry::Inquiries;
@@ -22,16 +24,35 @@ use inquiry::Inquiries;
 /// Events since so long before are asked for when a watch begins: what happened while it did.
 const OVERLAP: Duration = Duration::from_secs(2);
 
+/// What of containers and images is told of as it happens.
+const WANTED: [&str; 14] = [
+    "create",
+    "start",
+    "rename",
+    "update",
+    "die",
+    "destroy", // of images, Podman's words among them:
+    "build",
+    "delete",
+    "import",
+    "load",
+    "loadfromarchive",
+    "pull",
+    "tag",
+    "untag",
+];
+
 /// Takes in what there is, and then what changes, until the engine goes away.
 pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
     let (path, runtime) = (&watcher.socket.path, watcher.socket.runtime);
     let docker = connect(path).await?;
-    let began = SystemTime::now() - OVERLAP;
-    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let wanted = ["create", "start", "rename", "update", "die", "destroy"];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default();
+    let began = now.saturating_sub(OVERLAP);
+    let words = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect();
     let filters = HashMap::from([
-        ("type".to_owned(), vec!["container".to_owned()]),
-        ("event".to_owned(), wanted.map(str::to_owned).to_vec()),
+        ("type".to_owned(), words(&["container", "image"])),
+        ("event".to_owned(), words(&WANTED)),
     ]);
     let mut events = pin!(docker.events(Some(EventsOptions {
         since: Some(began.as_secs().to_string()),
@@ -42,7 +63,7 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
     watcher.tell_all(before, list(&docker, runtime).await?);
     let _watched = watcher.began();
     let mut ping = tokio::time::interval(PING);
-    let mut inquiries = Inquiries::new(&docker, watcher);
+    let mut inquiries = Inquiries::new(&docker, watcher, now);
     loop {
         tokio::select! {
             event = events.next(), if !inquiries.is_full() => match event {
@@ -93,6 +114,15 @@ async fn inspect(
         Err(Error::DockerResponseServerError {
             status_code: 404, ..
         }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// An image; `None` when it is gone, or the engine knows none by that name.
+async fn inspect_image(docker: &Docker, name: &str) -> Result<Option<ImageInspect>, Error> {
+    match in_time(docker.inspect_image(name)).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Error::DockerResponseServerError { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
