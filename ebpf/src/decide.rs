@@ -153,7 +153,9 @@ pub fn by_executable(run: &mut Run) {
 pub fn by_target(run: &mut Run, target: u64) {
     match lineage::class_of_task(run, target) {
         Some(class) => by_number(run, Dimension::TargetExecutable, class),
-        None => run.candidates().unknown(run.hook, Dimension::TargetExecutable),
+        None => run
+            .candidates()
+            .unknown(run.hook, Dimension::TargetExecutable),
     }
 }
 

@@ -123,7 +123,13 @@ fn schedule(arguments: &impl Arguments, via: Via) -> i32 {
         Some(asked) => *asked,
         None => NOT_GIVEN,
     };
-    judge_schedule(via, asked, Some(target), read(target, offset!(task_tgid)), 0)
+    judge_schedule(
+        via,
+        asked,
+        Some(target),
+        read(target, offset!(task_tgid)),
+        0,
+    )
 }
 
 #[inline(always)]
