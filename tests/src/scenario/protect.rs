@@ -210,7 +210,7 @@ fn in_window(scene: &Scene<'_>, file: &str) -> Result<()> {
     let opened = sensor.command(&["maintenance", "--minutes", "10", "--json"])?;
     let answer: Value = serde_json::from_str(&opened.with_code(0)?.stdout)?;
     ensure!(answer["until"].is_string(), "no end: {answer}");
-    sensor.status_when("a window is a degradation", EVENT, &degraded)?;
+    sensor.status_when("a window is a degradation", EVENT, degraded)?;
     scene.other(&["touch", file])?.with_code(0)?;
     sensor.command(&["maintenance", "--end"])?.with_code(0)?;
     sensor.status_when("the window is over", EVENT, |status| !degraded(status))?;
