@@ -119,9 +119,9 @@ async fn inspect(
 }
 
 /// An image; `None` when it is gone, or the engine knows none by that name.
-async fn inspect_image(docker: &Docker, name: &str) -> Result<Option<ImageInspect>, Error> {
+async fn inspect_image(docker: &Docker, name: &str) -> Result<Option<Box<ImageInspect>>, Error> {
     match in_time(docker.inspect_image(name)).await {
-        Ok(answer) => Ok(Some(answer)),
+        Ok(answer) => Ok(Some(Box::new(answer))),
         Err(Error::DockerResponseServerError { .. }) => Ok(None),
         Err(error) => Err(error),
     }

@@ -45,7 +45,7 @@ enum About {
         is_start: bool,
         details: Result<Option<Details>, Error>,
     },
-    Image(Happened, Result<Option<ImageInspect>, Error>),
+    Image(Happened, Result<Option<Box<ImageInspect>>, Error>),
 }
 
 /// See the module.
@@ -153,9 +153,9 @@ impl<'d> Inquiries<'d> {
         }
     }
 
-    fn tell_image(&self, happened: Happened, inspected: Option<ImageInspect>) {
+    fn tell_image(&self, happened: Happened, inspected: Option<Box<ImageInspect>>) {
         let operation = happened.operation;
-        if let Some(image) = happened.image(inspected) {
+        if let Some(image) = happened.image(inspected.map(|it| *it)) {
             let runtime = self.watcher.socket.runtime;
             self.watcher.shared.tell_image(runtime, operation, &image);
         }
