@@ -43,7 +43,7 @@ enum About {
     Container {
         attributes: HashMap<String, String>,
         is_start: bool,
-        details: Result<Option<Details>, Error>,
+        details: Result<Option<Box<Details>>, Error>,
     },
     Image(Happened, Result<Option<Box<ImageInspect>>, Error>),
 }
@@ -127,7 +127,7 @@ impl<'d> Inquiries<'d> {
                 attributes,
                 is_start,
                 details,
-            } => self.tell(&id, attributes, is_start, details?),
+            } => self.tell(&id, attributes, is_start, details?.map(|it| *it)),
             About::Image(happened, inspected) => self.tell_image(happened, inspected?),
         }
         let behind = self.behind.remove(&id).unwrap_or_default();
@@ -201,6 +201,7 @@ async fn ask(
     is_start: bool,
 ) -> Answer {
     let details = inspect(docker, &id, runtime).await;
+    let details = details.map(|it| it.map(Box::new));
     let about = About::Container {
         attributes,
         is_start,
