@@ -306,9 +306,9 @@ mod tests {
     use super::*;
     use holdfast_wire::event::{
         Becomes, Bpf, Capabilities, CapabilitySets, Container, Dns, DnsQuestion, Endpoint,
-        EventFields, Executable, File, Grants, Holdfast, Host, Id, Ids, Image, ImageHash, Ipc,
-        Lifecycle, Memory, Mount, Namespaces, Network, Orchestrator, Os, PathView, Resource,
-        Rlimit, Scheduler, Socket, Thread, Tty, User, Xattr,
+        EventFields, Executable, File, Grants, Holdfast, Host, Id, Ids, Image, ImageChange,
+        ImageHash, Ipc, Lifecycle, Memory, Mount, Namespaces, Network, Orchestrator, Os, PathView,
+        Resource, Rlimit, Scheduler, Socket, Thread, Tty, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -555,6 +555,7 @@ mod tests {
                     name: Some("m".into()),
                     method: Some("proc_mem"),
                 }),
+                image: Some(ImageChange { operation: "pull" }),
                 container: Some(Lifecycle {
                     grants: Some(&grants),
                     exit_code: Some(137),
