@@ -52,7 +52,7 @@ const BRIEF: [(&str, &str); 9] = [
     ("6.1+preempt", "missed,kill-on-exec"),
     (
         "6.12",
-        "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,sequence,interrupt,protect,\
+        "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
          engine-predicates,engine-escapes,package-image,outlive-replaced,evade-best-tier",
     ),
     ("6.12+icount", "instructions"),

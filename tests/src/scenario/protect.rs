@@ -1,6 +1,7 @@
 //! `self.protect`: what others may not do to the sensor, who may, and when.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -33,19 +34,23 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 const POLICY: &str = "self-protection";
+/// Between rules of which one is the one that tells.
+const OR: &str = " or ";
 
 /// A sensor that is protected, and one who is not its manager.
 struct Scene<'b> {
     bench: &'b Bench,
     sensor: Sensor<'b>,
     pid: String,
-    other: std::path::PathBuf,
-    manager: std::path::PathBuf,
+    other: PathBuf,
+    manager: PathBuf,
 }
 
 impl<'b> Scene<'b> {
     fn new(bench: &'b Bench, tier: &str) -> Result<Self> {
         let config = bench.file("config.toml", "")?;
+        // It makes it when it has something to keep.
+        fs::create_dir(bench.path("state")).context("make the directory for its state")?;
         let manager = bench.program("manager")?;
         let sensor = bench
             .sensor()
@@ -92,7 +97,7 @@ impl<'b> Scene<'b> {
     fn told(&self, rule: &str, ended: &Ended) -> Result<Value> {
         let told = self.sensor.events.wait_for(rule, EVENT, |event| {
             text(event, "/rule/ruleset") == POLICY
-                && text(event, "/rule/id") == rule
+                && rule.split(OR).any(|rule| text(event, "/rule/id") == rule)
                 && number(event, "/process/pid") == Some(ended.pid.into())
         });
         told.with_context(|| {
@@ -116,9 +121,10 @@ fn refused(bench: &Bench) -> Result<()> {
     for signal in ["-TERM", "-KILL", "-STOP", "-HUP"] {
         scene.is_refused("signal", &scene.other(&["kill", signal, &pid])?)?;
     }
+    // A write asks the security function of traces: of its two programs the first that refuses is the last.
     for (rule, words) in [
         ("trace", ["trace-process", &pid]),
-        ("memory-written", ["write-to-process", &pid]),
+        ("memory-written or trace", ["write-to-process", &pid]),
         ("starved", ["limit-process", &pid]),
         ("starved", ["bind-process", &pid]),
     ] {
@@ -152,7 +158,7 @@ fn refused(bench: &Bench) -> Result<()> {
     bench.file("linked", "x")?;
     for (rule, words) in changes {
         if words[0] == "ln" {
-            std::fs::remove_file(&linked).context("take away what is in the way")?;
+            fs::remove_file(&linked).context("take away what is in the way")?;
         }
         scene.is_refused(rule, &scene.other(words)?)?;
     }
