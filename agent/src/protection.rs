@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use holdfast_policy::document::Policy;
+use holdfast_policy::document::{Mode, Policy};
 use holdfast_wire::text;
 use serde_json::{Value, json};
 
@@ -22,17 +22,24 @@ pub(crate) const NAME: &str = "self-protection";
 /// Where it comes from, as `policy list` shows it.
 const SETTING: &str = "self.protect";
 
-/// The policy, where `self.protect` asks for it; `file` is the configuration's.
+/// The policy, where `self.protect` asks for it; `file` is the configuration's. In a window, `Mode::Observe`, it only
+/// tells: hooks stay attached, so that nothing is let through when it ends.
 ///
 /// # Errors
 /// When the sensor's executable is not known, or a policy cannot say what is to be protected.
-pub(crate) fn policy(config: &Config, file: &Path) -> Result<Option<Policy>, Vec<PolicyError>> {
+pub(crate) fn policy(
+    config: &Config,
+    file: &Path,
+    mode: Mode,
+) -> Result<Option<Policy>, Vec<PolicyError>> {
     if !config.own.protect {
         return Ok(None);
     }
     let executable = std::env::current_exe()
         .map_err(|error| vec![PolicyError::read(Path::new("/proc/self/exe"), &error)])?;
-    let document = document(config, &executable, file).to_string();
+    let mut document = document(config, &executable, file);
+    document["mode"] = mode.name().into();
+    let document = document.to_string();
     Policy::parse(SETTING, document.as_bytes())
         .map(Some)
         .map_err(policies::all)
@@ -199,7 +206,7 @@ fn document(config: &Config, executable: &Path, file: &Path) -> Value {
     by_number["severity"] = "high".into();
     rules.push(by_number);
     json!({
-        "apiVersion": "holdfast/v1", "kind": "Policy", "name": NAME, "mode": "enforce",
+        "apiVersion": "holdfast/v1", "kind": "Policy", "name": NAME,
         "description": "Keeps others from the sensor's process, files and pins",
         "lists": {"own": [named(executable)], "managers": managers, "above": above},
         "rules": rules,
@@ -222,7 +229,6 @@ mod tests {
     use super::*;
     use crate::config::Inputs;
     use holdfast_policy::compile::{Options, compile};
-    use holdfast_policy::document::Mode;
     use holdfast_policy::field::Kinds;
 
     /// Where it may refuse, it does so in the kernel: in user space it would be too late.
@@ -237,7 +243,9 @@ mod tests {
             ],
         };
         let config = inputs.load().unwrap();
-        let policy = policy(&config, Path::new("/dev/null")).unwrap().unwrap();
+        let policy = policy(&config, Path::new("/dev/null"), Mode::Enforce)
+            .unwrap()
+            .unwrap();
         let options = Options {
             epoch: 1,
             mode: Mode::Enforce,

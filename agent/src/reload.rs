@@ -1,5 +1,6 @@
 //! Reading configuration and policies again, while the old ones stay in force until the new are good.
 
+use holdfast_policy::document::Mode;
 use serde_json::{Value, json};
 
 use crate::config::{Config, Inputs, Layers, Log};
@@ -48,11 +49,8 @@ pub(crate) async fn reload(
     // Reading and compiling take long enough to be kept off the runtime's threads.
     let file = inputs.path().to_owned();
     let (config, set) = tokio::task::spawn_blocking(move || {
-        let own = if window {
-            Ok(None)
-        } else {
-            protection::policy(&config, &file)
-        };
+        let mode = if window { Mode::Observe } else { Mode::Enforce };
+        let own = protection::policy(&config, &file, mode);
         let set = own.and_then(|own| policies::load(&config.policy_paths(), own, &config, epoch));
         (config, set)
     })

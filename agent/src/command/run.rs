@@ -1,5 +1,7 @@
 //! `holdfast run`: configuration → permissions → what is left → policies → lock → kernel → run → drain.
 
+use holdfast_policy::document::Mode;
+
 use crate::cli::Run;
 use crate::config::Config;
 use crate::control;
@@ -19,7 +21,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     allocator::use_one_arena();
     privilege::require()?;
     let remains = kernel::remains(&config);
-    let policies = protection::policy(&config, inputs.path())
+    let policies = protection::policy(&config, inputs.path(), Mode::Enforce)
         .and_then(|own| policies::load(&config.policy_paths(), own, &config, remains.first_epoch()))
         .map_err(|errors| policies::refused(&errors))?;
     let _lock = Instance::acquire(&config.control.socket).map_err(cannot_start)?;

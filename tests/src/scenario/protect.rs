@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::command::{Bounded as _, Ended};
-use crate::events::{number, text};
+use crate::events::{action, number, text};
 use crate::place::{Place, Variant};
 use crate::sensor::Sensor;
 
@@ -58,6 +58,8 @@ impl<'b> Scene<'b> {
             .tier(tier)
             .option("set", "self.protect=true")
             .option("set", format!("self.managers={}", manager.display()))
+            // Else there are no pins.
+            .option("set", "kernel.on_exit=fail-closed")
             .enforce()
             .start()?;
         Ok(Self {
@@ -106,6 +108,18 @@ impl<'b> Scene<'b> {
         })
     }
 
+    /// It ends, and what it leaves is protected until its own command takes that away.
+    fn ended(mut self) -> Result<()> {
+        let status = self.sensor.wait_for_end()?;
+        ensure!(status.code() == Some(0), "the sensor ended with {status}");
+        let unload = self.sensor.command(&["stop", "--unload"])?;
+        ensure!(
+            matches!(unload.code(), Some(0 | 3)) && !self.sensor.pin_dir().exists(),
+            "something is left: {unload:?}"
+        );
+        Ok(())
+    }
+
     fn is_refused(&self, rule: &str, ended: &Ended) -> Result<()> {
         ensure!(
             ended.code().is_some_and(|code| code != 0),
@@ -116,7 +130,7 @@ impl<'b> Scene<'b> {
 }
 
 fn refused(bench: &Bench) -> Result<()> {
-    let mut scene = Scene::new(bench, "auto")?;
+    let scene = Scene::new(bench, "auto")?;
     let pid = scene.pid.clone();
     for signal in ["-TERM", "-KILL", "-STOP", "-HUP"] {
         scene.is_refused("signal", &scene.other(&["kill", signal, &pid])?)?;
@@ -152,7 +166,7 @@ fn refused(bench: &Bench) -> Result<()> {
         ("file-changed", &["mount", "-t", "tmpfs", "none", &state]),
         ("file-moved", &["mv", &state, &moved]),
         ("file-moved", &["mv", &linked, &config]),
-        ("file-moved", &["ln", &binary, &linked]),
+        ("file-moved", &["ln", &config, &linked]),
         ("unmounted", &["umount", "-l", "/sys/fs/bpf"]),
     ];
     bench.file("linked", "x")?;
@@ -202,24 +216,27 @@ fn refused(bench: &Bench) -> Result<()> {
         .args(["kill", "-TERM", &pid])
         .output_within(EVENT)?
         .with_code(0)?;
-    let status = scene.sensor.wait_for_end()?;
-    ensure!(status.code() == Some(0), "the sensor ended with {status}");
-    Ok(())
+    scene.ended()
 }
 
 fn in_window(scene: &Scene<'_>, file: &str) -> Result<()> {
-    let degraded = |status: &Value| {
-        let list = status["degraded"].as_array();
-        list.is_some_and(|list| list.iter().any(|it| it["what"] == POLICY))
+    // By its events: while hooks come and go, an emulated sensor takes its time to answer.
+    let told = |what: &str, reason: &str| {
+        scene.sensor.events.wait_for(what, EVENT, |event| {
+            action(event) == what && text(event, "/event/reason").starts_with(reason)
+        })
     };
     let sensor = &scene.sensor;
     let opened = sensor.command(&["maintenance", "--minutes", "10", "--json"])?;
     let answer: Value = serde_json::from_str(&opened.with_code(0)?.stdout)?;
     ensure!(answer["until"].is_string(), "no end: {answer}");
-    sensor.status_when("a window is a degradation", EVENT, degraded)?;
+    told(
+        "sensor.degraded",
+        &format!("{POLICY}: a maintenance window until"),
+    )?;
     scene.other(&["touch", file])?.with_code(0)?;
     sensor.command(&["maintenance", "--end"])?.with_code(0)?;
-    sensor.status_when("the window is over", EVENT, |status| !degraded(status))?;
+    told("sensor.recovered", POLICY)?;
     scene.is_refused("file-changed", &scene.other(&["rm", file])?)
 }
 
@@ -231,10 +248,8 @@ fn killed(bench: &Bench) -> Result<()> {
     ensure!(ended.code().is_none(), "it lives: {ended:?}");
     scene.told("file-opened", &ended)?;
     in_window_lives(&scene, &config)?;
-    let mut sensor = scene.sensor;
-    let status = sensor.end_with(Signal::TERM)?;
-    ensure!(status.code() == Some(0), "the sensor ended with {status}");
-    Ok(())
+    scene.sensor.signal(Signal::TERM)?;
+    scene.ended()
 }
 
 /// Nobody is killed for what is done in a window.
