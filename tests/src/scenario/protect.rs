@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{EVENT, Scenario};
@@ -47,7 +46,7 @@ struct Scene<'b> {
 }
 
 impl<'b> Scene<'b> {
-    fn new(bench: &'b Bench, tier: &str) -> Result<Self> {
+    fn new(bench: &'b Bench, tier: &str, on_exit: &str) -> Result<Self> {
         let config = bench.file("config.toml", "")?;
         // It makes it when it has something to keep.
         fs::create_dir(bench.path("state")).context("make the directory for its state")?;
@@ -58,8 +57,7 @@ impl<'b> Scene<'b> {
             .tier(tier)
             .option("set", "self.protect=true")
             .option("set", format!("self.managers={}", manager.display()))
-            // Else there are no pins.
-            .option("set", "kernel.on_exit=fail-closed")
+            .option("set", format!("kernel.on_exit={on_exit}"))
             .enforce()
             .start()?;
         Ok(Self {
@@ -108,8 +106,12 @@ impl<'b> Scene<'b> {
         })
     }
 
-    /// It ends, and what it leaves is protected until its own command takes that away.
+    /// Who manages it ends it; what it leaves is protected until its own command takes that away.
     fn ended(mut self) -> Result<()> {
+        Command::new(&self.manager)
+            .args(["kill", "-TERM", &self.pid])
+            .output_within(EVENT)?
+            .with_code(0)?;
         let status = self.sensor.wait_for_end()?;
         ensure!(status.code() == Some(0), "the sensor ended with {status}");
         let unload = self.sensor.command(&["stop", "--unload"])?;
@@ -130,7 +132,7 @@ impl<'b> Scene<'b> {
 }
 
 fn refused(bench: &Bench) -> Result<()> {
-    let scene = Scene::new(bench, "auto")?;
+    let scene = Scene::new(bench, "auto", "fail-closed")?;
     let pid = scene.pid.clone();
     for signal in ["-TERM", "-KILL", "-STOP", "-HUP"] {
         scene.is_refused("signal", &scene.other(&["kill", signal, &pid])?)?;
@@ -211,11 +213,6 @@ fn refused(bench: &Bench) -> Result<()> {
     scene.sensor.command(&set)?.with_code(0)?;
     in_window(&scene, &file)?;
 
-    // Who manages it ends it.
-    Command::new(&scene.manager)
-        .args(["kill", "-TERM", &pid])
-        .output_within(EVENT)?
-        .with_code(0)?;
     scene.ended()
 }
 
@@ -241,14 +238,13 @@ fn in_window(scene: &Scene<'_>, file: &str) -> Result<()> {
 }
 
 fn killed(bench: &Bench) -> Result<()> {
-    let scene = Scene::new(bench, "tracepoint")?;
+    let scene = Scene::new(bench, "tracepoint", "fail-open")?;
     let config = scene.own("config.toml");
     ensure!(Path::new(&config).exists(), "there is no {config}");
     let ended = scene.other(&["sh", "-c", &format!("echo x >> {config}; sleep 5")])?;
     ensure!(ended.code().is_none(), "it lives: {ended:?}");
     scene.told("file-opened", &ended)?;
     in_window_lives(&scene, &config)?;
-    scene.sensor.signal(Signal::TERM)?;
     scene.ended()
 }
 
