@@ -72,7 +72,7 @@ pub(crate) enum Message {
     PolicyRefused(String),
     /// How something stands that only the agent knows of.
     Degraded(&'static str, Option<String>),
-    /// Have an actor panic.
+    /// Have an actor fail.
     #[cfg(any(test, feature = "fault-injection"))]
     Fail(String, Fault, RpcReplyPort<bool>),
 }

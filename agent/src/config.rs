@@ -19,6 +19,7 @@ mod reference;
 pub(crate) mod setting;
 mod source;
 
+pub(crate) use file::drop_in_directory;
 pub(crate) use source::{Given, Layers, Source};
 
 use crate::nearest::hint;

@@ -13,7 +13,7 @@ use holdfast_policy::document::{Mode, Policy};
 use holdfast_wire::text;
 use serde_json::{Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, drop_in_directory};
 use crate::policies::{self, PolicyError};
 
 /// The policy's name in events, and what `status` calls it.
@@ -84,12 +84,11 @@ impl Protected {
 fn protected(config: &Config, executable: &Path, file: &Path) -> Vec<Protected> {
     const ALONE: &str = "";
     const BELOW: &str = "/";
-    let mut drop_ins = file.as_os_str().to_owned();
-    drop_ins.push(".d");
+    let drop_ins = drop_in_directory(file);
     let mut paths: Vec<(&Path, &'static str)> = vec![
         (executable, ALONE),
         (file, ALONE),
-        (Path::new(&drop_ins), BELOW),
+        (&drop_ins, BELOW),
         (&config.control.socket, ALONE),
         (&config.state.dir, BELOW),
         (&config.kernel.pin_dir, BELOW),
@@ -126,7 +125,7 @@ fn document(config: &Config, executable: &Path, file: &Path) -> Value {
                  !(process.executable in lists.managers && container.id == '')";
     let rule = |id: &str, on: &[&str], when: &str, what: &str| {
         json!({
-            "id": id, "on": on, "when": format!("{other} && ({when})"), "action": "deny",
+            "id": id, "on": on, "when": when, "action": "deny",
             "severity": "critical", "mitre": ["T1562.001"],
             "message": format!("{{{{process.executable}}}} (pid {{{{process.pid}}}}, user {{{{process.user.id}}}}) {what}"),
         })
@@ -207,7 +206,7 @@ fn document(config: &Config, executable: &Path, file: &Path) -> Value {
     rules.push(by_number);
     json!({
         "apiVersion": "holdfast/v1", "kind": "Policy", "name": NAME,
-        "description": "Keeps others from the sensor's process, files and pins",
+        "description": "Keeps others from the sensor's process, files and pins", "scope": other,
         "lists": {"own": [named(executable)], "managers": managers, "above": above},
         "rules": rules,
     })

@@ -41,15 +41,20 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, ConfigError> {
     Ok(Some(text))
 }
 
-/// The files that say more than the one at `path`: `*.toml` in the directory of its name with `.d` behind it, in the
-/// order of their names. Of several the last one wins.
+/// Where the files are that say more than the one at `path`: in the directory of its name with `.d` behind it.
+pub(crate) fn drop_in_directory(path: &Path) -> PathBuf {
+    let mut directory = path.as_os_str().to_owned();
+    directory.push(".d");
+    directory.into()
+}
+
+/// The files that say more than the one at `path`: `*.toml` in [`drop_in_directory`], in the order of
+/// their names. Of several the last one wins.
 ///
 /// # Errors
 /// When the directory is there and cannot be read.
 pub(crate) fn drop_ins(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
-    let mut directory = path.as_os_str().to_owned();
-    directory.push(".d");
-    let directory = PathBuf::from(directory);
+    let directory = drop_in_directory(path);
     let failed = |source| ConfigError::Read {
         path: directory.clone(),
         source,

@@ -184,21 +184,12 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
 /// Does it to the whole process; whether that has ended by it.
 fn strike(sensor: &mut Sensor<'_>, fault: Fault) -> Result<bool> {
     match fault {
-        Fault::NoDescriptors => {
-            let before = limit(sensor, Resource::Nofile, Some(FEW))?;
-            thread::sleep(MISSING);
-            limit(sensor, Resource::Nofile, before.and_then(|it| it.current))?;
-            sensor.has_ended()
-        }
+        Fault::NoDescriptors => without(sensor, Resource::Nofile, FEW),
         Fault::NoMemory => {
             let statm = fs::read_to_string(format!("/proc/{}/statm", sensor.pid()))?;
             let pages: u64 = statm.split(' ').next().unwrap_or_default().parse()?;
             let all = pages * rustix::param::page_size() as u64;
-            let before = limit(sensor, Resource::As, Some(all))?;
-            thread::sleep(MISSING);
-            // It may have had enough for what it did.
-            limit(sensor, Resource::As, before.and_then(|it| it.current))?;
-            sensor.has_ended()
+            without(sensor, Resource::As, all)
         }
         _ => {
             let status = sensor.end_with(Signal::KILL)?;
@@ -206,6 +197,14 @@ fn strike(sensor: &mut Sensor<'_>, fault: Fault) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+/// Gives it no more than so much for a while; whether it has ended by that. It may have had enough for what it did.
+fn without(sensor: &mut Sensor<'_>, resource: Resource, soft: u64) -> Result<bool> {
+    let before = limit(sensor, resource, Some(soft))?;
+    thread::sleep(MISSING);
+    limit(sensor, resource, before.and_then(|it| it.current))?;
+    sensor.has_ended()
 }
 
 /// Changes a soft limit of the sensor; what it was. `None`: it has ended.

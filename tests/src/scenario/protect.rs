@@ -84,12 +84,13 @@ impl<'b> Scene<'b> {
         self.bench.act(words).output_within(EVENT)
     }
 
-    /// What came of it is told of as `outcome` by `rule`.
-    fn is_told(&self, rule: &str, ended: &Ended, outcome: &str) -> Result<()> {
+    /// It is told of by `rule` as refused.
+    fn is_told(&self, rule: &str, ended: &Ended) -> Result<()> {
         let event = self.told(rule, ended)?;
         ensure!(
-            text(&event, "/holdfast/outcome") == outcome && text(&event, "/event/kind") == "alert",
-            "{rule} is to be {outcome}: {event}; {ended:?}"
+            text(&event, "/holdfast/outcome") == "blocked"
+                && text(&event, "/event/kind") == "alert",
+            "{rule} is to be blocked: {event}; {ended:?}"
         );
         Ok(())
     }
@@ -127,7 +128,7 @@ impl<'b> Scene<'b> {
             ended.code().is_some_and(|code| code != 0),
             "{rule} was not refused: {ended:?}"
         );
-        self.is_told(rule, ended, "blocked")
+        self.is_told(rule, ended)
     }
 }
 
@@ -146,7 +147,7 @@ fn refused(bench: &Bench) -> Result<()> {
     ] {
         let ended = scene.act(&words)?;
         ensure!(ended.stderr.trim() == "EPERM", "{words:?}: {ended:?}");
-        scene.is_told(rule, &ended, "blocked")?;
+        scene.is_told(rule, &ended)?;
     }
 
     let binary = bench.setting.holdfast.display().to_string();

@@ -6,8 +6,8 @@ use holdfast_wire::event::{Image, ImageHash};
 
 use crate::runtime::table::Pod;
 
-/// Labels and mounts of one container, and digests of one image, that are kept, and the longest of their values in bytes: what people write,
-/// and a bound for what programs do, since they stand in events.
+/// Labels and mounts of one container, and digests of one image, that are kept, and the longest of their values in
+/// bytes: what people write, and a bound for what programs do, since they stand in events.
 const MAX_LABELS: usize = 64;
 const MAX_LABEL_BYTES: usize = 1024;
 /// Names of capabilities that are kept: the kernel knows 41.
