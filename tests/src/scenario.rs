@@ -76,11 +76,11 @@ impl Scenario {
         // Where instructions are counted, everything else takes long and says nothing new.
         let counted = place.is_variant(Variant::Counted);
         // And a whole system is there for what is installed into one.
-        let system = place.is_variant(Variant::System);
+        let system = place.is_system();
         let arm64 = place.is_variant(Variant::Arm64);
         (self.at)(place)
             && (!counted || instructions::counts(self))
-            && (!system || package::tries(self))
+            && (!system || package::tries(self) || engine::takes_system(self))
             && (!arm64 || ARM64.contains(&self.name))
     }
 

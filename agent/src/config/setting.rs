@@ -273,9 +273,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "runtime.docker",
         Kind::List(Item::Path),
-        "/run/docker.sock,/run/podman/podman.sock",
+        "/run/docker.sock,/run/podman/podman.sock,/run/user/*/podman/podman.sock",
         "sockets of the Docker Engine API, which Podman serves, too: asked for the names, images and labels of \
-         containers; below host.fs, or as they are. Nothing: none is asked",
+         containers; below host.fs, or as they are. A directory of a path may be *, for any, as of users that have \
+         a Podman of their own: of at most 64. Nothing: none is asked",
     ),
     setting(
         "runtime.containerd",
