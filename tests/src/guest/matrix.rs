@@ -41,10 +41,7 @@ const BRIEF: [(&str, &str); 9] = [
          exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead,outlive-kill,evade-best-tier,\
          privilege-lost",
     ),
-    (
-        "5.10+lsm",
-        "coverage,predicates-lsm,path-names,deny-best-tier",
-    ),
+    ("5.10+lsm", "predicates-lsm,path-names,deny-best-tier"),
     (
         "6.1",
         "hooks,deny-kprobe,predicates-kprobe,exec-in-full,perf-deny,perf-ledger-opens,ring-overload,path-overlay",
@@ -54,7 +51,7 @@ const BRIEF: [(&str, &str); 9] = [
     (
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
-         engine-predicates,engine-escapes,package-image,outlive-replaced,evade-best-tier",
+         engine-predicates,engine-escapes,package-image,evade-best-tier",
     ),
     ("6.12+icount", "instructions"),
     ("6.12+system", "package-deb"),
