@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Extension, Path, State};
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use holdfast_wire::frame::{self, Frame};
@@ -14,6 +14,7 @@ use holdfast_wire::uplink::{
     Acknowledgement, Base64, Enrol, Enrolled, Heartbeat, HeartbeatAnswer, MAX_MESSAGE_BYTES,
     Secret, SignedBundle,
 };
+use http_body_util::LengthLimitError;
 use serde::Deserialize;
 
 use crate::answer::Refused;
@@ -132,13 +133,8 @@ async fn frames(
     let bytes = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, frame::MAX_BYTES)).await;
     let bytes = match bytes {
         Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => return Err(unread(&error)),
-        Err(_) => {
-            return Err(Refused::new(
-                axum::http::StatusCode::REQUEST_TIMEOUT,
-                "the frame came too slowly",
-            ));
-        }
+        Ok(Err(error)) => return Err(unread(error)),
+        Err(_) => return Err(Refused::busy()),
     };
     let decode = move || Frame::decode(&bytes);
     let decoded = tokio::task::spawn_blocking(decode)
@@ -190,18 +186,13 @@ fn refused(sensor: &Known, error: &dyn std::error::Error) -> Refused {
 }
 
 /// 413 for a body that is too large; for one that ended early nobody reads the answer.
-fn unread(error: &axum::Error) -> Refused {
-    let text = error.to_string();
-    if text.contains("length limit") {
+fn unread(error: axum::Error) -> Refused {
+    if error.into_inner().is::<LengthLimitError>() {
         let error = format!("the frame has more than {} bytes", frame::MAX_BYTES);
-        Refused::new(axum::http::StatusCode::PAYLOAD_TOO_LARGE, error)
-    } else {
-        // Not 400, which would have the sensor give its entries up.
-        Refused::new(
-            axum::http::StatusCode::REQUEST_TIMEOUT,
-            "the frame did not come whole",
-        )
+        return Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error);
     }
+    // Not 400, which would have the sensor give its entries up.
+    Refused::busy()
 }
 
 async fn heartbeat(

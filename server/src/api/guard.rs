@@ -15,6 +15,7 @@ use crate::auth::Role;
 use crate::clock::now;
 use crate::secret;
 use crate::serve::Peer;
+use crate::store::StoreError;
 use crate::store::accounts::{self, Identity};
 use crate::uplink::bearer;
 
@@ -62,23 +63,12 @@ pub(super) async fn required(
     next: Next,
 ) -> Result<Response, Refused> {
     let headers = request.headers();
-    let identity = match (bearer(headers), session(headers)) {
-        (Some(token), _) => {
-            let hash = secret::hash(token);
-            let find = move |connection: &_| accounts::by_token(connection, &hash, now());
-            app.store.read(find).await?
-        }
-        (None, Some(session)) => {
-            // Browsers send the cookie by themselves, whoever made them ask.
-            if changes(request.method()) && !is_same_origin(headers) {
-                return Err(Refused::forbidden("the request comes from another site"));
-            }
-            let hash = secret::hash(session);
-            let find = move |connection: &_| accounts::by_session(connection, &hash, now());
-            app.store.read(find).await?
-        }
-        (None, None) => None,
-    };
+    // Browsers send the cookie by themselves, whoever made them ask.
+    let by_cookie = bearer(headers).is_none() && session(headers).is_some();
+    if by_cookie && changes(request.method()) && !is_same_origin(headers) {
+        return Err(Refused::forbidden("the request comes from another site"));
+    }
+    let identity = identify(&app, headers).await?;
     let identity = identity.ok_or_else(|| Refused::unknown("log in first"))?;
     if identity.role < role {
         let name = identity.role.name();
@@ -93,6 +83,24 @@ pub(super) async fn required(
         .ok_or_else(|| Refused::unknown("no address"))?;
     request.extensions_mut().insert(Actor { identity, address });
     Ok(next.run(request).await)
+}
+
+/// Who has the token, or else the session, that a request shows.
+pub(super) async fn identify(
+    app: &App,
+    headers: &HeaderMap,
+) -> Result<Option<Identity>, StoreError> {
+    if let Some(token) = bearer(headers) {
+        let hash = secret::hash(token);
+        let find = move |connection: &_| accounts::by_token(connection, &hash, now());
+        return app.store.read(find).await;
+    }
+    let Some(session) = session(headers) else {
+        return Ok(None);
+    };
+    let hash = secret::hash(session);
+    let find = move |connection: &_| accounts::by_session(connection, &hash, now());
+    app.store.read(find).await
 }
 
 /// The session's secret of the cookie (RFC 6265, section 4.2).

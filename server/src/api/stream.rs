@@ -17,9 +17,6 @@ use super::body::Asked;
 use super::guard::{self, Actor};
 use crate::answer::Refused;
 use crate::app::App;
-use crate::clock::now;
-use crate::secret;
-use crate::store::accounts;
 use crate::store::events::{self, Filter};
 
 /// Alerts that are read at a time.
@@ -35,8 +32,8 @@ struct Follower {
     last: watch::Receiver<i64>,
     /// Read, and to be sent.
     read: VecDeque<Event>,
-    /// For whom; none for an API token.
-    session: Option<secret::Hash>,
+    /// What says for whom.
+    headers: HeaderMap,
     _place: OwnedSemaphorePermit,
 }
 
@@ -62,28 +59,28 @@ pub(super) async fn stream(
     // What came while the browser was away is looked for at once.
     last.mark_changed();
     tracing::debug!("{} follows the alerts", actor.identity.name);
-    let session = guard::session(&headers).map(secret::hash);
     let follower = Follower {
         app,
         filter,
         last,
         read: VecDeque::new(),
-        session,
+        headers,
         _place: place,
     };
     let comments = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(unfold(follower, next)).keep_alive(comments))
 }
 
-/// The next alert, when there is one; `None` when the session or the server ends.
+/// The next alert, when there is one; `None` when the session, the token or the server ends.
 async fn next(mut follower: Follower) -> Option<(Result<Event, Infallible>, Follower)> {
     while follower.read.is_empty() {
         follower.last.changed().await.ok()?;
         tokio::time::sleep(PAUSE).await;
         let last = *follower.last.borrow_and_update();
-        if !follower.may_go_on().await {
-            return None;
-        }
+        // It may have been taken away meanwhile.
+        guard::identify(&follower.app, &follower.headers)
+            .await
+            .ok()??;
         let filter = follower.filter.clone();
         let find = move |connection: &rusqlite::Connection| events::find(connection, &filter, PAGE);
         // Where the store fails the browser asks again, with the last one that it got.
@@ -103,15 +100,4 @@ async fn next(mut follower: Follower) -> Option<(Result<Event, Infallible>, Foll
         }
     }
     follower.read.pop_front().map(|event| (Ok(event), follower))
-}
-
-impl Follower {
-    /// Whether the session has not ended meanwhile.
-    async fn may_go_on(&self) -> bool {
-        let Some(hash) = self.session else {
-            return true;
-        };
-        let find = move |connection: &_| accounts::by_session(connection, &hash, now());
-        matches!(self.app.store.read(find).await, Ok(Some(_)))
-    }
 }

@@ -46,6 +46,33 @@ fn every_answer_has_the_headers() {
     }
 }
 
+#[test]
+fn every_refusal_says_why_in_the_same_form() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, server) = started(&place);
+    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
+    let long = vec![b' '; 300 << 10];
+    let bearer = format!("Bearer {token}");
+    let json = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let refused = [
+        (404, server.request("GET", "/nothing", &[], b"")),
+        (405, server.request("DELETE", "/api/v1/me", &json, b"")),
+        (400, server.get("/api/v1/alerts/x", &token)),
+        (400, server.get("/api/v1/alerts?sevrity=3", &token)),
+        (400, server.request("POST", "/api/v1/keys", &json, b"{")),
+        (413, server.request("POST", "/api/v1/keys", &json, &long)),
+        (413, server.request("POST", "/uplink/v1/enrol", &[], &long)),
+        (400, server.request("POST", "/uplink/v1/enrol", &[], b"{}")),
+    ];
+    for (status, answer) in refused {
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.json()["error"].is_string(), "{answer:?}");
+    }
+}
+
 /// A policy without `unsafe-inline` would leave such parts out.
 #[test]
 fn the_page_has_nothing_inline_and_nothing_from_elsewhere() {
