@@ -37,7 +37,7 @@ pub(crate) fn state(seen: i64, now: i64) -> State {
     }
 }
 
-/// A sensor as JSON. `bundle` is the version that it is to have.
+/// A sensor as JSON, without its ledger. `bundle` is the version that it is to have.
 pub(crate) fn shown(sensor: &Sensor, bundle: Option<i64>, now: i64) -> Value {
     let said = |text: &String| serde_json::from_str(text).ok();
     // What is stored was parsed when it came.
@@ -56,7 +56,6 @@ pub(crate) fn shown(sensor: &Sensor, bundle: Option<i64>, now: i64) -> Value {
         "mode": heartbeat["mode"],
         "degraded": heartbeat["degraded"],
         "policy": heartbeat["policy"],
-        "ledger": heartbeat["ledger"],
         "uplink": heartbeat["uplink"],
         "bundle": bundle,
     })

@@ -101,14 +101,14 @@ async fn enrol(
     };
     let Some(sensor_id) = app.store.write(enrolled).await? else {
         tracing::warn!(
-            "{host} at {} was refused: its installation key permits nothing",
+            "{host:?} at {} was refused: its installation key permits nothing",
             peer.ip()
         );
         return Err(Refused::forbidden(
             "the installation key is unknown, expired or used up",
         ));
     };
-    tracing::info!("{host} at {} enrolled as {sensor_id}", peer.ip());
+    tracing::info!("{host:?} at {} enrolled as {sensor_id}", peer.ip());
     Ok(Json(Enrolled {
         sensor_id,
         token: Secret::new(token),
@@ -205,16 +205,23 @@ async fn heartbeat(
         .messages
         .take_numbered(sensor.row.unsigned_abs())
         .map_err(Refused::too_often)?;
-    let message: Heartbeat = parsed(&body)?;
+    let mut message: Heartbeat = parsed(&body)?;
+    let ledger = message.ledger.take().to_string();
+    let text = serde_json::to_string(&message).map_err(|error| Refused::bad(error.to_string()))?;
     let token = match now() - sensor.token_since > app.token_age {
         true => Some(secret::new(Kind::Sensor)?),
         false => None,
     };
     let hash = token.as_deref().map(secret::hash);
     let heard = move |connection: &rusqlite::Connection| {
-        // It was parsed, so it is UTF-8.
-        let text = String::from_utf8_lossy(&body);
-        sensors::heard(connection, sensor.row, &message, &text, now())?;
+        sensors::heard(
+            connection,
+            sensor.row,
+            &message.version,
+            &text,
+            &ledger,
+            now(),
+        )?;
         if let Some(hash) = &hash {
             sensors::promise(connection, sensor.row, hash)?;
         }
@@ -284,7 +291,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
-    // The error names what is expected and where, and no value of a string.
+    // Whoever sent it is told, and nothing of it is logged.
     serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("the message is malformed: {error}")))
 }

@@ -33,6 +33,12 @@ export function row(found, fresh) {
     h('td', {}, event.holdfast?.outcome && badge(event.holdfast.outcome, OUTCOMES[event.holdfast.outcome])));
 }
 
+/** Filters that can be put away, and are on a phone until there are any. */
+export function folded(filters, query) {
+  const open = Object.keys(query).length > 0 || window.matchMedia('(min-width: 600px)').matches;
+  return h('details', { open }, h('summary', {}, 'Filters'), filters);
+}
+
 /** RFC 3339 of a field with local time. */
 const instant = (text) => (text ? new Date(text).toISOString() : '');
 
@@ -55,7 +61,7 @@ export async function alerts(content, { query }) {
     h('thead', {}, h('tr', {}, TITLES.map((title) => h('th', { scope: 'col' }, title)))), body));
   const empty = h('p', { class: 'card' }, 'No alert meets this. They appear here as they come.');
   const more = h('div', {});
-  fill(content, h('h1', {}, 'Alerts'), h('p', {}, state), filters, list, empty, more);
+  fill(content, h('h1', {}, 'Alerts'), h('p', {}, state), folded(filters, query), list, empty, more);
   const seen = new Set();
   const draw = () => { list.hidden = body.childElementCount === 0; empty.hidden = !list.hidden; };
   const page = async (before) => {

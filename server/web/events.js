@@ -1,7 +1,7 @@
 // Events, searched.
 import { asked, get } from './api.js';
 import { button, field, fill, form, h, submit, time } from './element.js';
-import { summary } from './alerts.js';
+import { folded, summary } from './alerts.js';
 
 const TITLES = ['Time', 'Host', 'Action', 'Process', 'What'];
 /** Where no time is asked for: a search through everything would take long. */
@@ -25,7 +25,7 @@ export async function events(content, { query }) {
   const body = h('tbody', {});
   const more = h('div', {});
   const count = h('p', { class: 'quiet', role: 'status' });
-  fill(content, h('h1', {}, 'Events'), filters,
+  fill(content, h('h1', {}, 'Events'), folded(filters, query),
     h('p', { class: 'quiet' }, query.from ? '' : `The last ${HOURS} hours, the latest first.`),
     h('div', { class: 'scroll', tabindex: 0 }, h('table', {},
       h('thead', {}, h('tr', {}, TITLES.map((title) => h('th', { scope: 'col' }, title)))), body)), count, more);

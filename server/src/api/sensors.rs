@@ -90,10 +90,11 @@ pub(super) async fn list(
         };
         let mut list = Vec::new();
         for sensor in &page {
-            let mut shown = shown(sensor, bundles::of_sensor(connection, sensor.row)?, now);
-            // The page of one sensor has it.
-            shown["ledger"].take();
-            list.push(shown);
+            list.push(shown(
+                sensor,
+                bundles::of_sensor(connection, sensor.row)?,
+                now,
+            ));
         }
         Ok(json!({"sensors": list, "next": next}))
     };
@@ -110,7 +111,12 @@ pub(super) async fn one(
             return Ok(None);
         };
         let bundle = bundles::of_sensor(connection, sensor.row)?;
-        Ok(Some(shown(&sensor, bundle, now())))
+        let mut shown = shown(&sensor, bundle, now());
+        let ledger = sensors::ledger(connection, sensor.row)?;
+        // What is stored was JSON when it came.
+        let ledger = ledger.and_then(|text| serde_json::from_str(&text).ok());
+        shown["ledger"] = ledger.unwrap_or_default();
+        Ok(Some(shown))
     };
     let sensor = app.store.read(read).await?;
     sensor

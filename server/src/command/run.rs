@@ -1,5 +1,6 @@
 //! `holdfast-server run`
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +30,10 @@ const CLEAN_AT_ONCE: usize = 2_000;
 const CLEAN_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(arguments.log.as_str())
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
         .with_target(false)
         .with_writer(std::io::stderr)
         .init();

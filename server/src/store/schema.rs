@@ -65,7 +65,9 @@ CREATE TABLE sensor (
     next_token BLOB UNIQUE,
     enrolled INTEGER NOT NULL,
     seen INTEGER NOT NULL,
-    heartbeat TEXT
+    -- Of the last one: its JSON without the ledger, which is large and looked at alone.
+    heartbeat TEXT,
+    ledger TEXT
 ) STRICT;
 CREATE TABLE sensor_tag (
     sensor INTEGER NOT NULL REFERENCES sensor ON DELETE CASCADE,

@@ -1,6 +1,6 @@
 //! Sensors: who they are, by which tokens they are known, and what they last said of themselves.
 
-use holdfast_wire::uplink::{Enrol, Heartbeat};
+use holdfast_wire::uplink::Enrol;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::keys;
@@ -31,7 +31,7 @@ pub(crate) struct Sensor {
     pub(crate) kernel: String,
     pub(crate) enrolled: i64,
     pub(crate) seen: i64,
-    /// The JSON of its last.
+    /// The JSON of its last, without the ledger.
     pub(crate) heartbeat: Option<String>,
     pub(crate) tags: Vec<String>,
 }
@@ -134,17 +134,18 @@ pub(crate) fn promise(connection: &Connection, row: i64, token: &Hash) -> rusqli
     Ok(())
 }
 
-/// Stores what a sensor says of itself. `text` is the JSON of `heartbeat`.
+/// Stores what a sensor says of itself: `text` is the JSON of the heartbeat but for `ledger`.
 pub(crate) fn heard(
     connection: &Connection,
     row: i64,
-    heartbeat: &Heartbeat,
+    version: &str,
     text: &str,
+    ledger: &str,
     now: i64,
 ) -> rusqlite::Result<()> {
     connection.execute(
-        "UPDATE sensor SET version = ?2, heartbeat = ?3, seen = ?4 WHERE id = ?1",
-        params![row, heartbeat.version, text, now],
+        "UPDATE sensor SET version = ?2, heartbeat = ?3, ledger = ?4, seen = ?5 WHERE id = ?1",
+        params![row, version, text, ledger, now],
     )?;
     Ok(())
 }
@@ -189,6 +190,13 @@ pub(crate) fn one(connection: &Connection, sensor_id: &str) -> rusqlite::Result<
     connection
         .query_row(&statement, [sensor_id], sensor)
         .optional()
+}
+
+/// The JSON of the ledger that a sensor last sent.
+pub(crate) fn ledger(connection: &Connection, row: i64) -> rusqlite::Result<Option<String>> {
+    connection.query_row("SELECT ledger FROM sensor WHERE id = ?1", [row], |row| {
+        row.get(0)
+    })
 }
 
 /// Replaces a sensor's tags; whether there is such a sensor.
