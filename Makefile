@@ -23,7 +23,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test test-long bench setup build package guest-test tools-build tools-test tools-package \
+.PHONY: help run run-server test test-long bench setup build package guest-test tools-build tools-test tools-package \
 	tools-cross tools-guest foreign foreign-guest kernel-programs check build-both unit harness native fuzz packages
 
 help: ## this list
@@ -33,6 +33,12 @@ run: ## build and run in the foreground, observing, with the shipped policies; A
 	@[ "$$(id -u)" = 0 ] || { echo "Holdfast watches the kernel, which needs root: sudo make run" >&2; exit 1; }
 	@$(MAKE) --no-print-directory tools-build build
 	@tools/foreground dist/holdfast run --mode observe --policy policies --output pretty $(ARGS)
+
+run-server: tools-build build ## build and run the Team Server at http://127.0.0.1:5150, its data in target/server; ARGS='…' for more
+	@echo 'Two commands more enrol this machine, from a terminal beside this one:'
+	@echo '  dist/holdfast-server key create --data target/server'
+	@echo '  sudo dist/holdfast run --policy policies --set uplink.url=http://127.0.0.1:5150 --set uplink.key=KEY'
+	@tools/foreground dist/holdfast-server run --data target/server $(ARGS)
 
 test: tools-test tools-package check build-both unit native fuzz packages ## what must hold: format, lints, unit, scenarios here and the kernel's part of them in guests, packages, a little fuzzing
 	@$(FAST)/guest --scenario $(FAST)/scenario --brief yes
@@ -50,10 +56,12 @@ bench: tools-test build harness ## what rules cost (instructions of an open, mat
 
 setup: tools-build ## install the tools that building lacks
 
-build: kernel-programs ## the static binary dist/holdfast; ARCH=aarch64 for another machine's, dist/holdfast-aarch64
-	@$(STATIC) build --release --target $(TARGET) --package holdfast
+build: kernel-programs ## the static binaries dist/holdfast and dist/holdfast-server; ARCH=aarch64 for another machine's, dist/holdfast-aarch64 …
+	@$(STATIC) build --release --target $(TARGET) --package holdfast --package holdfast-server
 	@mkdir -p dist
-	@cmp --silent target/$(TARGET)/release/holdfast dist/holdfast$(SUFFIX) || cp target/$(TARGET)/release/holdfast dist/holdfast$(SUFFIX)
+	@for name in holdfast holdfast-server; do \
+		cmp --silent target/$(TARGET)/release/$$name dist/$$name$(SUFFIX) || cp target/$(TARGET)/release/$$name dist/$$name$(SUFFIX) || exit; \
+	done
 
 package: tools-build tools-package $(if $(OTHERS),tools-cross) build foreign ## what is installed, in dist/: deb, rpm, tar.gz, container image, for each of ARCHES; Helm chart
 	@tools/package $(ARCHES)

@@ -5,7 +5,9 @@
 //!   share), [`layout`] (the kernel struct fields that the programs read) and [`btf`] (where the running
 //!   kernel has them), [`ledger`] (what was counted), [`uapi`] (what the kernel writes by itself);
 //! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged,
-//!   and [`text`], how bytes are shown in it.
+//!   and [`text`], how bytes are shown in it;
+//! * sensor ↔ Team Server: [`frame`], batches of events, and [`uplink`], the rest of what they say
+//!   to each other.
 //!
 //! The crate does no I/O. Without the `std` feature it is what the kernel programs link.
 //!
@@ -24,6 +26,8 @@ pub mod record;
 #[cfg(feature = "std")]
 pub mod btf;
 #[cfg(feature = "std")]
+mod codec;
+#[cfg(feature = "std")]
 pub mod decode;
 #[cfg(feature = "std")]
 pub mod dns;
@@ -32,9 +36,13 @@ pub mod encode;
 #[cfg(feature = "std")]
 pub mod event;
 #[cfg(feature = "std")]
+pub mod frame;
+#[cfg(feature = "std")]
 pub mod text;
 #[cfg(feature = "std")]
 pub mod uapi;
+#[cfg(feature = "std")]
+pub mod uplink;
 
 pub use kind::{Domain, Kind};
 

@@ -1,0 +1,75 @@
+//! The API of browsers and programs, below `/api/v1`. Who may use which route stands in [`routes`].
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{delete, get, post, put};
+use holdfast_wire::uplink::MAX_BUNDLE_BYTES;
+
+use crate::app::App;
+use crate::auth::Role;
+
+mod admin;
+mod alerts;
+mod body;
+mod guard;
+mod policies;
+mod sensors;
+mod session;
+mod stream;
+
+pub(crate) use admin::MAX_DAYS;
+use guard::{Required, required};
+
+/// Bytes of a request's body, bundles aside.
+const MAX_BODY: usize = 64 << 10;
+
+/// The routes, each with the least role that may use it.
+pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
+    let with = |role, routes: Router<Arc<App>>| {
+        let required_role = Required {
+            app: app.clone(),
+            role,
+        };
+        routes.route_layer(from_fn_with_state(required_role, required))
+    };
+    let anybody = Router::new().route("/login", post(session::login));
+    let read_only = Router::new()
+        .route("/logout", post(session::logout))
+        .route("/me", get(session::me))
+        .route("/me/password", put(session::change_password))
+        .route("/overview", get(sensors::overview))
+        .route("/sensors", get(sensors::list))
+        .route("/sensors/{id}", get(sensors::one))
+        .route("/alerts", get(alerts::alerts))
+        .route("/alerts/stream", get(stream::stream))
+        .route("/alerts/{id}", get(alerts::one))
+        .route("/events", get(alerts::events))
+        .route("/bundles", get(policies::list))
+        .route("/bundles/{version}", get(policies::one));
+    let analyst = Router::new()
+        .route("/policies/check", post(policies::check))
+        .route("/bundles", post(policies::create))
+        // Twice what a bundle's policies may have: as strings in JSON they are longer.
+        .layer(DefaultBodyLimit::max(2 * MAX_BUNDLE_BYTES));
+    let admin = Router::new()
+        .route("/assignments", put(policies::assign))
+        .route("/assignments/{target}", delete(policies::unassign))
+        .route("/sensors/{id}/tags", put(sensors::tag))
+        .route("/keys", get(admin::keys).post(admin::create_key))
+        .route("/keys/{id}", delete(admin::revoke_key))
+        .route("/tokens", get(admin::tokens).post(admin::create_token))
+        .route("/tokens/{id}", delete(admin::revoke_token))
+        .route("/users", get(admin::users).post(admin::add_user))
+        .route("/users/{name}", delete(admin::remove_user))
+        .route("/users/{name}/password", put(admin::set_password))
+        .route("/audit", get(admin::audit));
+    let limited = DefaultBodyLimit::max(MAX_BODY);
+    anybody
+        .merge(with(Role::ReadOnly, read_only))
+        .merge(with(Role::Admin, admin))
+        .layer(limited)
+        .merge(with(Role::Analyst, analyst))
+}

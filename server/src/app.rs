@@ -1,0 +1,66 @@
+//! What all requests share.
+
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::limit::{Limiter, Rate};
+use crate::bundle::Signer;
+use crate::store::Store;
+
+/// Buckets of the limits by name and address: sharing one by chance is rare, and costs little.
+const BUCKETS: usize = 4096;
+/// Buckets of the limits by sensor: as many sensors have one of their own.
+const SENSOR_BUCKETS: usize = 1 << 16;
+/// Frames that are in memory at a time, each of 16 MiB at most.
+const FRAMES: usize = 16;
+/// Passwords that are hashed at a time, which takes 19 MiB and a core each.
+const PASSWORDS: usize = 2;
+/// Browsers that follow the alerts at a time.
+const FOLLOWERS: usize = 64;
+
+/// What all requests share.
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) signer: Signer,
+    /// Number of the alert that was stored last.
+    pub(crate) last_alert: watch::Sender<i64>,
+    /// Whether browsers come by TLS.
+    pub(crate) secure: bool,
+    /// Milliseconds after which a sensor gets a new token.
+    pub(crate) token_age: i64,
+    pub(crate) limits: Limits,
+}
+
+/// How often what may be tried, and how much is done at a time.
+pub(crate) struct Limits {
+    /// Logging in, by name.
+    pub(crate) login_by_name: Limiter,
+    /// Logging in, by address.
+    pub(crate) login_by_address: Limiter,
+    /// Enrolling, by address: behind one there may be a whole rack that starts.
+    pub(crate) enrol: Limiter,
+    /// Frames, by sensor.
+    pub(crate) frames: Limiter,
+    /// Heartbeats and bundles, by sensor.
+    pub(crate) messages: Limiter,
+    pub(crate) frames_at_once: Semaphore,
+    pub(crate) passwords_at_once: Semaphore,
+    pub(crate) followers: std::sync::Arc<Semaphore>,
+}
+
+impl Limits {
+    pub(crate) fn new() -> Self {
+        let limiter = |buckets, burst, every| Limiter::new(buckets, Rate { burst, every });
+        Self {
+            login_by_name: limiter(BUCKETS, 10, Duration::from_secs(60)),
+            login_by_address: limiter(BUCKETS, 30, Duration::from_secs(10)),
+            enrol: limiter(BUCKETS, 100, Duration::from_secs(1)),
+            frames: limiter(SENSOR_BUCKETS, 200, Duration::from_millis(20)),
+            messages: limiter(SENSOR_BUCKETS, 20, Duration::from_secs(1)),
+            frames_at_once: Semaphore::new(FRAMES),
+            passwords_at_once: Semaphore::new(PASSWORDS),
+            followers: std::sync::Arc::new(Semaphore::new(FOLLOWERS)),
+        }
+    }
+}

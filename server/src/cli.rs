@@ -1,0 +1,250 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::MAX_DAYS;
+use crate::auth::Role;
+
+/// Team Server of Holdfast: one place for a fleet of sensors.
+#[derive(Debug, Parser)]
+#[command(
+    name = "holdfast-server",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 fine, 1 it failed or the answer is no, 2 wrong use."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands of this version.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve sensors and browsers in the foreground
+    #[command(after_help = "\
+Examples:
+  holdfast-server run
+  holdfast-server run --data ./data --listen 0.0.0.0:5150 --tls-certificate chain.pem --tls-key key.pem
+  holdfast-server run --admin-password-file password.txt --retain-days 90
+The first start makes the user `admin` and prints its password once.")]
+    Run(Run),
+    /// Installation keys, by which sensors enrol
+    #[command(subcommand)]
+    Key(Key),
+    /// Who may log in
+    #[command(subcommand)]
+    User(User),
+    /// Tokens for programs that use the API
+    #[command(subcommand)]
+    Token(Token),
+    /// Copy the whole store to a file, also while the server runs
+    #[command(after_help = "\
+Examples:
+  holdfast-server backup holdfast-2026-11-22.db
+To restore, stop the server and put the file into the data directory as holdfast-server.db, without the -wal and -shm
+files that are there. It has the key that signs bundles: keep it as you keep that.")]
+    Backup {
+        /// The file, which must not be there
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Show the version
+    #[command(
+        after_help = "Examples:\n  holdfast-server version\n  holdfast-server version --json"
+    )]
+    Version {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where the store is.
+#[derive(Debug, Args)]
+pub(crate) struct Data {
+    /// Directory of the store
+    #[arg(
+        long = "data",
+        value_name = "DIR",
+        env = "HOLDFAST_SERVER_DATA",
+        default_value = "/var/lib/holdfast-server"
+    )]
+    pub(crate) directory: PathBuf,
+}
+
+/// `holdfast-server run`
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Address and port; 0 for a port that is free
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "HOLDFAST_SERVER_LISTEN",
+        default_value = "127.0.0.1:5150"
+    )]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Certificate chain (PEM): serve by TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Days after which events are deleted
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+    pub(crate) retain_days: i64,
+    /// Days after which a sensor gets a new token
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..=MAX_DAYS))]
+    pub(crate) token_days: i64,
+    /// File with the password that the first start gives the user `admin`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) admin_password_file: Option<PathBuf>,
+    /// What is logged to stderr: error, warn, info, debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
+    pub(crate) log: String,
+}
+
+/// `holdfast-server key`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key, and print it: it is not shown again
+    #[command(after_help = "\
+Examples:
+  holdfast-server key create
+  holdfast-server key create --uses 1 --days 1 --tag web --tag production --note 'web-7, reinstalled'")]
+    Create {
+        /// For people
+        #[arg(long, default_value = "")]
+        note: String,
+        /// What sensors that enrol with it are tagged with
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// How many sensors may enrol with it; any number if not given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+        uses: Option<i64>,
+        /// For how many days it is valid
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+        days: i64,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// List the keys
+    #[command(
+        after_help = "Examples:\n  holdfast-server key list\n  holdfast-server key list --json"
+    )]
+    List(Show),
+    /// Take a key away; sensors that enrolled with it stay
+    #[command(after_help = "Examples:\n  holdfast-server key revoke 3")]
+    Revoke {
+        /// Its number, as `key list` shows it
+        id: i64,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// `holdfast-server user`
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Add a user
+    #[command(after_help = "\
+Examples:
+  holdfast-server user add ada --role analyst                 (prints a random password)
+  holdfast-server user add ada --role admin --password-file password.txt")]
+    Add {
+        /// Letters, digits and . _ @ -
+        name: String,
+        /// What the user may do
+        #[arg(long, value_enum, default_value_t = Role::ReadOnly)]
+        role: Role,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// List the users
+    #[command(
+        after_help = "Examples:\n  holdfast-server user list\n  holdfast-server user list --json"
+    )]
+    List(Show),
+    /// Change a user's password, and end the sessions
+    #[command(
+        after_help = "Examples:\n  holdfast-server user password admin      (prints a random password)"
+    )]
+    Password {
+        /// Whose
+        name: String,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Remove a user, and end the sessions
+    #[command(after_help = "Examples:\n  holdfast-server user remove ada")]
+    Remove {
+        /// Whom
+        name: String,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// Where a password comes from.
+#[derive(Debug, Args)]
+pub(crate) struct Password {
+    /// File with the password; a random one is printed if not given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// `holdfast-server token`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Make a token, and print it: it is not shown again
+    #[command(after_help = "\
+Examples:
+  holdfast-server token create grafana --days 365
+  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:5150/api/v1/overview")]
+    Create {
+        /// For people and the audit log
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum, default_value_t = Role::ReadOnly)]
+        role: Role,
+        /// For how many days it is valid; until it is revoked if not given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+        days: Option<i64>,
+        #[command(flatten)]
+        show: Show,
+    },
+    /// List the tokens
+    #[command(
+        after_help = "Examples:\n  holdfast-server token list\n  holdfast-server token list --json"
+    )]
+    List(Show),
+    /// Take a token away
+    #[command(after_help = "Examples:\n  holdfast-server token revoke 3")]
+    Revoke {
+        /// Its number, as `token list` shows it
+        id: i64,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// How something is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

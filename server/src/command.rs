@@ -1,0 +1,115 @@
+//! The commands, one file for each family.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use rusqlite::{Connection, TransactionBehavior};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::{Command, Data};
+use crate::clock::now;
+use crate::store::{self, accounts};
+
+mod key;
+mod run;
+mod token;
+mod user;
+
+/// Who the audit log names for what a command changed.
+const ACTOR: &str = "command line";
+/// Bytes of a file with a password that are read.
+const MAX_PASSWORD_FILE: u64 = 4096;
+
+/// Does what the command line asks for.
+pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Key(arguments) => key::key(arguments),
+        Command::User(arguments) => user::user(arguments),
+        Command::Token(arguments) => token::token(arguments),
+        Command::Backup { file, data } => {
+            let connection = open(&data)?;
+            store::backup(&connection, &file)?;
+            text(&format!("{}\n", file.display()))
+        }
+        Command::Version { json } => version(json),
+    }
+}
+
+fn version(json: bool) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    if json {
+        print(&json!({"version": version}))
+    } else {
+        text(&format!("holdfast-server {version}\n"))
+    }
+}
+
+/// The store of a command; it is made by `run` and by the commands that put something into it.
+fn open(data: &Data) -> anyhow::Result<Connection> {
+    Ok(store::connect(&data.directory)?)
+}
+
+/// Does `change` and notes it in the audit log, both or neither.
+fn changed<T>(
+    data: &Data,
+    action: &str,
+    change: impl FnOnce(&Connection) -> anyhow::Result<(T, String)>,
+) -> anyhow::Result<T> {
+    let mut connection = open(data)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (value, detail) = change(&transaction)?;
+    accounts::audit(&transaction, ACTOR, "", action, &detail, now())?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+/// The password in a file, without the newline at its end.
+fn password_of(file: &Path) -> anyhow::Result<String> {
+    use std::io::Read as _;
+
+    let mut text = String::new();
+    let opened =
+        std::fs::File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let read = opened.take(MAX_PASSWORD_FILE).read_to_string(&mut text);
+    read.with_context(|| format!("cannot read {}", file.display()))?;
+    let password = text.trim_end_matches(['\n', '\r']);
+    if password.is_empty() {
+        bail!("{} is empty", file.display());
+    }
+    Ok(password.to_owned())
+}
+
+fn text(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn print(value: &impl Serialize) -> anyhow::Result<()> {
+    text(&format!("{}\n", serde_json::to_string(value)?))
+}
+
+/// Rows of cells, each column as wide as its widest.
+fn table(rows: &[Vec<String>]) -> anyhow::Result<()> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .collect();
+        text(&format!("{}\n", line.trim_end()))?;
+    }
+    Ok(())
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}

@@ -1,0 +1,140 @@
+//! `holdfast-server run`
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::user::random_password;
+use super::{ACTOR, password_of, text};
+use crate::app::{App, Limits};
+use crate::auth::{Role, hash_password};
+use crate::bundle::Signer;
+use crate::cli::Run;
+use crate::clock::{DAY, now};
+use crate::store::{Store, accounts, bundles, events};
+use crate::{secret, serve, web};
+
+/// Name of the user that the first start makes.
+const ADMIN: &str = "admin";
+/// Between two looks for events that are old enough to be deleted.
+const CLEAN_INTERVAL: Duration = Duration::from_secs(60);
+/// Events that are deleted in a transaction: tens of milliseconds, for which sensors wait.
+const CLEAN_AT_ONCE: usize = 2_000;
+/// Between two such transactions, so that what sensors send comes in between.
+const CLEAN_PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    tracing_subscriber::fmt()
+        .with_env_filter(arguments.log.as_str())
+        .with_ansi(std::io::stderr().is_terminal() && !plain)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    runtime.block_on(serve(arguments))
+}
+
+async fn serve(arguments: Run) -> anyhow::Result<()> {
+    let acceptor = match (&arguments.tls_certificate, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Some(serve::tls(certificate, key)?),
+        _ => None,
+    };
+    let store = Store::open(&arguments.data.directory)?;
+    let app = Arc::new(App {
+        signer: signer(&store).await?,
+        last_alert: watch::Sender::new(store.read(events::last_alert).await?),
+        secure: acceptor.is_some(),
+        token_age: arguments.token_days * DAY,
+        limits: Limits::new(),
+        store,
+    });
+    let listener = TcpListener::bind(arguments.listen).await;
+    let listener = listener.with_context(|| format!("cannot listen at {}", arguments.listen))?;
+    let (scheme, address) = (
+        if app.secure { "https" } else { "http" },
+        listener.local_addr()?,
+    );
+    first_user(&app.store, arguments.admin_password_file.as_deref()).await?;
+    text(&format!("holdfast-server at {scheme}://{address}\n"))?;
+    if !app.secure && !address.ip().is_loopback() {
+        tracing::warn!(
+            "passwords and tokens cross the network in the clear: use --tls-certificate and --tls-key, \
+             or a proxy that does TLS"
+        );
+    }
+    let (stop, stopping) = watch::channel(false);
+    let cleaning = tokio::spawn(clean(app.clone(), arguments.retain_days));
+    let serving = tokio::spawn(serve::serve(listener, acceptor, web::router(app), stopping));
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    cleaning.abort();
+    // It is looked at as long as it is served.
+    let _ = stop.send(true);
+    serving.await.context("serving failed")?;
+    Ok(())
+}
+
+/// The key that signs bundles, made at the first start.
+async fn signer(store: &Store) -> anyhow::Result<Signer> {
+    let new: [u8; 32] = secret::random()?;
+    let seed = store
+        .write(move |connection| bundles::seed(connection, &new))
+        .await?;
+    Signer::new(&seed).ok_or_else(|| anyhow!("the key that signs bundles cannot be used"))
+}
+
+/// Makes the user `admin` where there is no user at all, and prints the password once.
+async fn first_user(store: &Store, file: Option<&Path>) -> anyhow::Result<()> {
+    if !store.read(accounts::users).await?.is_empty() {
+        return Ok(());
+    }
+    let (password, random) = match file {
+        Some(file) => (password_of(file)?, false),
+        None => (random_password()?, true),
+    };
+    let hash = hash_password(&password)?;
+    store
+        .write(move |connection| {
+            accounts::add_user(connection, ADMIN, &hash, Role::Admin, now())?;
+            accounts::audit(connection, ACTOR, "", "user.add", "admin, admin", now())
+        })
+        .await?;
+    if random {
+        text(&format!(
+            "user {ADMIN}, password {password} (it is not shown again)\n"
+        ))?;
+    }
+    Ok(())
+}
+
+/// Deletes what is too old, a little at a time.
+async fn clean(app: Arc<App>, days: i64) {
+    loop {
+        let before = now() - days * DAY;
+        let delete = move |connection: &rusqlite::Connection| {
+            events::delete_before(connection, before, CLEAN_AT_ONCE)
+        };
+        let pause = match app.store.write(delete).await {
+            Ok(CLEAN_AT_ONCE) => CLEAN_PAUSE,
+            Ok(_) => CLEAN_INTERVAL,
+            Err(error) => {
+                tracing::warn!("old events could not be deleted: {error}");
+                CLEAN_INTERVAL
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! Connections: accepted within bounds, by TLS or without, each request with its peer.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower::ServiceExt as _;
+
+/// Connections at a time: those of a fleet that a single node serves, of some KiB each.
+const MAX_CONNECTIONS: usize = 4096;
+/// How long a connection may be idle or take for a request's head; more than two heartbeats, so that a sensor
+/// keeps its own.
+const HEAD_TIME: Duration = Duration::from_secs(75);
+/// How long a handshake may take.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a request's head: a search with all its filters is a tenth.
+const MAX_HEAD: usize = 32 * 1024;
+/// After `accept` failed (no descriptors left, most likely).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long requests may go on when the server stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A file is not to be read, or is not what it should be.
+    #[error("cannot use {file}: {reason}")]
+    File {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// They do not go together.
+    #[error("the certificate and the key cannot be used: {0}")]
+    Pair(#[from] tokio_rustls::rustls::Error),
+}
+
+/// TLS 1.2 and 1.3 with a certificate (chain) and its key, both PEM.
+///
+/// # Errors
+/// See [`TlsError`].
+pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let failed = |file: &Path, error: &dyn std::error::Error| TlsError::File {
+        file: file.display().to_string(),
+        reason: error.to_string(),
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(certificate, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+    let mut configuration = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)?;
+    configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(configuration)))
+}
+
+/// Serves until `stop` is true, and then lets requests end within a grace.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let stopping = stop.clone();
+    loop {
+        while connections.try_join_next().is_some() {}
+        // Waiting here leaves further clients in the socket's backlog.
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Ok((stream, peer, place)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stopping.clone());
+        connections.spawn(async move {
+            match acceptor {
+                None => serve_one(stream, Peer(peer), router, stop).await,
+                Some(acceptor) => {
+                    let shaken =
+                        tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
+                    if let Ok(Ok(stream)) = shaken {
+                        serve_one(stream, Peer(peer), router, stop).await;
+                    }
+                }
+            }
+            drop(place);
+        });
+    }
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(GRACE, ended).await;
+}
+
+type Accepted = (
+    tokio::net::TcpStream,
+    SocketAddr,
+    tokio::sync::OwnedSemaphorePermit,
+);
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let place = places
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await.inspect_err(|error| {
+        tracing::warn!("cannot accept: {error}");
+    })?;
+    stream.set_nodelay(true)?;
+    Ok((stream, peer, place))
+}
+
+async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let answer = router.clone().oneshot(request);
+        async move { answer.await.map_err(|never: Infallible| never) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    // Without what `wait_for` lends, which must not be held while waiting.
+    let stopped = async move { drop(stop.wait_for(|stop| *stop).await) };
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stopped => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!("a connection of {} ended: {error}", peer.0);
+    }
+}

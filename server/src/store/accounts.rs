@@ -1,0 +1,291 @@
+//! Users, their sessions, API tokens, and what was changed by whom.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Serialize;
+
+use crate::auth::Role;
+use crate::clock::rfc3339;
+use crate::secret::Hash;
+
+/// Whoever asks, once it is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Identity {
+    /// The user's, or `token:` and the token's.
+    pub(crate) name: String,
+    pub(crate) role: Role,
+}
+
+/// A user, as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) created: String,
+}
+
+/// An API token, as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Token {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) created: String,
+    pub(crate) expires: Option<String>,
+}
+
+/// A line of what was changed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Audited {
+    pub(crate) id: i64,
+    pub(crate) time: String,
+    pub(crate) actor: String,
+    pub(crate) address: String,
+    pub(crate) action: String,
+    pub(crate) detail: String,
+}
+
+/// Adds a user; false where there is one of this name.
+pub(crate) fn add_user(
+    connection: &Connection,
+    name: &str,
+    password: &str,
+    role: Role,
+    now: i64,
+) -> rusqlite::Result<bool> {
+    let added = connection.execute(
+        "INSERT INTO user (name, password, role, created) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (name) DO NOTHING",
+        params![name, password, role, now],
+    )?;
+    Ok(added == 1)
+}
+
+/// All users, by name.
+pub(crate) fn users(connection: &Connection) -> rusqlite::Result<Vec<User>> {
+    let mut statement = connection.prepare("SELECT name, role, created FROM user ORDER BY name")?;
+    let users = statement.query_map([], |row| {
+        Ok(User {
+            name: row.get(0)?,
+            role: row.get(1)?,
+            created: rfc3339(row.get(2)?),
+        })
+    })?;
+    users.collect()
+}
+
+/// A user's number and the hash of the password.
+pub(crate) fn user(
+    connection: &Connection,
+    name: &str,
+) -> rusqlite::Result<Option<(i64, String, Role)>> {
+    let statement = "SELECT id, password, role FROM user WHERE name = ?1";
+    let user = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    connection.query_row(statement, [name], user).optional()
+}
+
+/// Changes a user's password, and ends the sessions; whether there is such a user.
+pub(crate) fn set_password(
+    connection: &Connection,
+    name: &str,
+    password: &str,
+) -> rusqlite::Result<bool> {
+    let changed = connection.execute(
+        "UPDATE user SET password = ?2 WHERE name = ?1",
+        [name, password],
+    )?;
+    connection.execute(
+        "DELETE FROM session WHERE user = (SELECT id FROM user WHERE name = ?1)",
+        [name],
+    )?;
+    Ok(changed == 1)
+}
+
+/// What came of removing a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removed {
+    Yes,
+    Unknown,
+    /// Nobody could add users any more.
+    LastAdmin,
+}
+
+/// Removes a user and the sessions.
+pub(crate) fn remove_user(connection: &Connection, name: &str) -> rusqlite::Result<Removed> {
+    let Some((id, _, role)) = user(connection, name)? else {
+        return Ok(Removed::Unknown);
+    };
+    let admins: i64 = connection.query_row(
+        "SELECT count(*) FROM user WHERE role = ?1",
+        [Role::Admin],
+        |row| row.get(0),
+    )?;
+    if role == Role::Admin && admins == 1 {
+        return Ok(Removed::LastAdmin);
+    }
+    connection.execute("DELETE FROM user WHERE id = ?1", [id])?;
+    Ok(Removed::Yes)
+}
+
+/// Begins a session, and takes away those that have ended.
+pub(crate) fn begin_session(
+    connection: &Connection,
+    hash: &Hash,
+    user: i64,
+    expires: i64,
+    now: i64,
+) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM session WHERE expires <= ?1", [now])?;
+    connection.execute(
+        "INSERT INTO session VALUES (?1, ?2, ?3)",
+        params![hash, user, expires],
+    )?;
+    Ok(())
+}
+
+/// Ends a session.
+pub(crate) fn end_session(connection: &Connection, hash: &Hash) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM session WHERE hash = ?1", [hash])?;
+    Ok(())
+}
+
+/// Whose session this is.
+pub(crate) fn by_session(
+    connection: &Connection,
+    hash: &Hash,
+    now: i64,
+) -> rusqlite::Result<Option<Identity>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, role FROM session JOIN user ON user.id = session.user
+         WHERE hash = ?1 AND expires > ?2",
+    )?;
+    let identity = |row: &rusqlite::Row<'_>| {
+        Ok(Identity {
+            name: row.get(0)?,
+            role: row.get(1)?,
+        })
+    };
+    statement.query_row(params![hash, now], identity).optional()
+}
+
+/// Stores an API token by its hash; its number.
+pub(crate) fn add_token(
+    connection: &Connection,
+    name: &str,
+    hash: &Hash,
+    role: Role,
+    expires: Option<i64>,
+    now: i64,
+) -> rusqlite::Result<i64> {
+    connection.execute(
+        "INSERT INTO token (name, hash, role, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![name, hash, role, now, expires],
+    )?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// All API tokens, the newest first.
+pub(crate) fn tokens(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
+    let mut statement = connection
+        .prepare("SELECT id, name, role, created, expires FROM token ORDER BY id DESC")?;
+    let tokens = statement.query_map([], |row| {
+        Ok(Token {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            role: row.get(2)?,
+            created: rfc3339(row.get(3)?),
+            expires: row.get::<_, Option<i64>>(4)?.map(rfc3339),
+        })
+    })?;
+    tokens.collect()
+}
+
+/// Takes an API token away; whether there was one.
+pub(crate) fn revoke_token(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
+    Ok(connection.execute("DELETE FROM token WHERE id = ?1", [id])? == 1)
+}
+
+/// Whose API token this is.
+pub(crate) fn by_token(
+    connection: &Connection,
+    hash: &Hash,
+    now: i64,
+) -> rusqlite::Result<Option<Identity>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT 'token:' || name, role FROM token WHERE hash = ?1 AND coalesce(expires, ?2 + 1) > ?2",
+    )?;
+    let identity = |row: &rusqlite::Row<'_>| {
+        Ok(Identity {
+            name: row.get(0)?,
+            role: row.get(1)?,
+        })
+    };
+    statement.query_row(params![hash, now], identity).optional()
+}
+
+/// Notes what was changed, within the transaction that changes it. No secret may be in `detail`.
+pub(crate) fn audit(
+    connection: &Connection,
+    actor: &str,
+    address: &str,
+    action: &str,
+    detail: &str,
+    now: i64,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO audit (time, actor, address, action, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![now, actor, address, action, detail],
+    )?;
+    Ok(())
+}
+
+/// At most `limit` lines before the one of this number, the latest first.
+pub(crate) fn audited(
+    connection: &Connection,
+    before: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Audited>> {
+    let mut statement = connection.prepare(
+        "SELECT id, time, actor, address, action, detail FROM audit
+         WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+    )?;
+    let lines = statement.query_map(params![before, limit as i64], |row| {
+        Ok(Audited {
+            id: row.get(0)?,
+            time: rfc3339(row.get(1)?),
+            actor: row.get(2)?,
+            address: row.get(3)?,
+            action: row.get(4)?,
+            detail: row.get(5)?,
+        })
+    })?;
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_memory;
+    use super::*;
+
+    #[test]
+    fn the_last_admin_stays() {
+        let connection = in_memory();
+        add_user(&connection, "a", "", Role::Admin, 0).unwrap();
+        assert!(!add_user(&connection, "a", "", Role::Admin, 0).unwrap());
+        assert_eq!(remove_user(&connection, "a").unwrap(), Removed::LastAdmin);
+        add_user(&connection, "b", "", Role::Admin, 0).unwrap();
+        assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Yes);
+        assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Unknown);
+    }
+
+    #[test]
+    fn sessions_end_by_time_and_with_the_password() {
+        let connection = in_memory();
+        add_user(&connection, "a", "", Role::Analyst, 0).unwrap();
+        begin_session(&connection, &[1; 32], 1, 10, 0).unwrap();
+        let whose = |now| by_session(&connection, &[1; 32], now).unwrap();
+        assert_eq!(whose(9).unwrap().role, Role::Analyst);
+        assert_eq!(whose(10), None);
+        set_password(&connection, "a", "new").unwrap();
+        assert_eq!(whose(9), None);
+    }
+}

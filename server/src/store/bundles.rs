@@ -1,0 +1,145 @@
+//! Bundles of policies, and which sensors are to have which.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Serialize;
+
+use crate::clock::rfc3339;
+
+/// A bundle, as it is listed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) version: i64,
+    pub(crate) name: String,
+    pub(crate) created: String,
+    pub(crate) author: String,
+    /// The version whose content it has again.
+    pub(crate) origin: Option<i64>,
+    /// The tags whose sensors are to have it; an empty one stands for all sensors.
+    pub(crate) assigned: Vec<String>,
+}
+
+/// A bundle, signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) payload: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+}
+
+/// The signing key's seed, stored when it is first asked for.
+pub(crate) fn seed(connection: &Connection, new: &[u8; 32]) -> rusqlite::Result<[u8; 32]> {
+    connection.execute(
+        "INSERT INTO setting VALUES ('bundle.seed', ?1) ON CONFLICT (name) DO NOTHING",
+        [new],
+    )?;
+    let seed = "SELECT value FROM setting WHERE name = 'bundle.seed'";
+    connection.query_row(seed, [], |row| row.get(0))
+}
+
+/// The version that the next bundle will have; it stays so until the transaction ends.
+pub(crate) fn next_version(connection: &Connection) -> rusqlite::Result<i64> {
+    let next = "SELECT coalesce(max(version), 0) + 1 FROM bundle";
+    connection.query_row(next, [], |row| row.get(0))
+}
+
+/// Stores a bundle.
+pub(crate) fn add(
+    connection: &Connection,
+    version: i64,
+    name: &str,
+    author: &str,
+    origin: Option<i64>,
+    bundle: &Stored,
+    now: i64,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO bundle (version, name, created, author, origin, payload, signature)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            version,
+            name,
+            now,
+            author,
+            origin,
+            bundle.payload,
+            bundle.signature
+        ],
+    )?;
+    Ok(())
+}
+
+/// At most `limit` bundles, the newest first.
+pub(crate) fn list(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Listed>> {
+    let assigned = assignments(connection)?;
+    let mut statement = connection.prepare(
+        "SELECT version, name, created, author, origin FROM bundle ORDER BY version DESC LIMIT ?1",
+    )?;
+    let bundles = statement.query_map([limit as i64], |row| {
+        let version = row.get(0)?;
+        let here = assigned.iter().filter(|(_, assigned)| *assigned == version);
+        Ok(Listed {
+            version,
+            name: row.get(1)?,
+            created: rfc3339(row.get(2)?),
+            author: row.get(3)?,
+            origin: row.get(4)?,
+            assigned: here.map(|(tag, _)| tag.clone()).collect(),
+        })
+    })?;
+    bundles.collect()
+}
+
+/// The bundle of this version.
+pub(crate) fn one(connection: &Connection, version: i64) -> rusqlite::Result<Option<Stored>> {
+    let statement = "SELECT payload, signature FROM bundle WHERE version = ?1";
+    let stored = |row: &rusqlite::Row<'_>| {
+        Ok(Stored {
+            payload: row.get(0)?,
+            signature: row.get(1)?,
+        })
+    };
+    connection
+        .query_row(statement, [version], stored)
+        .optional()
+}
+
+/// Tags, with the versions that their sensors are to have.
+pub(crate) fn assignments(connection: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
+    let mut statement = connection.prepare("SELECT tag, version FROM assignment ORDER BY tag")?;
+    statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Assigns a version to the sensors with a tag, or to all.
+pub(crate) fn assign(
+    connection: &Connection,
+    tag: &str,
+    version: i64,
+    author: &str,
+    now: i64,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT INTO assignment VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (tag) DO UPDATE SET version = ?2, assigned = ?3, author = ?4",
+        params![tag, version, now, author],
+    )?;
+    Ok(())
+}
+
+/// Takes an assignment away; the version that it was of.
+pub(crate) fn unassign(connection: &Connection, tag: &str) -> rusqlite::Result<Option<i64>> {
+    let statement = "DELETE FROM assignment WHERE tag = ?1 RETURNING version";
+    connection
+        .query_row(statement, [tag], |row| row.get(0))
+        .optional()
+}
+
+/// The version that a sensor is to have: the newest of those for its tags, or else that for all.
+pub(crate) fn of_sensor(connection: &Connection, sensor: i64) -> rusqlite::Result<Option<i64>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(
+             (SELECT max(version) FROM assignment JOIN sensor_tag USING (tag) WHERE sensor = ?1),
+             (SELECT version FROM assignment WHERE tag = ''))",
+    )?;
+    statement.query_row([sensor], |row| row.get(0))
+}

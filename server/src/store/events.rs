@@ -1,0 +1,376 @@
+//! Events: stored once each, searched, and deleted when they are old.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+/// An event with what it is searched by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewEvent {
+    pub(crate) sequence: i64,
+    /// Nanoseconds since 1970.
+    pub(crate) time: i64,
+    pub(crate) alert: bool,
+    pub(crate) action: String,
+    pub(crate) severity: Option<i64>,
+    pub(crate) rule: Option<String>,
+    pub(crate) ruleset: Option<String>,
+    pub(crate) process: Option<String>,
+    pub(crate) executable: Option<String>,
+    pub(crate) container: Option<String>,
+    pub(crate) container_name: Option<String>,
+    /// Its JSON, as the sensor sent it.
+    pub(crate) body: String,
+}
+
+/// Stores what of `events` is not there yet; how many were alerts.
+pub(crate) fn store(
+    connection: &Connection,
+    sensor: i64,
+    stream: &[u8; 16],
+    priority: u8,
+    events: &[NewEvent],
+    now: i64,
+) -> rusqlite::Result<usize> {
+    let stream: i64 = connection.query_row(
+        // An update that changes nothing, so that the row is returned.
+        "INSERT INTO stream (sensor, stream) VALUES (?1, ?2)
+         ON CONFLICT (sensor, stream) DO UPDATE SET stream = ?2 RETURNING id",
+        params![sensor, stream],
+        |row| row.get(0),
+    )?;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO event (stream, priority, sequence, received, time, alert, action, severity,
+                            rule, ruleset, process, executable, container, container_name, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+         ON CONFLICT (stream, priority, sequence) DO NOTHING",
+    )?;
+    let mut alerts = 0;
+    for event in events {
+        let stored = insert.execute(params![
+            stream,
+            priority,
+            event.sequence,
+            now,
+            event.time,
+            event.alert,
+            event.action,
+            event.severity,
+            event.rule,
+            event.ruleset,
+            event.process,
+            event.executable,
+            event.container,
+            event.container_name,
+            event.body,
+        ])?;
+        alerts += stored * usize::from(event.alert);
+    }
+    Ok(alerts)
+}
+
+/// Which events are looked for; those that meet all that is given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    pub(crate) alerts_only: bool,
+    /// At least.
+    pub(crate) severity: Option<i64>,
+    /// Id of the rule.
+    pub(crate) rule: Option<String>,
+    /// The sensor's id or the host's name.
+    pub(crate) sensor: Option<String>,
+    /// The container's id, or how it begins, or its name.
+    pub(crate) container: Option<String>,
+    pub(crate) action: Option<String>,
+    /// The process's name or executable.
+    pub(crate) process: Option<String>,
+    /// Somewhere in the event's JSON.
+    pub(crate) text: Option<String>,
+    /// Nanoseconds since 1970, inclusive.
+    pub(crate) from: Option<i64>,
+    /// Exclusive.
+    pub(crate) to: Option<i64>,
+    /// Time and number of an event: only those before it, in the order of the answer.
+    pub(crate) before: Option<(i64, i64)>,
+    /// Number of an event: only those that were stored after it, the oldest first.
+    pub(crate) after: Option<i64>,
+}
+
+/// An event that was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: i64,
+    pub(crate) time: i64,
+    pub(crate) received: i64,
+    pub(crate) sensor_id: String,
+    pub(crate) host_name: String,
+    pub(crate) body: String,
+}
+
+const FOUND: &str = "SELECT event.id, time, received, sensor_id, host_name, body
+    FROM event JOIN stream ON stream.id = event.stream JOIN sensor ON sensor.id = stream.sensor";
+
+fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
+    Ok(Found {
+        id: row.get(0)?,
+        time: row.get(1)?,
+        received: row.get(2)?,
+        sensor_id: row.get(3)?,
+        host_name: row.get(4)?,
+        body: row.get(5)?,
+    })
+}
+
+/// At most `limit` events that meet `filter`: the latest first, or after one those that came next.
+pub(crate) fn find(
+    connection: &Connection,
+    filter: &Filter,
+    limit: usize,
+) -> rusqlite::Result<Vec<Found>> {
+    let mut conditions = Conditions::default();
+    if filter.alerts_only {
+        // As it stands in the partial indices.
+        conditions.add("alert = 1", []);
+    }
+    let text = |value: &Option<String>| value.clone().map(Value::from);
+    conditions.add_if("severity >= ?", filter.severity.map(Value::from));
+    conditions.add_if("rule = ?", text(&filter.rule));
+    conditions.add_if("action = ?", text(&filter.action));
+    conditions.add_if("time >= ?", filter.from.map(Value::from));
+    conditions.add_if("time < ?", filter.to.map(Value::from));
+    if let Some(sensor) = text(&filter.sensor) {
+        conditions.add("(sensor_id = ? OR host_name = ?)", [sensor.clone(), sensor]);
+    }
+    if let Some(container) = &filter.container {
+        let begins = format!("{}%", escaped(container));
+        conditions.add(
+            "(container_name = ? OR container LIKE ? ESCAPE '\\')",
+            [container.clone().into(), begins.into()],
+        );
+    }
+    if let Some(process) = text(&filter.process) {
+        conditions.add(
+            "(process = ? OR executable = ?)",
+            [process.clone(), process],
+        );
+    }
+    if let Some(part) = &filter.text {
+        let anywhere = format!("%{}%", escaped(part));
+        conditions.add("body LIKE ? ESCAPE '\\'", [anywhere.into()]);
+    }
+    if let Some((time, id)) = filter.before {
+        conditions.add("(time, event.id) < (?, ?)", [time.into(), id.into()]);
+    }
+    conditions.add_if("event.id > ?", filter.after.map(Value::from));
+    let order = match filter.after {
+        Some(_) => "event.id",
+        None => "time DESC, event.id DESC",
+    };
+    let statement = format!(
+        "{FOUND} WHERE {} ORDER BY {order} LIMIT ?",
+        conditions.text()
+    );
+    conditions.values.push(Value::from(limit as i64));
+    let mut statement = connection.prepare_cached(&statement)?;
+    statement
+        .query_map(params_from_iter(conditions.values), found)?
+        .collect()
+}
+
+/// Conditions that are fixed texts, and the values for their question marks.
+#[derive(Default)]
+struct Conditions {
+    texts: Vec<&'static str>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    fn add<const N: usize>(&mut self, text: &'static str, values: [Value; N]) {
+        self.texts.push(text);
+        self.values.extend(values);
+    }
+
+    fn add_if(&mut self, text: &'static str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.add(text, [value]);
+        }
+    }
+
+    fn text(&self) -> String {
+        if self.texts.is_empty() {
+            "1".to_owned()
+        } else {
+            self.texts.join(" AND ")
+        }
+    }
+}
+
+/// `text` as a part of a pattern, with `\` before what has a meaning there.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+/// The event of this number.
+pub(crate) fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<Found>> {
+    connection
+        .query_row(&format!("{FOUND} WHERE event.id = ?1"), [id], found)
+        .optional()
+}
+
+/// Number of the alert that was stored last; 0 before there is one.
+pub(crate) fn last_alert(connection: &Connection) -> rusqlite::Result<i64> {
+    let last = "SELECT coalesce(max(id), 0) FROM event WHERE alert = 1";
+    connection.query_row(last, [], |row| row.get(0))
+}
+
+/// How many alerts there are since `from` (nanoseconds since 1970), by severity.
+pub(crate) fn alerts_by_severity(
+    connection: &Connection,
+    from: i64,
+) -> rusqlite::Result<Vec<(i64, i64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(severity, 0), count(*) FROM event
+         WHERE alert = 1 AND time >= ?1 GROUP BY 1 ORDER BY 1",
+    )?;
+    statement
+        .query_map([from], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
+/// Deletes at most `most` events that came before `time` (milliseconds since 1970), the oldest first;
+/// how many it were.
+pub(crate) fn delete_before(
+    connection: &Connection,
+    time: i64,
+    most: usize,
+) -> rusqlite::Result<usize> {
+    connection.execute(
+        "DELETE FROM event WHERE received < ?1
+         AND id IN (SELECT id FROM event ORDER BY id LIMIT ?2)",
+        params![time, most as i64],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_memory;
+    use super::*;
+
+    fn event(sequence: i64) -> NewEvent {
+        NewEvent {
+            sequence,
+            time: sequence * 10,
+            alert: sequence % 2 == 0,
+            action: "file.open".into(),
+            severity: Some(sequence % 4),
+            rule: Some("shadow".into()),
+            ruleset: None,
+            process: Some("cat".into()),
+            executable: Some("/usr/bin/cat".into()),
+            container: Some("c0ffee".into()),
+            container_name: Some("web_1".into()),
+            body: format!(r#"{{"n":"100%_{sequence}"}}"#),
+        }
+    }
+
+    fn with_events(count: i64) -> Connection {
+        let connection = in_memory();
+        connection
+            .execute(
+                "INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', x'00', 0, NULL, 0, 0, NULL, NULL)",
+                [],
+            )
+            .unwrap();
+        let events: Vec<_> = (1..=count).map(event).collect();
+        store(&connection, 1, &[1; 16], 0, &events, 1000).unwrap();
+        connection
+    }
+
+    fn ids(connection: &Connection, filter: &Filter) -> Vec<i64> {
+        find(connection, filter, 3)
+            .unwrap()
+            .iter()
+            .map(|found| found.id)
+            .collect()
+    }
+
+    #[test]
+    fn each_is_stored_once_in_its_stream_and_priority() {
+        let connection = with_events(4);
+        let again = |stream, priority| {
+            store(
+                &connection,
+                1,
+                &[stream; 16],
+                priority,
+                &[event(4), event(6)],
+                1,
+            )
+            .unwrap()
+        };
+        assert_eq!(again(1, 0), 1);
+        assert_eq!(again(1, 1), 2);
+        assert_eq!(again(2, 0), 2);
+        assert_eq!(again(2, 0), 0);
+    }
+
+    #[test]
+    fn found_is_what_meets_all_that_is_asked() {
+        let connection = with_events(9);
+        let all = Filter::default;
+        assert_eq!(ids(&connection, &all()), [9, 8, 7]);
+        let found = |change: fn(&mut Filter)| {
+            let mut filter = all();
+            change(&mut filter);
+            ids(&connection, &filter)
+        };
+        assert_eq!(found(|filter| filter.before = Some((70, 7))), [6, 5, 4]);
+        assert_eq!(found(|filter| filter.after = Some(6)), [7, 8, 9]);
+        assert_eq!(found(|filter| filter.alerts_only = true), [8, 6, 4]);
+        assert_eq!(found(|filter| filter.severity = Some(3)), [7, 3]);
+        assert_eq!(
+            found(|filter| (filter.from, filter.to) = (Some(40), Some(60))),
+            [5, 4]
+        );
+        assert_eq!(
+            found(|filter| filter.sensor = Some("web".into())),
+            [9, 8, 7]
+        );
+        assert_eq!(
+            found(|filter| filter.sensor = Some("other".into())),
+            [0_i64; 0]
+        );
+        assert_eq!(
+            found(|filter| filter.process = Some("/usr/bin/cat".into())),
+            [9, 8, 7]
+        );
+        assert_eq!(
+            found(|filter| filter.container = Some("c0ff".into())),
+            [9, 8, 7]
+        );
+        assert_eq!(
+            found(|filter| filter.container = Some("c%".into())),
+            [0_i64; 0]
+        );
+        assert_eq!(found(|filter| filter.text = Some("100%_7".into())), [7]);
+        assert_eq!(
+            found(|filter| filter.text = Some("' OR 1 --".into())),
+            [0_i64; 0]
+        );
+    }
+
+    #[test]
+    fn the_oldest_are_deleted_a_bounded_number_at_a_time() {
+        let connection = with_events(5);
+        assert_eq!(delete_before(&connection, 1000, 3).unwrap(), 0);
+        assert_eq!(delete_before(&connection, 1001, 3).unwrap(), 3);
+        assert_eq!(ids(&connection, &Filter::default()), [5, 4]);
+        assert_eq!(last_alert(&connection).unwrap(), 4);
+    }
+}

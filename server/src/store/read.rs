@@ -1,0 +1,84 @@
+//! Connections that only read: SQLite lets them go on beside the writer.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use super::{BUSY, StoreError};
+
+/// Queries at a time: a few slow searches should not keep sensors from being recognised.
+const CONNECTIONS: usize = 8;
+/// How long a query waits for its turn.
+const TURN: Duration = Duration::from_secs(5);
+/// After this a query is ended: it looks through more than anybody waits for.
+pub(super) const QUERY_TIME: Duration = Duration::from_secs(8);
+/// Between two looks at the clock, in SQLite's instructions: well below a millisecond.
+const INSTRUCTIONS: i32 = 10_000;
+
+pub(super) struct Readers {
+    turns: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Readers {
+    pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = |_| {
+            let connection = Connection::open_with_flags(file, flags)?;
+            connection.busy_timeout(BUSY)?;
+            Ok(connection)
+        };
+        let idle = (0..CONNECTIONS)
+            .map(open)
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Self {
+            turns: Arc::new(Semaphore::new(CONNECTIONS)),
+            idle: Arc::new(Mutex::new(idle)),
+        })
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await;
+        let turn = turn
+            .map_err(|_| StoreError::Busy)?
+            .map_err(|_| StoreError::Stopped)?;
+        let idle = self.idle.clone();
+        let read = move || {
+            let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            // There are as many as turns; one is only missing after a query that panicked.
+            let mut connection = taken.ok_or(StoreError::Stopped)?;
+            let end = Instant::now() + QUERY_TIME;
+            connection.progress_handler(INSTRUCTIONS, Some(move || Instant::now() > end))?;
+            let result = work(&connection).map_err(StoreError::of_query);
+            idle.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
+            // Not earlier, also when whoever asked has gone away.
+            drop(turn);
+            result
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|_| StoreError::Stopped)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = super::super::Store::open(directory.path()).unwrap();
+        let write = |connection: &Connection| connection.execute("DELETE FROM event", []);
+        assert!(store.read(write).await.is_err());
+        assert_eq!(store.write(write).await.unwrap(), 0);
+    }
+}

@@ -1,0 +1,162 @@
+//! The tables, and how those of an earlier version become those of this one.
+//!
+//! `user_version` says how many of the migrations were done. One that was released is never changed.
+//! Times are milliseconds since 1970, those of events nanoseconds.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::StoreError;
+
+const MIGRATIONS: [&str; 1] = ["
+CREATE TABLE setting (
+    name TEXT PRIMARY KEY,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE user (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    password TEXT NOT NULL,
+    role TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT;
+CREATE TABLE session (
+    hash BLOB PRIMARY KEY,
+    user INTEGER NOT NULL REFERENCES user ON DELETE CASCADE,
+    expires INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE token (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    role TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    expires INTEGER
+) STRICT;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    time INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    address TEXT NOT NULL,
+    action TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE installation_key (
+    id INTEGER PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    note TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    uses_left INTEGER,
+    used INTEGER NOT NULL DEFAULT 0,
+    created INTEGER NOT NULL,
+    expires INTEGER
+) STRICT;
+CREATE TABLE sensor (
+    id INTEGER PRIMARY KEY,
+    sensor_id TEXT NOT NULL UNIQUE,
+    host_id TEXT NOT NULL UNIQUE,
+    host_name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    kernel TEXT NOT NULL,
+    token BLOB NOT NULL UNIQUE,
+    token_since INTEGER NOT NULL,
+    next_token BLOB UNIQUE,
+    enrolled INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    -- Of the last one: its JSON without the ledger, which is large and looked at alone.
+    heartbeat TEXT,
+    ledger TEXT
+) STRICT;
+CREATE TABLE sensor_tag (
+    sensor INTEGER NOT NULL REFERENCES sensor ON DELETE CASCADE,
+    tag TEXT NOT NULL,
+    PRIMARY KEY (sensor, tag)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    sensor INTEGER NOT NULL REFERENCES sensor ON DELETE CASCADE,
+    stream BLOB NOT NULL,
+    UNIQUE (sensor, stream)
+) STRICT;
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream INTEGER NOT NULL REFERENCES stream ON DELETE CASCADE,
+    priority INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    received INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    alert INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    severity INTEGER,
+    rule TEXT,
+    ruleset TEXT,
+    process TEXT,
+    executable TEXT,
+    container TEXT,
+    container_name TEXT,
+    body TEXT NOT NULL,
+    UNIQUE (stream, priority, sequence)
+) STRICT;
+CREATE INDEX event_by_time ON event (time);
+CREATE INDEX event_by_action ON event (action, time);
+CREATE INDEX alert_by_time ON event (time) WHERE alert = 1;
+CREATE INDEX alert_by_id ON event (id) WHERE alert = 1;
+
+CREATE TABLE bundle (
+    version INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    author TEXT NOT NULL,
+    origin INTEGER REFERENCES bundle,
+    payload BLOB NOT NULL,
+    signature BLOB NOT NULL
+) STRICT;
+CREATE TABLE assignment (
+    -- Empty: all sensors.
+    tag TEXT PRIMARY KEY,
+    version INTEGER NOT NULL REFERENCES bundle,
+    assigned INTEGER NOT NULL,
+    author TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"];
+
+/// Brings the tables to this version's.
+///
+/// # Errors
+/// [`StoreError::Schema`] where they are a later version's; what SQLite says.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let known = MIGRATIONS.len() as i64;
+    // Another process may be at it.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Schema { found, known });
+    }
+    for (number, statements) in (1..).zip(MIGRATIONS) {
+        if number > found {
+            transaction.execute_batch(statements)?;
+            transaction.pragma_update(None, "user_version", number)?;
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_versions_tables_are_left_alone() {
+        let mut connection = super::super::in_memory();
+        migrate(&mut connection).unwrap();
+        connection
+            .pragma_update(None, "user_version", 1000)
+            .unwrap();
+        let error = migrate(&mut connection).unwrap_err();
+        assert!(matches!(error, StoreError::Schema { found: 1000, .. }));
+    }
+}

@@ -1,0 +1,297 @@
+//! What sensors ask: see [`holdfast_wire::uplink`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use holdfast_wire::frame::{self, Frame};
+use holdfast_wire::uplink::{
+    Acknowledgement, Base64, Enrol, Enrolled, Heartbeat, HeartbeatAnswer, MAX_MESSAGE_BYTES,
+    Secret, SignedBundle,
+};
+use http_body_util::LengthLimitError;
+use serde::Deserialize;
+
+use crate::answer::Refused;
+use crate::app::App;
+use crate::auth::limit::network;
+use crate::clock::now;
+use crate::fleet::HEARTBEAT;
+use crate::secret::{self, Kind};
+use crate::serve::Peer;
+use crate::store::sensors::{self, Known};
+use crate::store::{bundles, events};
+use crate::{bundle, ingest};
+
+/// How long a frame waits until there is memory for it.
+const TURN: Duration = Duration::from_secs(5);
+/// How long a frame may take to come: 4 MiB at 2 Mbit/s.
+const BODY_TIME: Duration = Duration::from_secs(20);
+/// Bytes of each text in an enrolment.
+const MAX_TEXT: usize = 256;
+/// Random bytes of a sensor's id.
+const ID_BYTES: usize = 16;
+
+/// The routes below [`holdfast_wire::uplink::PREFIX`].
+pub(crate) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/enrol", post(enrol))
+        .route("/heartbeat", post(heartbeat))
+        .route("/bundle/{version}", get(signed_bundle))
+        .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
+        .route("/frames", post(frames))
+}
+
+async fn enrol(
+    State(app): State<Arc<App>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    body: Bytes,
+) -> Result<Json<Enrolled>, Refused> {
+    app.limits
+        .enrol
+        .take(network(peer.ip()))
+        .map_err(Refused::too_often)?;
+    let message: Enrol = parsed(&body)?;
+    let Enrol {
+        host_id,
+        host_name,
+        version,
+        architecture,
+        kernel,
+        ..
+    } = &message;
+    for text in [host_id, host_name, version, architecture, kernel] {
+        if text.len() > MAX_TEXT {
+            return Err(Refused::bad(format!(
+                "a text has more than {MAX_TEXT} bytes"
+            )));
+        }
+    }
+    if host_id.is_empty() {
+        return Err(Refused::bad("host_id is empty"));
+    }
+    let key = secret::hash(message.installation_key.expose());
+    let token = secret::new(Kind::Sensor)?;
+    let hash = secret::hash(&token);
+    let id: [u8; ID_BYTES] = secret::random()?;
+    let new_id = id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    let host = message.host_name.clone();
+    let shared = app.clone();
+    let enrolled = move |connection: &rusqlite::Connection| {
+        let now = now();
+        // A host that is known may get tags by this key.
+        let before = sensors::by_host(connection, &message.host_id)?;
+        let before = match before {
+            Some(row) => bundles::of_sensor(connection, row)?,
+            None => None,
+        };
+        let enrolled = sensors::enrol(connection, &message, &key, &hash, &new_id, now)?;
+        if let (Some(_), Some(row)) = (&enrolled, sensors::by_host(connection, &message.host_id)?) {
+            bundle::settle(connection, &shared.signer, row, before, "enrolment", now)?;
+        }
+        Ok(enrolled)
+    };
+    let Some(sensor_id) = app.store.write(enrolled).await? else {
+        tracing::warn!(
+            "{host:?} at {} was refused: its installation key permits nothing",
+            peer.ip()
+        );
+        return Err(Refused::forbidden(
+            "the installation key is unknown, expired or used up",
+        ));
+    };
+    tracing::info!("{host:?} at {} enrolled as {sensor_id}", peer.ip());
+    Ok(Json(Enrolled {
+        sensor_id,
+        token: Secret::new(token),
+        bundle_key: Base64(app.signer.public_key()),
+    }))
+}
+
+async fn frames(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Acknowledgement>, Refused> {
+    let sensor = known(&app, &headers).await?;
+    app.limits
+        .frames
+        .take_numbered(sensor.row.unsigned_abs())
+        .map_err(Refused::too_often)?;
+    let turn = tokio::time::timeout(TURN, app.limits.frames_at_once.acquire()).await;
+    let Ok(Ok(_turn)) = turn else {
+        return Err(Refused::busy());
+    };
+    let bytes = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, frame::MAX_BYTES)).await;
+    let bytes = match bytes {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) => return Err(unread(error)),
+        Err(_) => return Err(Refused::busy()),
+    };
+    let decode = move || Frame::decode(&bytes);
+    let decoded = tokio::task::spawn_blocking(decode)
+        .await
+        .map_err(|_| Refused::busy())?;
+    let frame = decoded.map_err(|error| refused(&sensor, &error))?;
+    if frame.sensor_id != sensor.sensor_id {
+        tracing::warn!(
+            "{} sent a frame that names {}",
+            sensor.sensor_id,
+            frame.sensor_id
+        );
+        return Err(Refused::conflict("the frame is another sensor's"));
+    }
+    // Frames have entries.
+    let acknowledged = frame.last_sequence().unwrap_or_default();
+    let (stream, priority) = (frame.stream, frame.priority.number());
+    let entries = move || ingest::events(frame);
+    let entries = tokio::task::spawn_blocking(entries)
+        .await
+        .map_err(|_| Refused::busy())?;
+    let entries = entries.map_err(|error| refused(&sensor, &error))?;
+    let row = sensor.row;
+    let store = move |connection: &rusqlite::Connection| match events::store(
+        connection,
+        row,
+        &stream,
+        priority,
+        &entries,
+        now(),
+    )? {
+        0 => Ok(None),
+        _ => events::last_alert(connection).map(Some),
+    };
+    if let Some(last) = app.store.write(store).await? {
+        // Commits are told in any order.
+        app.last_alert.send_if_modified(|known| {
+            let later = last > *known;
+            *known = last.max(*known);
+            later
+        });
+    }
+    Ok(Json(Acknowledgement { acknowledged }))
+}
+
+fn refused(sensor: &Known, error: &dyn std::error::Error) -> Refused {
+    tracing::warn!("a frame of {} was refused: {error}", sensor.sensor_id);
+    Refused::bad(error.to_string())
+}
+
+/// 413 for a body that is too large; for one that ended early nobody reads the answer.
+fn unread(error: axum::Error) -> Refused {
+    if error.into_inner().is::<LengthLimitError>() {
+        let error = format!("the frame has more than {} bytes", frame::MAX_BYTES);
+        return Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error);
+    }
+    // Not 400, which would have the sensor give its entries up.
+    Refused::busy()
+}
+
+async fn heartbeat(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<HeartbeatAnswer>, Refused> {
+    let sensor = known(&app, &headers).await?;
+    app.limits
+        .messages
+        .take_numbered(sensor.row.unsigned_abs())
+        .map_err(Refused::too_often)?;
+    let mut message: Heartbeat = parsed(&body)?;
+    let ledger = message.ledger.take().to_string();
+    let text = serde_json::to_string(&message).map_err(|error| Refused::bad(error.to_string()))?;
+    let token = match now() - sensor.token_since > app.token_age {
+        true => Some(secret::new(Kind::Sensor)?),
+        false => None,
+    };
+    let hash = token.as_deref().map(secret::hash);
+    let heard = move |connection: &rusqlite::Connection| {
+        sensors::heard(
+            connection,
+            sensor.row,
+            &message.version,
+            &text,
+            &ledger,
+            now(),
+        )?;
+        if let Some(hash) = &hash {
+            sensors::promise(connection, sensor.row, hash)?;
+        }
+        bundles::of_sensor(connection, sensor.row)
+    };
+    let bundle = app.store.write(heard).await?;
+    Ok(Json(HeartbeatAnswer {
+        bundle: bundle.map(i64::unsigned_abs),
+        token: token.map(Secret::new),
+        heartbeat_seconds: HEARTBEAT,
+    }))
+}
+
+async fn signed_bundle(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Path(version): Path<i64>,
+) -> Result<Json<SignedBundle>, Refused> {
+    let sensor = known(&app, &headers).await?;
+    app.limits
+        .messages
+        .take_numbered(sensor.row.unsigned_abs())
+        .map_err(Refused::too_often)?;
+    let read = move |connection: &rusqlite::Connection| {
+        // What others are watched for is not its affair.
+        if bundles::of_sensor(connection, sensor.row)? != Some(version) {
+            return Ok(None);
+        }
+        bundles::one(connection, version)
+    };
+    let stored = app.store.read(read).await?;
+    let stored = stored.ok_or_else(|| Refused::not_found("no such bundle is assigned"))?;
+    Ok(Json(SignedBundle {
+        payload: Base64(stored.payload),
+        signature: Base64(stored.signature),
+    }))
+}
+
+/// Who shows this token.
+async fn known(app: &App, headers: &HeaderMap) -> Result<Known, Refused> {
+    let token = bearer(headers).ok_or_else(|| Refused::unknown("there is no bearer token"))?;
+    let hash = secret::hash(token);
+    let known = app
+        .store
+        .read(move |connection| sensors::by_token(connection, &hash))
+        .await?;
+    let known = known.ok_or_else(|| Refused::unknown("the token is not known: enrol again"))?;
+    if known.is_next {
+        app.store
+            .write(move |connection| sensors::promote(connection, &hash, now()))
+            .await?;
+        return Ok(Known {
+            token_since: now(),
+            is_next: false,
+            ..known
+        });
+    }
+    Ok(known)
+}
+
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750, section 2.1).
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
+    // Whoever sent it is told, and nothing of it is logged.
+    serde_json::from_slice(body)
+        .map_err(|error| Refused::bad(format!("the message is malformed: {error}")))
+}
