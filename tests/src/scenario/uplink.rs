@@ -24,7 +24,7 @@ use server::Team;
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
     name: "uplink",
-    about: "server and sensor are killed and answers are lost: each alert is stored once; a bundle is enforced, a tampered one refused",
+    about: "a server hangs, it and the sensor are killed, answers are lost: each alert is stored once; a bundle is enforced, a tampered one refused",
     at: |place| *place == Place::Native,
     seconds: 90,
     run: uplink,
@@ -89,9 +89,16 @@ fn uplink(bench: &Bench) -> Result<()> {
     between.pass();
     running.stored(&token, 30)?;
 
+    // It hangs: what happens meanwhile is in the spool, and goes once it does not.
+    between.hang();
+    offend(30..40)?;
+    spooled(&sensor, 40)?;
+    between.pass();
+    running.stored(&token, 40)?;
+
     // The server is gone, and then the sensor.
     running.kill()?;
-    offend(30..50)?;
+    offend(40..50)?;
     spooled(&sensor, 50)?;
     sensor.status_when("it says that the server is gone", EVENT, |status| {
         degraded(status, "uplink").is_some()

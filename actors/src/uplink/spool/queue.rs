@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use holdfast_wire::frame::Priority;
@@ -14,15 +14,16 @@ use holdfast_wire::spool::{
     self as format, HEAD_BYTES, Head, MAX_CONTENT_BYTES, Next, RECORD_HEAD_BYTES,
 };
 
-/// Segments of one queue: sixteen times what the limits of a spool make of it, and a bound for a
-/// directory into which somebody else wrote.
-const MAX_SEGMENTS: usize = 4096;
+mod files;
+
+pub(in crate::uplink) use files::make_directory;
+use files::{SUFFIX, or_missing, read_at, read_head, segments_in, write};
+
 /// Sequences that are left out where some may have been used of which the disk knows nothing: far more than are made
 /// in the time that a disk may lag behind.
 pub(super) const SKIP: u64 = 1 << 32;
 /// Only the sensor reads it: events hold command lines.
 const PERMISSIONS: u32 = 0o600;
-const SUFFIX: &str = ".seg";
 
 /// See the module.
 #[derive(Debug)]
@@ -476,56 +477,6 @@ fn find(segment: &Segment, sequence: u64) -> io::Result<Cursor> {
     Ok(cursor)
 }
 
-/// Nothing, where somebody removed it.
-fn or_missing(bytes: io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
-    match bytes {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        bytes => bytes,
-    }
-}
-
-/// Makes a directory that only its owner may look into.
-pub(in crate::uplink) fn make_directory(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-}
-
-/// The segments in a directory with their first sequences, the oldest first.
-fn segments_in(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let first = name
-            .strip_suffix(SUFFIX)
-            .and_then(|first| first.parse::<u64>().ok())
-            .filter(|first| *first > 0);
-        if let Some(first) = first {
-            found.push((first, path));
-        }
-        if found.len() > MAX_SEGMENTS {
-            let reason = format!(
-                "more than {MAX_SEGMENTS} segments in {}",
-                directory.display()
-            );
-            return Err(io::Error::other(reason));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn read_head(path: &Path) -> io::Result<Option<Head>> {
-    let mut bytes = [0; HEAD_BYTES];
-    match File::open(path)?.read_exact_at(&mut bytes, 0) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
-        Ok(()) => Ok(Head::decode(&bytes)),
-    }
-}
-
 /// Bytes of a segment that are whole records, and the sequence after the last of them.
 fn scan(path: &Path, segment: &Segment) -> io::Result<(u64, u64)> {
     let bytes = fs::read(path)?;
@@ -536,37 +487,4 @@ fn scan(path: &Path, segment: &Segment) -> io::Result<(u64, u64)> {
         end += 1;
     }
     Ok(((bytes.len() - rest.len()) as u64, end))
-}
-
-/// Up to `most` bytes from `offset` on, not beyond `end`.
-fn read_at(path: &Path, offset: u64, end: u64, most: usize) -> io::Result<Vec<u8>> {
-    // Its size is bounded by `most`.
-    let length = end.saturating_sub(offset).min(most as u64) as usize;
-    let mut bytes = vec![0; length];
-    let file = File::open(path)?;
-    let mut read = 0;
-    while read < length {
-        match file.read_at(&mut bytes[read..], offset + read as u64) {
-            Ok(0) => break,
-            Ok(count) => read += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(read);
-    Ok(bytes)
-}
-
-/// Writes as much as can be written: how much that was, and why not all.
-fn write(file: &mut File, bytes: &[u8]) -> (usize, Option<io::Error>) {
-    let mut written = 0;
-    while written < bytes.len() {
-        match file.write(&bytes[written..]) {
-            Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
-            Ok(count) => written += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (written, Some(error)),
-        }
-    }
-    (written, None)
 }

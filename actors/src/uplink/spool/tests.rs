@@ -282,8 +282,17 @@ fn a_spool_that_was_removed_uses_no_sequence_again() {
     assert_ne!(open(directory.path()).stream(), stream);
 }
 
-/// A disk of this size, which is full when that is used up; `None`: it cannot be made here.
-fn disk(kibibytes: u32) -> Option<tempfile::TempDir> {
+/// A small disk, until it is dropped.
+struct Disk(tempfile::TempDir);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// A disk of this size, which is full when that is used up; `None`: it cannot be made here, which takes root.
+fn disk(kibibytes: u32) -> Option<Disk> {
     let directory = tempfile::tempdir().unwrap();
     let mounted = rustix::mount::mount(
         "tmpfs",
@@ -296,13 +305,13 @@ fn disk(kibibytes: u32) -> Option<tempfile::TempDir> {
                 .as_c_str(),
         ),
     );
-    mounted.is_ok().then_some(directory)
+    mounted.is_ok().then_some(Disk(directory))
 }
 
 #[test]
 fn on_a_full_disk_events_make_room_for_alerts_and_alerts_are_kept_for_later() {
-    let Some(directory) = disk(512) else { return };
-    let state = directory.path().join("spool");
+    let Some(disk) = disk(512) else { return };
+    let state = disk.0.path().join("spool");
     let mut spool = open(&state);
     let content = "z".repeat(16 << 10);
     for _ in 0..40 {
@@ -330,8 +339,6 @@ fn on_a_full_disk_events_make_room_for_alerts_and_alerts_are_kept_for_later() {
         let last = records.last().unwrap().0;
         let _ = spool.acknowledge(Priority::Alert, last);
     }
-    drop(spool);
-    let _ = rustix::mount::unmount(directory.path(), rustix::mount::UnmountFlags::DETACH);
 }
 
 /// What a property test does to a spool.

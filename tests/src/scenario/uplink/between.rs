@@ -1,4 +1,4 @@
-//! Who is between a sensor and its server: lets everything pass, keeps answers, or changes them.
+//! Who is between a sensor and its server: lets everything pass, keeps answers, changes them, or hangs.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,6 +14,7 @@ use super::{EVENT, POLL};
 const PASS: u8 = 0;
 const SWALLOW: u8 = 1;
 const TAMPER: u8 = 2;
+const HANG: u8 = 3;
 /// What stands before the signature of a bundle.
 const SIGNATURE: &[u8] = b"\"signature\":\"";
 /// Bytes that are passed on at once: an answer with a small bundle.
@@ -71,6 +72,11 @@ impl Between {
         self.inner.manner.store(SWALLOW, Ordering::Relaxed);
     }
 
+    /// Requests are taken, and nothing comes back until another manner is asked for; then the connection closes.
+    pub(super) fn hang(&self) {
+        self.inner.manner.store(HANG, Ordering::Relaxed);
+    }
+
     /// The signatures of bundles are changed.
     pub(super) fn tamper(&self) {
         self.inner.manner.store(TAMPER, Ordering::Relaxed);
@@ -119,6 +125,12 @@ impl Inner {
         match self.manner.load(Ordering::Relaxed) {
             SWALLOW => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+            HANG => {
+                while self.manner.load(Ordering::Relaxed) == HANG {
+                    thread::sleep(POLL);
+                }
                 false
             }
             TAMPER => {
