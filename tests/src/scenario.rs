@@ -47,6 +47,7 @@ pub mod soak;
 pub mod storm;
 pub mod supervision;
 pub mod tiers;
+pub mod uplink;
 pub mod verifier;
 
 /// Emulated guests are slower than the machine by about this much; limits grow with it.
@@ -131,6 +132,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         engine::SCENARIOS,
         ledger::SCENARIOS,
         tiers::SCENARIOS,
+        uplink::SCENARIOS,
         soak::SCENARIOS,
         storm::SCENARIOS,
         rate::SCENARIOS,
