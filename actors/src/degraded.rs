@@ -64,12 +64,25 @@ impl Degradations {
 
     /// `what` works.
     pub(crate) fn clear(&self, what: &str) {
+        self.clear_where(|it| it == what);
+    }
+
+    /// `what`, and what is named below it by a dot, no longer are degraded, but those that are kept.
+    pub(crate) fn clear_below(&self, what: &str, is_kept: impl Fn(&str) -> bool) {
+        let is_below = |it: &str| {
+            let rest = it.strip_prefix(what);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.clear_where(|it| is_below(it) && !is_kept(it));
+    }
+
+    fn clear_where(&self, is_over: impl Fn(&str) -> bool) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = state.in_force.len();
-        state.in_force.retain(|entry| entry.what != what);
-        if state.in_force.len() < before {
+        let is_over = |entry: &mut Degradation| is_over(&entry.what);
+        let over: Vec<Degradation> = state.in_force.extract_if(.., is_over).collect();
+        for Degradation { what, .. } in over {
             tracing::info!(what, "recovered");
-            self.push(&mut state, "sensor.recovered", what.to_owned());
+            self.push(&mut state, "sensor.recovered", what);
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) mod build;
 mod common;
 pub(crate) mod evaluation;
 pub(crate) mod finished;
-mod glob;
+pub(crate) mod glob;
 mod merge;
 mod mounts;
 mod outcome;

@@ -17,7 +17,7 @@
 //!     ║evaluation║◀───┤   killer           pidfd, identity, never-kill list
 //!     ╚══════════╝    │
 //!        │ lane       ├─ sink.stdout · sink.file          write; followers get lines directly
-//!        ▼            │
+//!        ▼            ├─ sink.uplink · uplink             spool, and what sends it, where there is a server
 //!     ╔══════════╗    └─ health         READY, STATUS, WATCHDOG; what the sensor itself uses
 //!     ║ outlets  ║
 //!     ╚══════════╝      ╔═╗ owned by the root: what is in flight dies with no actor
@@ -63,3 +63,4 @@ pub mod root;
 pub mod runtime;
 pub mod sink;
 mod supervisor;
+pub mod uplink;

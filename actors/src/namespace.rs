@@ -22,6 +22,7 @@ mod traveller;
 mod tree;
 
 use mounts::Paths;
+pub(crate) use nsfs::owner_uid;
 pub(crate) use scan::of_process;
 
 /// `include/uapi/linux/sched.h`

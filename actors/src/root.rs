@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_policy::snapshot::Snapshot;
-use holdfast_wire::control::Tier;
 use holdfast_wire::{Domain, Kind};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::watch;
@@ -350,19 +349,11 @@ impl State {
         let hooks: Vec<_> = Kind::hooked()
             .map(|kind| shared.kernel.report(kind))
             .collect();
-        // Of what a tier makes a difference for: the life of processes is seen at tracepoints in all.
-        let tiers = Kind::hooked()
-            .zip(&hooks)
-            .filter(|(kind, _)| kind.can_be_refused())
-            .filter_map(|(_, hook)| Tier::from_name(hook.tier?));
         let policies = shared.policies.current();
         let cap = shared.settings.cap;
         Status {
-            tier: tiers.min().map_or("none", Tier::name),
-            mode: match &shared.settings.derive {
-                Some(_) => "derive",
-                None => shared.settings.mode.name(),
-            },
+            tier: shared.tier(),
+            mode: shared.mode(),
             ready: *self.ready.borrow(),
             since: self.since.clone(),
             degraded: shared.degraded.in_force(),
@@ -387,6 +378,7 @@ impl State {
             hooks,
             lanes: shared.lanes(),
             sinks: shared.sinks.status(),
+            uplink: shared.uplink.as_ref().map(|uplink| uplink.status()),
             containers: shared.containers.status(),
             processes: status::Processes {
                 known: shared.progress.processes(),

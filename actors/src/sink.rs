@@ -16,6 +16,8 @@ use crate::root::shared::Shared;
 use crate::root::{Format, Settings, status};
 use crate::supervisor::SLICE;
 use crate::supervisor::worker::Job;
+use crate::uplink::Uplink;
+use crate::uplink::intake::Intake;
 
 pub(crate) mod derive;
 pub(crate) mod file;
@@ -27,6 +29,8 @@ use tail::Tails;
 
 /// The event file's sink.
 const FILE: &str = "sink.file";
+/// The sink before the uplink's spool.
+const UPLINK: &str = "sink.uplink";
 /// Bytes that wait for a sink: ten seconds of a busy host, two of an extremely busy one.
 const LANE_BYTES: usize = 16 << 20;
 /// Chunks that wait for a sink. The bytes are the bound that counts; on a quiet host a chunk is one
@@ -219,7 +223,7 @@ pub(crate) struct Sinks {
 
 impl Sinks {
     /// Those that the settings ask for.
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, uplink: Option<&Arc<Uplink>>) -> Self {
         let mut outlets = Vec::new();
         if let Some(stdout) = &settings.stdout {
             let pretty = matches!(stdout.format, Format::Pretty { .. });
@@ -233,6 +237,10 @@ impl Sinks {
         if let Some(directory) = &settings.derive {
             let writer = Box::new(derive::Deriver::new(directory.clone()));
             outlets.push(Arc::new(Outlet::new("sink.derive", false, writer)));
+        }
+        if let Some(uplink) = uplink {
+            let writer = Box::new(Intake(uplink.clone()));
+            outlets.push(Arc::new(Outlet::new(UPLINK, false, writer)));
         }
         Self {
             outlets,
@@ -256,6 +264,12 @@ impl Sinks {
                 count(&file.written) + count(&file.dropped),
             )
         })
+    }
+
+    /// Events that did not come as far as the uplink's spool.
+    pub(crate) fn refused_by_uplink(&self) -> u64 {
+        let uplink = self.outlets.iter().find(|outlet| outlet.name == UPLINK);
+        uplink.map_or(0, |uplink| uplink.dropped.load(Ordering::Relaxed))
     }
 
     /// The followers.

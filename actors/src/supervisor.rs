@@ -352,8 +352,8 @@ impl Supervisor {
     }
 }
 
-/// In `0.0..1.0`: spreads restarts; nothing depends on its quality.
-fn random() -> f64 {
+/// In `0.0..1.0`: spreads restarts and attempts; nothing depends on its quality.
+pub(crate) fn random() -> f64 {
     RandomState::new().hash_one(0) as f64 / (u64::MAX as f64 + 1.0)
 }
 

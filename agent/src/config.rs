@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use holdfast_actors::runtime::engine::Socket;
+use holdfast_actors::uplink::server::{Server, ServerError, Stated};
+use holdfast_wire::uplink::Secret;
 use serde::Deserialize;
 
 pub(crate) mod action;
@@ -140,6 +142,8 @@ pub(crate) struct Config {
     pub(crate) runtime: Runtime,
     /// Where the host is, seen from a container.
     pub(crate) host: Host,
+    /// The Team Server.
+    pub(crate) uplink: Uplink,
     /// What others may not do to the sensor.
     #[serde(rename = "self")]
     pub(crate) own: Own,
@@ -237,6 +241,39 @@ sections! {
     Host {
         /// The host's root.
         fs: PathBuf,
+    }
+    /// `[uplink]`
+    Uplink {
+        /// The server; empty for none.
+        url: String,
+        /// The installation key; empty for none.
+        key: Secret,
+        /// A file that has it; empty for none.
+        key_file: PathBuf,
+        /// PEM; empty for the system's.
+        ca: PathBuf,
+        /// PEM; or empty.
+        client_certificate: PathBuf,
+        /// PEM; or empty.
+        client_key: PathBuf,
+        /// A URL; empty for none.
+        proxy: String,
+        /// Whether `http://` may go anywhere.
+        insecure: bool,
+        /// Globs over actions.
+        events: Vec<String>,
+        /// Events.
+        batch_events: usize,
+        /// Bytes.
+        batch_bytes: usize,
+        /// Milliseconds.
+        batch_interval: u64,
+        /// Bytes a second; 0 for any number.
+        bandwidth: u64,
+        /// Bytes.
+        spool_max_size: u64,
+        /// Milliseconds.
+        spool_max_age: u64,
     }
     /// `[self]`
     Own {
@@ -392,12 +429,47 @@ impl Config {
     /// The typed image of resolved settings.
     ///
     /// # Errors
-    /// None: a test excludes the one case, that the table and the structs disagree.
+    /// When values do not go together. A test excludes the other case, that the table and the structs disagree.
     pub(crate) fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
-        serde_json::from_value(layers.nested()).map_err(|error| ConfigError::Syntax {
-            at: "settings".into(),
-            reason: error.to_string(),
-        })
+        let config: Self =
+            serde_json::from_value(layers.nested()).map_err(|error| ConfigError::Syntax {
+                at: "settings".into(),
+                reason: error.to_string(),
+            })?;
+        config.server().map_err(|error| {
+            let key = match error {
+                ServerError::Proxy(_) => "uplink.proxy",
+                ServerError::Certificate => "uplink.client_certificate",
+                _ => "uplink.url",
+            };
+            let source = layers.get(key).map(|resolved| resolved.source.to_string());
+            ConfigError::Value {
+                at: source.unwrap_or_default(),
+                key,
+                reason: error.to_string(),
+            }
+        })?;
+        Ok(config)
+    }
+
+    /// The Team Server, if there is to be one.
+    ///
+    /// # Errors
+    /// When what is said of it does not go together; of a configuration that was accepted, none.
+    pub(crate) fn server(&self) -> Result<Option<Server>, ServerError> {
+        let of = &self.uplink;
+        if of.url.is_empty() {
+            return Ok(None);
+        }
+        let stated = Stated {
+            url: of.url.clone(),
+            insecure: of.insecure,
+            proxy: of.proxy.clone(),
+            ca: of.ca.clone(),
+            client_certificate: of.client_certificate.clone(),
+            client_key: of.client_key.clone(),
+        };
+        Server::new(&stated).map(Some)
     }
 }
 

@@ -27,6 +27,7 @@ mod protection;
 mod reload;
 mod sensor;
 mod since;
+mod uplink;
 
 use failure::Failure;
 

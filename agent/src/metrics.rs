@@ -2,7 +2,8 @@
 
 use std::fmt::Error;
 
-use holdfast_actors::root::status::{Actor, ActorState, Status};
+use holdfast_actors::root::status::{Actor, ActorState, ByPriority, Status, Uplink};
+use holdfast_actors::uplink::Lost;
 use holdfast_wire::ledger::Entry;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -201,6 +202,10 @@ impl Collector for Snapshot {
             waiting,
         )?;
 
+        if let Some(uplink) = &status.uplink {
+            self::uplink(to, uplink)?;
+        }
+
         family(
             to,
             Gauge,
@@ -247,6 +252,47 @@ impl Collector for Snapshot {
             cpu,
         )
     }
+}
+
+/// What becomes of what goes to the Team Server.
+fn uplink(to: &mut DescriptorEncoder<'_>, uplink: &Uplink) -> Result<(), Error> {
+    let of = |[alert, event]: [u64; 2]| {
+        [
+            ([("priority", "alert")], alert),
+            ([("priority", "event")], event),
+        ]
+    };
+    let both = |of: &ByPriority<u64>| [of.alert, of.event];
+    family(
+        to,
+        Gauge,
+        "uplink_waiting",
+        "Events in the spool for the Team Server",
+        of(both(&uplink.spooled)),
+    )?;
+    family(
+        to,
+        Counter,
+        "uplink_sent",
+        "Events that the Team Server has",
+        of(both(&uplink.sent)),
+    )?;
+    let sum = |lost: &Lost| lost.values().sum();
+    family(
+        to,
+        Counter,
+        "uplink_lost",
+        "Events that were lost on the way to the Team Server",
+        of([sum(&uplink.lost.alert), sum(&uplink.lost.event)]),
+    )?;
+    let enrolled = u64::from(uplink.sensor_id.is_some());
+    family(
+        to,
+        Gauge,
+        "uplink_enrolled",
+        "1 for a sensor that the Team Server knows",
+        [([], enrolled)],
+    )
 }
 
 fn flatten<'a>(actor: &'a Actor, into: &mut Vec<&'a Actor>) {

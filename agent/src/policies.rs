@@ -12,6 +12,7 @@ use holdfast_policy::error::{Problem, Problems};
 use holdfast_policy::field::Kinds;
 use holdfast_policy::snapshot::Snapshot;
 use holdfast_wire::Kind;
+use holdfast_wire::uplink::Bundle;
 use serde::Serialize;
 
 use crate::cli::Settings;
@@ -209,13 +210,14 @@ pub(crate) struct Summary {
     pub(crate) file: String,
 }
 
-/// Reads the policies that `paths` name, and compiles them and the sensor's `own`, as number `epoch`.
+/// Reads the policies that `paths` name, and compiles them, the sensor's `own` and those of a `bundle`, as number `epoch`.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
 pub(crate) fn load(
     paths: &[PathBuf],
     own: Option<Policy>,
+    bundle: Option<&Bundle>,
     config: &Config,
     epoch: u32,
 ) -> Result<Set, Vec<PolicyError>> {
@@ -227,10 +229,26 @@ pub(crate) fn load(
             Err(wrong) => errors.extend(wrong),
         }
     }
+    for policy in bundle.into_iter().flat_map(of_bundle) {
+        match policy {
+            Ok(policy) => policies.push(policy),
+            Err(wrong) => errors.extend(wrong),
+        }
+    }
     if !errors.is_empty() {
         return Err(errors);
     }
     together(&policies, config, epoch)
+}
+
+/// The policies of a bundle; they come after those of files, so that of two with one name it is the bundle's that is
+/// refused.
+fn of_bundle(bundle: &Bundle) -> impl Iterator<Item = Result<Policy, Vec<PolicyError>>> {
+    bundle.policies.iter().map(|policy| {
+        let file = format!("bundle {}, {}", bundle.version, policy.file);
+        let mut no_files = |name: &str| Err(format!("a bundle has no files of lists, as {name}"));
+        Policy::parse_with(&file, policy.document.get().as_bytes(), &mut no_files).map_err(all)
+    })
 }
 
 /// What a command judges by: the policies that were given to it, or else the configured ones.
@@ -240,7 +258,7 @@ pub(crate) fn load(
 pub(crate) fn of_command(paths: &[PathBuf], settings: &Settings) -> Result<Set, Failure> {
     let config = settings.inputs().load()?;
     let paths = given_or_configured(paths, &config);
-    load(&paths, None, &config, 0).map_err(|errors| refused(&errors))
+    load(&paths, None, None, &config, 0).map_err(|errors| refused(&errors))
 }
 
 /// Compiles policies that are good by themselves.

@@ -1,5 +1,6 @@
 //! Reading configuration and policies again, while the old ones stay in force until the new are good.
 
+use holdfast_actors::uplink::Verified;
 use holdfast_policy::document::Mode;
 use serde_json::{Value, json};
 
@@ -21,7 +22,7 @@ pub(crate) struct Reloaded {
 }
 
 /// Reads everything again and puts it into force as number `epoch`. `started` is what the sensor was
-/// started with; `window`: others may do to the sensor what they like.
+/// started with; `window`: others may do to the sensor what they like; `bundle`: the server's policies.
 ///
 /// # Errors
 /// Everything that is wrong; nothing has changed then.
@@ -31,6 +32,7 @@ pub(crate) async fn reload(
     running: &Config,
     shared: &Shared,
     window: bool,
+    bundle: Option<&Verified>,
     epoch: u32,
 ) -> Result<Reloaded, Vec<String>> {
     let layers = inputs.layers().map_err(|error| vec![error.to_string()])?;
@@ -48,10 +50,14 @@ pub(crate) async fn reload(
     };
     // Reading and compiling take long enough to be kept off the runtime's threads.
     let file = inputs.path().to_owned();
+    let bundle = bundle.cloned();
     let (config, set) = tokio::task::spawn_blocking(move || {
         let mode = if window { Mode::Observe } else { Mode::Enforce };
         let own = protection::policy(&config, &file, mode);
-        let set = own.and_then(|own| policies::load(&config.policy_paths(), own, &config, epoch));
+        let set = own.and_then(|own| {
+            let bundle = bundle.as_ref().map(|it| &it.bundle);
+            policies::load(&config.policy_paths(), own, bundle, &config, epoch)
+        });
         (config, set)
     })
     .await

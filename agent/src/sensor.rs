@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use holdfast_actors::kernel::Kernel;
 use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout};
+use holdfast_actors::uplink::{Offer, Verified};
 use holdfast_policy::document::Mode;
 use holdfast_policy::redact::Redaction;
 use holdfast_wire::event;
@@ -26,6 +27,7 @@ use crate::control::{MAX_REQUESTS, Request, Server, Shared, scrape};
 use crate::failure::Failure;
 use crate::kernel::Opened;
 use crate::policies::{self, Set};
+use crate::uplink::{self, Stored};
 use crate::{kernel, logging, protection, reload};
 
 /// When a window could not be ended, since a policy is wrong meanwhile, that is tried again after this.
@@ -41,6 +43,8 @@ pub(crate) struct Startup {
     pub(crate) layers: Layers,
     /// The first policies.
     pub(crate) policies: Set,
+    /// The server's, which are among them.
+    pub(crate) bundle: Stored,
 }
 
 /// The running sensor.
@@ -55,6 +59,10 @@ pub(crate) struct Sensor {
     epoch: u32,
     /// Until when others may do to the sensor what they like.
     window: Option<Instant>,
+    /// The server's policies, as far as they are in force.
+    bundle: Option<Verified>,
+    /// Where bundles come from; `None`: there is no server.
+    offers: Option<mpsc::Receiver<Offer>>,
 }
 
 /// The signals that mean something. Taken before anything starts, so that none is missed.
@@ -69,6 +77,7 @@ enum Next {
     Reload,
     WindowOver,
     Request(Request),
+    Offer(Offer),
     Stop(&'static str),
     Ended,
 }
@@ -84,6 +93,7 @@ impl Sensor {
             config,
             layers: started,
             policies,
+            bundle,
         } = startup;
         let Opened {
             kernel,
@@ -95,7 +105,8 @@ impl Sensor {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         };
-        let settings = settings(&config)?;
+        let (uplink, offers) = uplink::settings(&config, &bundle).unzip();
+        let settings = settings(&config, uplink)?;
         let epoch = policies.snapshot.epoch();
         let rules = policies.snapshot.rules().len();
         let handle = root::start(settings, kernel.clone(), rings, policies.snapshot)
@@ -126,6 +137,8 @@ impl Sensor {
             signals,
             epoch,
             window: None,
+            bundle: bundle.verified,
+            offers,
         })
     }
 
@@ -156,6 +169,10 @@ impl Sensor {
                     // Whoever asked may have gone.
                     let _ = reply.send(report);
                 }
+                Next::Offer(Offer { bundle, reply }) => {
+                    let applied = self.take(bundle).await;
+                    let _ = reply.send(applied);
+                }
                 Next::Request(Request::Log(reply)) => {
                     let _ = reply.send(self.read_log_level());
                 }
@@ -182,8 +199,15 @@ impl Sensor {
             requests,
             signals,
             window,
+            offers,
             ..
         } = self;
+        let offer = async {
+            match offers {
+                Some(offers) => offers.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let window = async {
             match *window {
                 Some(end) => tokio::time::sleep_until(end).await,
@@ -197,11 +221,35 @@ impl Sensor {
             _ = signals.hang_up.recv() => Next::Reload,
             // `shared` holds a sender, so that there is always a next request.
             Some(request) = requests.recv() => Next::Request(request),
+            Some(offer) = offer => Next::Offer(offer),
             () = shared.handle.ended() => Next::Ended,
         }
     }
 
     async fn reload(&mut self) -> Result<Value, Vec<String>> {
+        let bundle = self.bundle.clone();
+        self.reload_with(bundle.as_ref()).await
+    }
+
+    /// Puts a bundle into force, beside the policies of files, and keeps it for the next start.
+    async fn take(&mut self, bundle: Verified) -> Result<(), String> {
+        self.reload_with(Some(&bundle))
+            .await
+            .map_err(|errors| errors.join("; "))?;
+        let directory = self.config.state.dir.clone();
+        let kept = bundle.clone();
+        self.bundle = Some(bundle);
+        let kept = tokio::task::spawn_blocking(move || kept.keep(&directory)).await;
+        let kept = kept.map_err(io::Error::other).and_then(|kept| kept);
+        // It is in force; without the server it would not be after the next start.
+        let failed = kept
+            .err()
+            .map(|error| format!("cannot keep the bundle: {error}"));
+        self.shared.handle.degraded(uplink::KEPT, failed);
+        Ok(())
+    }
+
+    async fn reload_with(&mut self, bundle: Option<&Verified>) -> Result<Value, Vec<String>> {
         let Self {
             inputs,
             started,
@@ -213,7 +261,8 @@ impl Sensor {
         } = self;
         // A number that was refused may have been used halfway: it is not used again.
         *epoch += 1;
-        match reload::reload(inputs, started, config, shared, window.is_some(), *epoch).await {
+        let is_open = window.is_some();
+        match reload::reload(inputs, started, config, shared, is_open, bundle, *epoch).await {
             Ok(reloaded) => {
                 self.config = reloaded.config;
                 tracing::info!("reloaded: {}", reloaded.report);
@@ -328,7 +377,10 @@ fn unprotected(config: &Config) -> Option<String> {
 }
 
 /// The configuration as the actors want it.
-fn settings(config: &Config) -> Result<Settings, Failure> {
+fn settings(
+    config: &Config,
+    uplink: Option<holdfast_actors::uplink::Settings>,
+) -> Result<Settings, Failure> {
     let format = match config.output.as_str() {
         "json" => Some(Format::Json),
         "pretty" => Some(Format::Pretty {
@@ -362,6 +414,7 @@ fn settings(config: &Config) -> Result<Settings, Failure> {
         stdout,
         log,
         derive: config.derived(),
+        uplink,
         engines: config.engines(),
         never_kill: config.never_kill.clone(),
         cap: kernel::cap(config),

@@ -19,6 +19,57 @@ const START: Duration = Duration::from_secs(60);
 const COMMAND: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
+/// What runs containers, by a command line that is Docker's.
+pub trait Engine {
+    /// `docker …`, or `podman …`.
+    fn command(&self, args: &[&str]) -> Result<Ended>;
+
+    /// Where it listens.
+    fn socket(&self) -> PathBuf;
+
+    /// Where it may keep files.
+    fn directory(&self) -> &Path;
+
+    /// Before the name of an image that was made here.
+    fn registry(&self) -> &'static str;
+
+    /// An image with busybox in it, and files to read below `/data`.
+    fn image(&self, reference: &str) -> Result<()> {
+        let archive = archive(self.directory())?;
+        self.command(&["import", &archive, reference])?
+            .with_code(0)?;
+        Ok(())
+    }
+}
+
+/// What is in an image's `/data`: each is what it is called.
+pub const FILES: [&str; 3] = ["image", "label", "name"];
+
+/// Makes the archive of an image below a directory.
+fn archive(directory: &Path) -> Result<String> {
+    let root = directory.join("image");
+    fs::create_dir_all(root.join("bin")).context("make an image")?;
+    fs::copy(BUSYBOX, root.join("bin/busybox")).context("copy busybox")?;
+    for name in ["sh", "cat", "sleep", "true"] {
+        let link = root.join("bin").join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink("busybox", link).context("make a link")?;
+        }
+    }
+    fs::create_dir_all(root.join("data")).context("make an image")?;
+    for name in FILES {
+        fs::write(root.join("data").join(name), name).context("make an image")?;
+    }
+    let archive = directory.join("image.tar").display().to_string();
+    Command::new("tar")
+        .args(["-c", "-f", &archive, "-C"])
+        .arg(&root)
+        .arg(".")
+        .output_within(COMMAND)?
+        .with_code(0)?;
+    Ok(archive)
+}
+
 /// Docker's daemon; dropping it ends it, and what it runs.
 pub struct Docker {
     directory: PathBuf,
@@ -34,9 +85,6 @@ impl Docker {
         "containerd-shim-runc-v2",
         "runc",
     ];
-
-    /// What is in an image's `/data`: each is what it is called.
-    pub const FILES: [&str; 3] = ["image", "label", "name"];
 
     /// Starts it, and waits until it answers.
     pub fn start(bench: &Bench) -> Result<Self> {
@@ -78,11 +126,6 @@ impl Docker {
         Ok(docker)
     }
 
-    /// Where it listens.
-    pub fn socket(&self) -> PathBuf {
-        self.directory.join("docker.sock")
-    }
-
     /// Where its containerd listens.
     pub fn containerd(&self) -> PathBuf {
         self.directory.join("exec/containerd/containerd.sock")
@@ -114,43 +157,7 @@ impl Docker {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// `docker …`
-    pub fn command(&self, args: &[&str]) -> Result<Ended> {
-        let host = format!("unix://{}", self.socket().display());
-        Command::new("docker")
-            .args(["--host", &host])
-            .args(args)
-            .output_within(COMMAND)
-    }
-
-    /// An image with busybox in it, and files to read below `/data`.
-    pub fn image(&self, reference: &str) -> Result<()> {
-        let root = self.directory.join("image");
-        fs::create_dir_all(root.join("bin")).context("make an image")?;
-        fs::copy(BUSYBOX, root.join("bin/busybox")).context("copy busybox")?;
-        for name in ["sh", "cat", "sleep", "true"] {
-            let link = root.join("bin").join(name);
-            if !link.exists() {
-                std::os::unix::fs::symlink("busybox", link).context("make a link")?;
-            }
-        }
-        fs::create_dir_all(root.join("data")).context("make an image")?;
-        for name in Self::FILES {
-            fs::write(root.join("data").join(name), name).context("make an image")?;
-        }
-        let archive = self.directory.join("image.tar").display().to_string();
-        Command::new("tar")
-            .args(["-c", "-f", &archive, "-C"])
-            .arg(&root)
-            .arg(".")
-            .output_within(COMMAND)?
-            .with_code(0)?;
-        self.command(&["import", &archive, reference])?
-            .with_code(0)?;
-        Ok(())
-    }
-
-    /// The same image, of which a container only sleeps.
+    /// An image like those of [`Engine::image`], of which there is one, and of which a container only sleeps.
     pub fn image_that_sleeps(&self, reference: &str) -> Result<()> {
         let archive = self.directory.join("image.tar").display().to_string();
         let command = r#"CMD ["/bin/sleep", "600"]"#;
@@ -168,6 +175,28 @@ impl Docker {
         let left = self.directory.join("exec/containerd/containerd.pid");
         fs::remove_file(left).context("remove containerd's pid file")?;
         Ok(())
+    }
+}
+
+impl Engine for Docker {
+    fn command(&self, args: &[&str]) -> Result<Ended> {
+        let host = format!("unix://{}", self.socket().display());
+        Command::new("docker")
+            .args(["--host", &host])
+            .args(args)
+            .output_within(COMMAND)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.join("docker.sock")
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn registry(&self) -> &'static str {
+        ""
     }
 }
 

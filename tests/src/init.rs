@@ -122,7 +122,7 @@ fn carry_out(place: &Place) -> Result<()> {
         )?;
         let outcome = runner::run(&setting, scenario);
         say(&mut results, &Line::Ended(outcome))?;
-        if !place.is_variant(Variant::System) {
+        if !place.is_system() {
             clear();
         }
     }

@@ -5,7 +5,7 @@
 //! the `guest` binary boots those kernels and prints the table of results.
 //!
 //! * what a scenario has in its hands: [`bench`], [`sensor`], [`control`], [`events`], [`command`], [`act`],
-//!   [`cgroup`], [`load`]
+//!   [`cgroup`], [`load`]; engines of containers: [`engine`], [`cri`], [`podman`]
 //! * what runs it: [`runner`] (one process each, with a time limit), [`init`] (pid 1 of a guest)
 //! * where it applies: [`place`]
 //! * the host side of guests: [`guest`]
@@ -28,6 +28,7 @@ pub mod noop;
 #[cfg(test)]
 mod page;
 pub mod place;
+pub mod podman;
 pub mod prototype;
 pub mod report;
 pub mod runner;

@@ -20,18 +20,21 @@ pub enum Variant {
     Counted,
     /// A whole Debian with systemd, into which packages are installed.
     System,
+    /// The same with Podman.
+    Podman,
     /// Another machine: the distribution's kernel for arm64, as shipped.
     Arm64,
 }
 
 impl Variant {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Stock,
         Self::BpfLsm,
         Self::NoBtf,
         Self::Preempt,
         Self::Counted,
         Self::System,
+        Self::Podman,
         Self::Arm64,
     ];
 
@@ -43,6 +46,7 @@ impl Variant {
             Self::Preempt => "+preempt",
             Self::Counted => "+icount",
             Self::System => "+system",
+            Self::Podman => "+podman",
             Self::Arm64 => "+arm64",
         }
     }
@@ -55,7 +59,7 @@ impl Variant {
             Self::Preempt => "preempt=full",
             Self::Counted => "norandmaps",
             // Nobody is to log in, and no new machine is set up.
-            Self::System => {
+            Self::System | Self::Podman => {
                 "rdinit=/usr/lib/systemd/systemd systemd.getty_auto=no systemd.firstboot=off systemd.show_status=no"
             }
         }
@@ -143,6 +147,11 @@ impl Place {
         self.is_guest() && self.variant() == wanted
     }
 
+    /// Whether this is a guest with a whole system.
+    pub fn is_system(&self) -> bool {
+        self.is_variant(Variant::System) || self.is_variant(Variant::Podman)
+    }
+
     /// Whether this is a guest of which the kernel is as its distribution ships it, for whichever machine.
     pub fn is_as_shipped(&self) -> bool {
         self.is_variant(Variant::Stock) || self.is_variant(Variant::Arm64)
@@ -206,7 +215,7 @@ impl FromStr for Place {
             .into_iter()
             .find(|variant| variant.suffix() == suffix)
             .with_context(|| {
-                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount, +system, +arm64")
+                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount, +system, +podman, +arm64")
             })?;
         Ok(Self::Guest {
             kernel: kernel.to_owned(),

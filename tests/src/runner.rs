@@ -33,6 +33,8 @@ pub struct Setting {
     pub holdfast: PathBuf,
     /// The sensor built with `fault-injection`.
     pub fault: PathBuf,
+    /// The Team Server; natively only.
+    pub server: PathBuf,
     /// The shipped policies.
     pub policies: PathBuf,
     /// The source of the kernel programs.
@@ -48,6 +50,7 @@ impl Setting {
             place: Place::Native,
             holdfast: PathBuf::from("dist/holdfast"),
             fault: PathBuf::from("target/holdfast-fault"),
+            server: PathBuf::from("dist/holdfast-server"),
             policies: PathBuf::from("policies"),
             hooks: PathBuf::from("ebpf/src"),
             dir: PathBuf::from("/var/tmp/holdfast-tests"),
@@ -60,6 +63,7 @@ impl Setting {
             place,
             holdfast: PathBuf::from("/usr/bin/holdfast"),
             fault: PathBuf::from("/usr/bin/holdfast-fault"),
+            server: PathBuf::from("/usr/bin/holdfast-server"),
             policies: PathBuf::from("/usr/share/holdfast/policies"),
             hooks: PathBuf::from("/usr/share/holdfast/hooks"),
             dir: PathBuf::from("/var/tmp/holdfast-tests"),
@@ -82,6 +86,7 @@ impl Setting {
                 "place" => self.place = value.parse()?,
                 "holdfast" => self.holdfast = value.into(),
                 "fault" => self.fault = value.into(),
+                "server" => self.server = value.into(),
                 "policies" => self.policies = value.into(),
                 "hooks" => self.hooks = value.into(),
                 "dir" => self.dir = value.into(),
@@ -92,6 +97,7 @@ impl Setting {
         for path in [
             &mut self.holdfast,
             &mut self.fault,
+            &mut self.server,
             &mut self.policies,
             &mut self.hooks,
             &mut self.dir,
@@ -107,6 +113,7 @@ impl Setting {
             ("--place", place),
             ("--holdfast", self.holdfast.clone().into()),
             ("--fault", self.fault.clone().into()),
+            ("--server", self.server.clone().into()),
             ("--policies", self.policies.clone().into()),
             ("--hooks", self.hooks.clone().into()),
             ("--dir", self.dir.clone().into()),

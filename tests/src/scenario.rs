@@ -47,6 +47,7 @@ pub mod soak;
 pub mod storm;
 pub mod supervision;
 pub mod tiers;
+pub mod uplink;
 pub mod verifier;
 
 /// Emulated guests are slower than the machine by about this much; limits grow with it.
@@ -76,11 +77,11 @@ impl Scenario {
         // Where instructions are counted, everything else takes long and says nothing new.
         let counted = place.is_variant(Variant::Counted);
         // And a whole system is there for what is installed into one.
-        let system = place.is_variant(Variant::System);
+        let system = place.is_system();
         let arm64 = place.is_variant(Variant::Arm64);
         (self.at)(place)
             && (!counted || instructions::counts(self))
-            && (!system || package::tries(self))
+            && (!system || package::tries(self) || engine::takes_system(self))
             && (!arm64 || ARM64.contains(&self.name))
     }
 
@@ -131,6 +132,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         engine::SCENARIOS,
         ledger::SCENARIOS,
         tiers::SCENARIOS,
+        uplink::SCENARIOS,
         soak::SCENARIOS,
         storm::SCENARIOS,
         rate::SCENARIOS,

@@ -7,7 +7,8 @@
 //! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged,
 //!   and [`text`], how bytes are shown in it;
 //! * sensor ↔ Team Server: [`frame`], batches of events, and [`uplink`], the rest of what they say
-//!   to each other.
+//!   to each other;
+//! * sensor → disk → sensor: [`spool`], what waits for the Team Server.
 //!
 //! The crate does no I/O. Without the `std` feature it is what the kernel programs link.
 //!
@@ -37,6 +38,8 @@ pub mod encode;
 pub mod event;
 #[cfg(feature = "std")]
 pub mod frame;
+#[cfg(feature = "std")]
+pub mod spool;
 #[cfg(feature = "std")]
 pub mod text;
 #[cfg(feature = "std")]

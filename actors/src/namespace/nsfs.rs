@@ -54,7 +54,7 @@ pub(super) fn kind(namespace: impl AsFd) -> Option<Kind> {
 }
 
 /// Who made it, as the reader's user namespace has it. Of a user namespace.
-pub(super) fn owner_uid(namespace: impl AsFd) -> Option<u32> {
+pub(crate) fn owner_uid(namespace: impl AsFd) -> Option<u32> {
     let mut uid: libc::uid_t = 0;
     // SAFETY: the descriptor is open, and the kernel writes a uid_t, which `uid` is.
     let result = unsafe {

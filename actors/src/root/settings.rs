@@ -11,6 +11,7 @@ use holdfast_wire::control::Cap;
 use holdfast_wire::event;
 
 use crate::runtime::engine::Socket;
+use crate::uplink;
 
 mod os;
 
@@ -32,6 +33,8 @@ pub struct Settings {
     pub log: Option<Log>,
     /// Where allow-list policies of what happens are written to; `None`: none are made.
     pub derive: Option<PathBuf>,
+    /// The Team Server; `None`: the sensor has none.
+    pub uplink: Option<uplink::Settings>,
     /// Sockets of container engines that are asked what they know.
     pub engines: Vec<Socket>,
     /// Executables that are never killed besides the built-in ones: a path, or the last component

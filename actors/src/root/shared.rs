@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_policy::snapshot::Snapshot;
-use holdfast_wire::{Domain, event};
+use holdfast_wire::control::Tier;
+use holdfast_wire::{Domain, Kind, event};
 use ractor::ActorRef;
 use tokio::sync::Notify;
 
@@ -29,6 +30,7 @@ use crate::runtime::lifecycle::{Happened, Lifecycle};
 use crate::runtime::namespaces;
 use crate::runtime::table::{Containers, Details};
 use crate::sink::Sinks;
+use crate::uplink::Uplink;
 
 /// See the module. No lock in it is held across an await.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) evaluation: Mutex<Evaluation>,
     pub(crate) killing: Killing,
     pub(crate) sinks: Sinks,
+    /// What goes to a Team Server and comes from it.
+    pub(crate) uplink: Option<Arc<Uplink>>,
     pub(crate) progress: Progress,
     /// The evaluator at present.
     pub(crate) evaluator: Address<crate::evaluator::Message>,
@@ -101,6 +105,8 @@ impl Shared {
         let proc = settings.host.proc();
         let guard = Guard::new(settings.host.root.clone(), &settings.never_kill);
         let policies = Policies::new(snapshot, kernel.predecessor());
+        let uplink = settings.uplink.clone();
+        let uplink = uplink.map(|it| Arc::new(Uplink::new(it, &settings.host.boot_id)));
         Ok(Self {
             kernel,
             ledger: Ledger::new(),
@@ -118,7 +124,8 @@ impl Shared {
             policies,
             evaluation: Mutex::new(Evaluation::new(&settings)),
             killing: Killing::new(proc.clone(), guard),
-            sinks: Sinks::new(&settings),
+            sinks: Sinks::new(&settings, uplink.as_ref()),
+            uplink,
             progress: Progress::new(),
             evaluator: Address::default(),
             proc,
@@ -194,6 +201,23 @@ impl Shared {
         let (offered, settled) = self.sinks.lasting();
         if received == self.ledger.total(|entry| entry.evaluated) && offered == settled {
             self.intakes.iter().for_each(Intake::release);
+        }
+    }
+
+    /// The best tier among the attached hooks of what a tier makes a difference for: the life of processes is seen at
+    /// tracepoints in all. `none`: there is none.
+    pub(crate) fn tier(&self) -> &'static str {
+        let tiers = Kind::hooked()
+            .filter(|kind| kind.can_be_refused())
+            .filter_map(|kind| Tier::from_name(self.kernel.report(kind).tier?));
+        tiers.min().map_or("none", Tier::name)
+    }
+
+    /// The sensor's mode.
+    pub(crate) fn mode(&self) -> &'static str {
+        match &self.settings.derive {
+            Some(_) => "derive",
+            None => self.settings.mode.name(),
         }
     }
 

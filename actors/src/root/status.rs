@@ -6,6 +6,7 @@ use holdfast_wire::ledger::Entry;
 use serde::Serialize;
 
 use crate::kernel::{BufferReport, HookReport};
+use crate::uplink::Lost;
 
 /// The state of the running sensor.
 #[derive(Clone, Debug, Serialize)]
@@ -37,6 +38,9 @@ pub struct Status {
     pub lanes: Vec<Lane>,
     /// Each sink.
     pub sinks: Vec<Sink>,
+    /// What goes to a Team Server; absent where the sensor has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<Uplink>,
     /// The process table.
     pub processes: Processes,
     /// The containers.
@@ -157,6 +161,38 @@ pub struct Sink {
     pub depth_bytes: usize,
     /// Bytes there is room for.
     pub capacity_bytes: usize,
+}
+
+/// What goes to a Team Server. Counts are since the spool was begun, over restarts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Uplink {
+    /// The server.
+    pub url: String,
+    /// What it calls the sensor; `None`: it is not enrolled yet.
+    pub sensor_id: Option<String>,
+    /// When the server last answered as it should, RFC 3339.
+    pub last_success: Option<String>,
+    /// Events in the spool.
+    pub spooled: ByPriority<u64>,
+    /// Bytes of the spool on the disk.
+    pub spooled_bytes: u64,
+    /// Events that the server has acknowledged.
+    pub sent: ByPriority<u64>,
+    /// Events that were lost behind the sink, by reason; what its lane did not take is counted there.
+    pub lost: ByPriority<Lost>,
+    /// Version of the bundle of policies in force.
+    pub bundle: Option<u64>,
+    /// Why the last bundle is not.
+    pub bundle_error: Option<String>,
+}
+
+/// Of alerts, with what the sensor says of itself, and of other events.
+#[derive(Clone, Debug, Serialize)]
+pub struct ByPriority<T> {
+    /// What goes first.
+    pub alert: T,
+    /// The rest.
+    pub event: T,
 }
 
 /// The process table.

@@ -13,7 +13,7 @@ use holdfast_policy::document::{self, Mode};
 use holdfast_policy::field::Kinds;
 use holdfast_policy::redact::{self, Redaction};
 use holdfast_policy::snapshot::Tables;
-use holdfast_wire::control::Counters;
+use holdfast_wire::control::{Counters, Tier};
 use holdfast_wire::record::Header;
 use rustix::event::{EventfdFlags, eventfd};
 use serde_json::Value;
@@ -205,6 +205,7 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
         redaction: Redaction::new([redact::DEFAULT]).unwrap(),
         stdout: None,
         derive: None,
+        uplink: None,
         engines: Vec::new(),
         log: log.map(|directory| Log {
             directory: directory.to_owned(),

@@ -16,6 +16,7 @@ use crate::reader::Reader;
 use crate::runtime::engine::Watcher;
 use crate::sink::Sink;
 use crate::supervisor::{Spec, Stage};
+use crate::uplink::sender::{self, Sender};
 
 /// Where the probes are reached.
 #[derive(Debug)]
@@ -43,6 +44,13 @@ pub(super) fn declare(
             outlet: outlet.clone(),
         };
         specs.push(Spec::worker(outlet.name(), Stage::Sinks, sink));
+    }
+    if let Some(uplink) = &shared.uplink {
+        let sender = Sender {
+            shared: shared.clone(),
+            uplink: uplink.clone(),
+        };
+        specs.push(Spec::worker(sender::NAME, Stage::Sinks, sender));
     }
     let killer = Killer {
         shared: shared.clone(),

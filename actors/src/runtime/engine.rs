@@ -1,9 +1,10 @@
 //! Container engines that are asked what they know of their containers, each by its API.
 //!
-//! One actor for each socket. An engine that is not there, that goes away and comes back, is no failure;
+//! One actor for each socket that is set, which may stand for several. An engine that is not there, that goes away and comes back, is no failure;
 //! one that does not answer is said to be so, and asked again.
 
-use std::collections::HashSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,11 @@ mod cri;
 mod docker;
 mod grpc;
 mod oci;
+mod socket;
+mod users;
+
+use socket::Api;
+pub use socket::Socket;
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -32,95 +38,6 @@ const PING: Duration = Duration::from_secs(30);
 /// How long after a failure, or while there is no socket, it is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What is spoken at a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Api {
-    /// The Docker Engine API, which Podman serves, too.
-    Docker,
-    /// containerd's own.
-    Containerd,
-    /// That of the kubelet.
-    Cri,
-}
-
-/// The socket of an engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Socket {
-    /// The actor's name, and that of what is degraded when it does not answer.
-    pub name: String,
-    /// `docker`, `podman`, `containerd` or `cri-o`.
-    pub runtime: &'static str,
-    /// Where it is.
-    pub path: PathBuf,
-    api: Api,
-}
-
-impl Socket {
-    /// A socket of the Docker Engine API at `path`, on a host whose root is `root`; the `number`-th of all
-    /// that are set.
-    #[must_use]
-    pub fn docker(root: &Path, path: &Path, number: usize) -> Self {
-        let is_podman = path.to_string_lossy().contains("podman");
-        let runtime = if is_podman { "podman" } else { "docker" };
-        Self::new(Api::Docker, (runtime, runtime), (root, path), number)
-    }
-
-    /// containerd's socket, likewise.
-    #[must_use]
-    pub fn containerd(root: &Path, path: &Path, number: usize) -> Self {
-        Self::new(
-            Api::Containerd,
-            ("containerd", "containerd"),
-            (root, path),
-            number,
-        )
-    }
-
-    /// A socket at which CRI is served, likewise: by containerd, by CRI-O, or by what stands before Docker.
-    #[must_use]
-    pub fn cri(root: &Path, path: &Path, number: usize) -> Self {
-        let name = path.to_string_lossy();
-        let runtime = if name.contains("crio") {
-            "cri-o"
-        } else if name.contains("docker") {
-            "docker"
-        } else {
-            "containerd"
-        };
-        Self::new(Api::Cri, (runtime, "cri"), (root, path), number)
-    }
-
-    /// What is spoken there.
-    #[must_use]
-    pub fn api(&self) -> &'static str {
-        match self.api {
-            Api::Docker => "docker",
-            Api::Containerd => "containerd",
-            Api::Cri => "cri",
-        }
-    }
-
-    fn new(
-        api: Api,
-        (runtime, called): (&'static str, &'static str),
-        (root, path): (&Path, &Path),
-        number: usize,
-    ) -> Self {
-        let below = root.join(path.strip_prefix("/").unwrap_or(path));
-        Self {
-            name: format!("engine.{number}.{called}"),
-            runtime,
-            // A container may have it mounted anywhere.
-            path: if below.exists() || !path.exists() {
-                below
-            } else {
-                path.to_owned()
-            },
-            api,
-        }
-    }
-}
-
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Watcher {
@@ -128,11 +45,11 @@ pub(crate) struct Watcher {
     pub(crate) socket: Socket,
 }
 
-/// The watch that is going on, or when the next begins.
+/// The watches that are going on, by socket, and when it is looked again for others.
 #[derive(Debug)]
-pub(crate) enum State {
-    Waiting(Instant),
-    Watching(Watch),
+pub(crate) struct State {
+    watches: BTreeMap<PathBuf, (Watcher, Watch)>,
+    next: Instant,
 }
 
 /// A task that ends with its incarnation.
@@ -149,7 +66,10 @@ impl Job for Watcher {
     type State = State;
 
     fn begin(&self) -> Result<State, ActorProcessingErr> {
-        Ok(State::Waiting(Instant::now()))
+        Ok(State {
+            watches: BTreeMap::new(),
+            next: Instant::now(),
+        })
     }
 
     async fn slice(
@@ -158,31 +78,28 @@ impl Job for Watcher {
         draining: bool,
     ) -> Result<ControlFlow<()>, ActorProcessingErr> {
         if draining {
-            *state = State::Waiting(Instant::now());
+            state.watches.clear();
             return Ok(ControlFlow::Break(()));
         }
-        match state {
-            State::Waiting(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                if !left.is_zero() {
-                    tokio::time::sleep(left.min(SLICE)).await;
-                } else if self.socket.path.exists() {
-                    let watcher = self.clone();
-                    *state =
-                        State::Watching(Watch(tokio::spawn(async move { watcher.watch().await })));
-                } else {
-                    self.shared.degraded.clear(&self.socket.name);
-                    *state = State::Waiting(Instant::now() + RETRY);
-                }
-            }
-            State::Watching(watch) => {
-                if let Ok(ended) = tokio::time::timeout(SLICE, &mut watch.0).await {
-                    *state = State::Waiting(Instant::now() + RETRY);
-                    // A panic in it is one of this actor's.
-                    if let Err(error) = ended? {
-                        self.failed(&error);
-                    }
-                }
+        if state.next <= Instant::now() {
+            self.look(state);
+        }
+        tokio::time::sleep(SLICE.min(state.next.saturating_duration_since(Instant::now()))).await;
+        let ended = |(_, watch): &(Watcher, Watch)| watch.0.is_finished();
+        let paths: Vec<PathBuf> = state
+            .watches
+            .iter()
+            .filter(|(_, it)| ended(it))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in paths {
+            let Some((watcher, mut watch)) = state.watches.remove(&path) else {
+                continue;
+            };
+            state.next = Instant::now() + RETRY;
+            // A panic in it is one of this actor's.
+            if let Err(error) = (&mut watch.0).await? {
+                watcher.failed(&error);
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -190,6 +107,27 @@ impl Job for Watcher {
 }
 
 impl Watcher {
+    /// Begins to watch each socket that is there and is not watched.
+    fn look(&self, state: &mut State) {
+        state.next = Instant::now() + RETRY;
+        let present = self.socket.present();
+        // One that is gone is no failure.
+        let is_present = |what: &str| present.iter().any(|socket| socket.name == what);
+        let Self { shared, socket } = self;
+        shared.degraded.clear_below(&socket.name, is_present);
+        for socket in present {
+            if let Entry::Vacant(place) = state.watches.entry(socket.path.clone()) {
+                let watcher = Self {
+                    shared: Arc::clone(&self.shared),
+                    socket,
+                };
+                let own = watcher.clone();
+                let watch = Watch(tokio::spawn(async move { own.watch().await }));
+                place.insert((watcher, watch));
+            }
+        }
+    }
+
     fn failed(&self, error: &str) {
         let Socket { name, path, .. } = &self.socket;
         let path = path.display();
@@ -217,6 +155,11 @@ impl Watcher {
     /// The engine tells of a container, which has just been started or not, and something may wait for it.
     fn tell(&self, details: Details, is_start: bool) {
         let (id, pid) = (details.container.id.clone(), details.pid);
+        if let Some(user) = self.socket.owner
+            && (!users::is_of(&self.shared.proc, &details, user) || !self.may_tell(&id))
+        {
+            return;
+        }
         self.shared.tell_container(details);
         if is_start || pid.is_some() {
             self.start(&id, pid, is_start);
@@ -224,8 +167,24 @@ impl Watcher {
         self.shared.arrival.notify_one();
     }
 
+    /// Whether no other engine has told of a container.
+    fn may_tell(&self, id: &str) -> bool {
+        let containers = &self.shared.containers;
+        !containers.is_told(id) || containers.runs_by(id, &self.socket.name)
+    }
+
+    /// The engine says that a container has ended, with this code where it says.
+    fn end(&self, id: &str, code: Option<i32>) {
+        if self.socket.owner.is_none() || self.may_tell(id) {
+            self.shared.end_container(id, code);
+        }
+    }
+
     /// A container that was told of runs; `just_now`: the engine says that it has started it.
     fn start(&self, id: &str, pid: Option<u32>, just_now: bool) {
+        if self.socket.owner.is_some() && !self.may_tell(id) {
+            return;
+        }
         let engine = &self.socket.name;
         self.shared.start_container(engine, (id, pid), just_now);
     }
@@ -268,11 +227,19 @@ pub async fn version(socket: &Socket) -> Result<String, String> {
     }
 }
 
-/// The containers that an engine runs, asked for once.
+/// The containers that an engine runs, asked for once; of a user's engine those that are the user's, as `proc` shows.
 ///
 /// # Errors
 /// What is wrong, when it does not answer.
-pub async fn running(socket: &Socket) -> Result<Vec<Details>, String> {
+pub async fn running(socket: &Socket, proc: &Path) -> Result<Vec<Details>, String> {
+    let mut running = all_running(socket).await?;
+    if let Some(user) = socket.owner {
+        running.retain(|details| users::is_of(proc, details, user));
+    }
+    Ok(running)
+}
+
+async fn all_running(socket: &Socket) -> Result<Vec<Details>, String> {
     match socket.api {
         Api::Docker => {
             let running = docker::running(&socket.path, socket.runtime).await;

@@ -39,8 +39,9 @@ pub struct Listing {
 
 /// Lists the containers of the host whose root directory is `root`.
 pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
-    let mut all = in_cgroups(&root.join("proc"));
-    let (told, errors) = told(sockets).await;
+    let proc = root.join("proc");
+    let mut all = in_cgroups(&proc);
+    let (told, errors) = told(&proc, sockets).await;
     for details in told {
         let Details {
             container,
@@ -59,9 +60,10 @@ pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
     }
 }
 
-/// The names of the containers that engines know, by id. Engines that do not answer are left out.
-pub async fn names(sockets: &[Socket]) -> BTreeMap<String, String> {
-    let (told, _) = told(sockets).await;
+/// The names of the containers that engines of the host with this root know, by id. Engines that do not answer are
+/// left out.
+pub async fn names(root: &Path, sockets: &[Socket]) -> BTreeMap<String, String> {
+    let (told, _) = told(&root.join("proc"), sockets).await;
     let named = told
         .into_iter()
         .filter_map(|details| Some((details.container.id, details.container.name?)));
@@ -69,11 +71,11 @@ pub async fn names(sockets: &[Socket]) -> BTreeMap<String, String> {
 }
 
 /// What the engines that are there tell, and why some do not.
-async fn told(sockets: &[Socket]) -> (Vec<Details>, Vec<String>) {
+async fn told(proc: &Path, sockets: &[Socket]) -> (Vec<Details>, Vec<String>) {
     let mut all = Vec::new();
     let mut errors = Vec::new();
-    for socket in sockets.iter().filter(|socket| socket.path.exists()) {
-        match engine::running(socket).await {
+    for socket in sockets.iter().flat_map(Socket::present) {
+        match engine::running(&socket, proc).await {
             Ok(told) => all.extend(told),
             Err(error) => errors.push(format!("{}: {error}", socket.path.display())),
         }

@@ -248,6 +248,13 @@ impl Containers {
         }
     }
 
+    /// Whether it runs, as this engine has told.
+    pub(crate) fn runs_by(&self, id: &str, engine: &str) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let run = known.get(id).and_then(|entry| entry.run.as_ref());
+        run.is_some_and(|run| run.engine == engine)
+    }
+
     /// Those that run, as this engine has told.
     pub(crate) fn running(&self, engine: &str) -> Vec<String> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::{Config, ConfigFile};
-use crate::config::kind::{Kind, bytes};
+use crate::config::kind::{Kind, bytes, duration};
 use crate::config::{self, ConfigError, DEFAULT_PATH, Inputs, Layers, Source, setting};
 use crate::control::client::Client;
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ pub(super) fn config(arguments: &Config) -> Result<(), Failure> {
             if show.json {
                 output::json(resolved)
             } else {
-                output::text(&format!("{}\n", plain(&resolved.value)))
+                output::text(&format!("{}\n", plain(&resolved.shown())))
             }
         }
         Config::Set { key, value, file } => {
@@ -106,7 +106,8 @@ fn show_text(layers: &Layers, effective: bool) -> Result<(), Failure> {
         shown += 1;
         let value = match setting.kind {
             Kind::Bytes { .. } => resolved.value.as_i64().map_or_else(String::new, bytes),
-            _ => plain(&resolved.value),
+            Kind::Duration { .. } => resolved.value.as_i64().map_or_else(String::new, duration),
+            _ => plain(&resolved.shown()),
         };
         let doc = format!("{} ({})", setting.doc, setting.kind);
         table.row([setting.key.into(), value, resolved.source.to_string(), doc]);

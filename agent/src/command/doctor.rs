@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use tiers::Standing;
 use super::status;
 use crate::cli::Doctor;
 use crate::config::Config;
+use crate::control::client::block_on;
 use crate::failure::Failure;
 use crate::loader::pins;
 use crate::output::{self, Table};
@@ -20,11 +22,13 @@ mod bundle;
 mod engines;
 mod tiers;
 
+/// How long the Team Server may take to answer: people wait for it.
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
+
 /// Parts of the interface that this version does not have, in words for people.
-const NOT_THERE: [&str; 3] = [
+const NOT_THERE: [&str; 2] = [
     "of a rootless Podman no names, images or labels are asked for: events carry the id",
     "what a killed sensor had read from the rings and not yet written is lost, and not counted",
-    "the Team Server",
 ];
 
 pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
@@ -52,12 +56,13 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
         json!({"facts": kernel::facts(&config), "hooks": []})
     };
     let engines = engines::found(&config)?;
+    let uplink = uplink(&config)?;
     let left = !running && pins::are_left(&config.kernel.pin_dir);
     let hooks = report["hooks"].as_array().map_or(&[][..], Vec::as_slice);
     let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
     let found = json!({
         "running": running, "left_in_kernel": left, "facts": report["facts"], "permissions": {"missing": missing, "lost": lost},
-        "engines": engines, "hooks": hooks, "not_there": NOT_THERE,
+        "engines": engines, "uplink": uplink, "hooks": hooks, "not_there": NOT_THERE,
     });
     if arguments.bundle {
         output::json(&bundle::bundle(&found, &inputs.layers()?, &client)?)?;
@@ -71,7 +76,7 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
             }
             (false, false) => "not running",
         };
-        output::text(&rendered(&report, &engines, standing, &lost))?;
+        output::text(&rendered(&report, (&engines, &uplink), standing, &lost))?;
     }
     if !running && !missing.is_empty() {
         return Err(Failure::NotPermitted(
@@ -84,6 +89,18 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Whether the Team Server answers; null where there is none.
+fn uplink(config: &Config) -> Result<Value, Failure> {
+    // It was checked when the configuration was read.
+    let Some(server) = config.server().ok().flatten() else {
+        return Ok(Value::Null);
+    };
+    let probed = block_on(async { Ok(server.probe(PROBE_LIMIT).await) })?;
+    Ok(json!({
+        "url": server.url().to_string(), "reachable": probed.is_ok(), "error": probed.err(),
+    }))
 }
 
 /// `--programs`
@@ -135,7 +152,7 @@ fn sights(config: &Config, as_json: bool) -> Result<(), Failure> {
 
 fn rendered(
     report: &Value,
-    engines: &Value,
+    (engines, uplink): (&Value, &Value),
     standing: &str,
     lost: &BTreeMap<&str, &str>,
 ) -> String {
@@ -186,6 +203,13 @@ fn rendered(
     );
     for (capability, what) in lost {
         let _ = writeln!(out, "             without {capability} {what}");
+    }
+    if let Some(url) = uplink["url"].as_str() {
+        let how = match uplink["error"].as_str() {
+            None => "answers".to_owned(),
+            Some(error) => format!("is not reached: {error}"),
+        };
+        let _ = writeln!(out, "Team Server  {url} {how}");
     }
     if let Some(why) = facts["ebpf_error"].as_str().filter(|why| !why.is_empty()) {
         // The remedies of the tiers are for kernels that have it.

@@ -133,7 +133,7 @@ pub(super) fn mapped(config: &Config, mounts: bool) -> Result<Map, Failure> {
 
 /// Names of containers by id, as their engines know them.
 pub(super) fn container_names(config: &Config) -> Result<BTreeMap<String, String>, Failure> {
-    block_on(async { Ok(listing::names(&config.engines()).await) })
+    block_on(async { Ok(listing::names(&config.host.fs, &config.engines()).await) })
 }
 
 /// A container's name, or the beginning of its id.

@@ -1,6 +1,7 @@
 //! `holdfast run`: configuration → permissions → what is left → policies → lock → kernel → run → drain.
 
 use holdfast_policy::document::Mode;
+use holdfast_wire::uplink::Bundle;
 
 use crate::cli::Run;
 use crate::config::Config;
@@ -8,7 +9,7 @@ use crate::control;
 use crate::failure::Failure;
 use crate::instance::{Instance, InstanceError};
 use crate::sensor::{Sensor, Startup};
-use crate::{allocator, kernel, logging, policies, privilege, protection};
+use crate::{allocator, kernel, logging, policies, privilege, protection, uplink};
 
 /// Threads of the runtime: the readers and the evaluator are what works; the rest waits.
 const WORKERS: usize = 2;
@@ -21,9 +22,13 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     allocator::use_one_arena();
     privilege::require()?;
     let remains = kernel::remains(&config);
-    let policies = protection::policy(&config, inputs.path(), Mode::Enforce)
-        .and_then(|own| policies::load(&config.policy_paths(), own, &config, remains.first_epoch()))
-        .map_err(|errors| policies::refused(&errors))?;
+    let load = |bundle: Option<&Bundle>| {
+        let own = protection::policy(&config, inputs.path(), Mode::Enforce)?;
+        let paths = config.policy_paths();
+        policies::load(&paths, own, bundle, &config, remains.first_epoch())
+    };
+    let (policies, bundle) =
+        uplink::with_stored(&config, load).map_err(|errors| policies::refused(&errors))?;
     let _lock = Instance::acquire(&config.control.socket).map_err(cannot_start)?;
     let socket = &config.control.socket;
     let opened = kernel::open(&config, remains)?;
@@ -44,6 +49,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
             config: config.clone(),
             layers,
             policies,
+            bundle,
         };
         let sensor = Sensor::start(startup, opened).await?;
         sensor.run(server).await

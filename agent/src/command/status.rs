@@ -76,6 +76,7 @@ fn rendered(status: &Value) -> String {
     if let Some(line) = buffer(&status["buffer"]) {
         let _ = writeln!(out, "buffer    {line}");
     }
+    out.push_str(&uplink(&status["uplink"]));
     let _ = writeln!(out, "on exit   {}", on_exit(&status["hooks"]));
     out.push_str(&limits(&status["limits"]));
     out.push_str(&degradations(status));
@@ -86,6 +87,54 @@ fn rendered(status: &Value) -> String {
     out.push_str("\nledger\n");
     out.push_str(&ledger(&status["ledger"]["kinds"]));
     out
+}
+
+/// What goes to the Team Server; nothing where there is none.
+fn uplink(uplink: &Value) -> String {
+    let Some(url) = uplink["url"].as_str() else {
+        return String::new();
+    };
+    let both = |key: &str| {
+        let of = |priority: &str| uplink[key][priority].as_u64().unwrap_or(0);
+        format!("{} alerts and {} events", of("alert"), of("event"))
+    };
+    let mut text = match uplink["sensor_id"].as_str() {
+        Some(id) => format!("uplink    {url}, enrolled as {id}\n"),
+        None => format!("uplink    {url}, not enrolled\n"),
+    };
+    let last = uplink["last_success"].as_str().unwrap_or("never");
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "          {} sent, {} in the spool ({} KiB), last answer {last}",
+        both("sent"),
+        both("spooled"),
+        uplink["spooled_bytes"].as_u64().unwrap_or(0) >> 10,
+    );
+    let lost: Vec<String> = ["alert", "event"]
+        .into_iter()
+        .flat_map(|priority| {
+            let reasons = uplink["lost"][priority].as_object().into_iter().flatten();
+            reasons.map(move |(reason, count)| format!("{count} {priority} {reason}"))
+        })
+        .collect();
+    if !lost.is_empty() {
+        let _ = writeln!(text, "          lost {}", lost.join(", "));
+    }
+    match (uplink["bundle"].as_u64(), uplink["bundle_error"].as_str()) {
+        (version, Some(error)) => {
+            let version = version.map_or_else(|| "none".to_owned(), |it| it.to_string());
+            let _ = writeln!(
+                text,
+                "          bundle {version}; the last is refused: {error}"
+            );
+        }
+        (Some(version), None) => {
+            let _ = writeln!(text, "          bundle {version}");
+        }
+        (None, None) => {}
+    }
+    text
 }
 
 /// What goes on in the kernel when the sensor ends.
@@ -231,6 +280,9 @@ mod tests {
             "limits": {"cgroup_events_per_second": 50, "cgroup_burst": 70, "capped": [
                 {"cgroup": 77, "path": "/noisy", "domain": "file", "events": 12, "now": true,
                  "since": "2026-11-22T19:00:02Z"}]},
+            "uplink": {"url": "https://team.example/", "sensor_id": "s-1", "last_success": "2026-11-22T19:00:03Z",
+                "spooled": {"alert": 1, "event": 2}, "spooled_bytes": 4096, "sent": {"alert": 3, "event": 4},
+                "lost": {"alert": {"torn": 1}, "event": {"full": 7}}, "bundle": 5, "bundle_error": null},
             "resources": {"rss_bytes": 31_457_280, "cpu_ms": 1500, "open_files": 40},
         });
         let text = rendered(&status);
@@ -243,6 +295,10 @@ mod tests {
             "buffer    perf: no ring buffers",
             "cap       50 events a second of a cgroup and domain, 70 at once",
             "  77      file    12        yes  2026-11-22T19:00:02Z  /noisy",
+            "uplink    https://team.example/, enrolled as s-1",
+            "3 alerts and 4 events sent, 1 alerts and 2 events in the spool (4 KiB), last answer 2026-11-22T19:00:03Z",
+            "lost 1 alert torn, 7 event full",
+            "bundle 5",
             "    killer  running  2         panicked",
             "file.open  kprobe  not fentry: no BTF",
             "process.exec  7 ",

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use holdfast_actors::uplink::Server;
+use holdfast_actors::uplink::server::Stated;
 use holdfast_policy::redact::Redaction;
 use serde_json::Value;
 use toml::de::DeValue;
@@ -14,8 +16,10 @@ use crate::nearest::hint;
 /// What a setting's value can be. Every kind has one normal form, a JSON value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// One line of text.
-    Text,
+    /// One line of text that is shown nowhere.
+    Secret,
+    /// Where a server is, or empty for "none".
+    OptionalUrl,
     /// An absolute path.
     Path,
     /// An absolute path, or empty for "none".
@@ -34,6 +38,8 @@ pub(crate) enum Kind {
         max: i64,
         power_of_two: bool,
     },
+    /// A time in milliseconds, bounds included; `ms`, `s`, `m`, `h` and `d` may follow it.
+    Duration { min: i64, max: i64 },
     /// `true` or `false`.
     Flag,
     /// A list of texts; separated by commas, or line ends, where it is given as one text.
@@ -92,9 +98,15 @@ impl Kind {
     /// # Errors
     /// One line that says what was expected.
     pub(crate) fn read_toml(self, value: &DeValue<'_>) -> Result<Value, String> {
-        let wrong = || format!("expected {self}, found {}", described(value));
+        let wrong = || match self {
+            Self::Secret => format!("expected {self}"),
+            _ => format!("expected {self}, found {}", described(value)),
+        };
         match (self, value) {
-            (Self::Integer { .. } | Self::Bytes { .. }, DeValue::Integer(number)) => {
+            (
+                Self::Integer { .. } | Self::Bytes { .. } | Self::Duration { .. },
+                DeValue::Integer(number),
+            ) => {
                 let number = i64::from_str_radix(number.as_str(), number.radix());
                 self.integer(number.map_err(|_| wrong())?)
             }
@@ -118,7 +130,13 @@ impl Kind {
             return Err(format!("expected one line of at most {MAX_TEXT} bytes"));
         }
         match self {
-            Self::OptionalPath | Self::OptionalAddress if text.is_empty() => Ok(text.into()),
+            Self::OptionalPath | Self::OptionalAddress | Self::OptionalUrl if text.is_empty() => {
+                Ok(text.into())
+            }
+            Self::OptionalUrl => match url(text) {
+                Ok(()) => Ok(text.into()),
+                Err(reason) => Err(reason),
+            },
             Self::OptionalAddress => match text.parse::<SocketAddr>() {
                 Ok(_) => Ok(text.into()),
                 Err(_) => Err(format!("expected {self}, found \"{text}\"")),
@@ -141,13 +159,19 @@ impl Kind {
                 let bytes = parse_bytes(text);
                 self.integer(bytes.ok_or_else(|| format!("expected {self}, found \"{text}\""))?)
             }
+            Self::Duration { .. } => {
+                let time = parse_with(text, &TIMES);
+                self.integer(time.ok_or_else(|| format!("expected {self}, found \"{text}\""))?)
+            }
             _ => Ok(text.into()),
         }
     }
 
     fn integer(self, number: i64) -> Result<Value, String> {
         let fits = match self {
-            Self::Integer { min, max } => (min..=max).contains(&number),
+            Self::Integer { min, max } | Self::Duration { min, max } => {
+                (min..=max).contains(&number)
+            }
             Self::Bytes {
                 min,
                 max,
@@ -167,7 +191,8 @@ impl Kind {
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Text => f.write_str("a text"),
+            Self::Secret => f.write_str("a text, which is shown nowhere"),
+            Self::OptionalUrl => f.write_str("a URL, as https://team.example.org:5150, or nothing"),
             Self::Path => f.write_str("an absolute path"),
             Self::OptionalPath => f.write_str("an absolute path, or nothing"),
             Self::Levels => f.write_str(
@@ -189,6 +214,9 @@ impl std::fmt::Display for Kind {
                     "a size"
                 };
                 write!(f, "{what} from {} to {}", bytes(*min), bytes(*max))
+            }
+            Self::Duration { min, max } => {
+                write!(f, "a time from {} to {}", duration(*min), duration(*max))
             }
             Self::Flag => f.write_str("true or false"),
             Self::List(Item::Path) => f.write_str("a list of paths"),
@@ -264,15 +292,51 @@ fn described(value: &DeValue<'_>) -> String {
     }
 }
 
+/// Whether something can be reached by this URL; what else it depends on other settings say.
+fn url(text: &str) -> Result<(), String> {
+    let stated = Stated {
+        url: text.to_owned(),
+        insecure: true,
+        ..Stated::default()
+    };
+    Server::new(&stated)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
 const UNITS: [(&str, i64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
+/// In milliseconds.
+const TIMES: [(&str, i64); 5] = [
+    ("d", 24 * 3_600_000),
+    ("h", 3_600_000),
+    ("ms", 1),
+    ("m", 60_000),
+    ("s", 1000),
+];
+
 fn parse_bytes(text: &str) -> Option<i64> {
+    parse_with(text, &UNITS)
+}
+
+fn parse_with(text: &str, units: &[(&str, i64)]) -> Option<i64> {
     let text = text.trim();
-    let (number, factor) = UNITS
+    let (number, factor) = units
         .iter()
         .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
         .unwrap_or((text, 1));
     number.trim().parse::<i64>().ok()?.checked_mul(factor)
+}
+
+/// A number of milliseconds with the largest unit that divides it.
+pub(crate) fn duration(milliseconds: i64) -> String {
+    let mut units = TIMES;
+    units.sort_by_key(|(_, factor)| -factor);
+    let fits = |(_, factor): &&(&str, i64)| milliseconds >= *factor && milliseconds % factor == 0;
+    match units.iter().find(fits) {
+        Some((unit, factor)) => format!("{}{unit}", milliseconds / factor),
+        None => milliseconds.to_string(),
+    }
 }
 
 /// A number of bytes with the largest unit that divides it.
@@ -297,6 +361,28 @@ mod tests {
         assert_eq!(parse_bytes("9999999999GiB"), None);
         assert_eq!(bytes(64 << 20), "64MiB");
         assert_eq!(bytes(1000), "1000");
+    }
+
+    #[test]
+    fn times_have_units() {
+        let kind = Kind::Duration {
+            min: 10,
+            max: 7 * 24 * 3_600_000,
+        };
+        for (text, expected) in [
+            ("10ms", 10),
+            ("1500", 1500),
+            ("2 m", 120_000),
+            ("7d", 604_800_000),
+        ] {
+            assert_eq!(kind.read_text(text).unwrap(), expected, "{text}");
+        }
+        assert_eq!(
+            kind.read_text("8d").unwrap_err(),
+            "expected a time from 10ms to 7d, found 691200000"
+        );
+        assert!(kind.read_text("soon").is_err());
+        assert_eq!(duration(90_000), "90s");
     }
 
     #[test]

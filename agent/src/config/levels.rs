@@ -29,6 +29,7 @@ const MODULES: [(&str, &[&str]); 2] = [
             "runtime",
             "sink",
             "supervisor",
+            "uplink",
         ],
     ),
     (
@@ -55,6 +56,7 @@ const MODULES: [(&str, &[&str]); 2] = [
             "reload",
             "sensor",
             "since",
+            "uplink",
         ],
     ),
 ];

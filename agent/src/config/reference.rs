@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::kind::{Kind, bytes};
+use super::kind::{Kind, bytes, duration};
 use super::setting::{ENVIRONMENT_ALIASES, SETTINGS, Setting};
 
 const INTRODUCTION: &str = "\
@@ -43,6 +43,10 @@ fn section(setting: &Setting) -> String {
         (Kind::Bytes { .. }, text) => {
             let number = kind.read_text(text).ok().and_then(|it| it.as_i64());
             format!("`{}`", number.map_or_else(|| text.to_owned(), bytes))
+        }
+        (Kind::Duration { .. }, text) => {
+            let number = kind.read_text(text).ok().and_then(|it| it.as_i64());
+            format!("`{}`", number.map_or_else(|| text.to_owned(), duration))
         }
         (_, text) => format!("`{text}`"),
     };

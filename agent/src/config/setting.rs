@@ -1,6 +1,8 @@
 //! The table of settings: the one place that knows their keys, defaults, bounds and meaning.
 //! `config show`, validation, the environment's names and the documentation all derive from it.
 
+use holdfast_wire::frame::MAX_ENTRIES;
+
 use super::kind::{Item, Kind};
 
 /// One setting.
@@ -139,7 +141,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "state.dir",
         Kind::Path,
         "/var/lib/holdfast",
-        "what outlives a run: derived policies",
+        "what outlives a run: derived policies, and what belongs to the Team Server",
     ),
     setting(
         "log.dir",
@@ -273,9 +275,10 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "runtime.docker",
         Kind::List(Item::Path),
-        "/run/docker.sock,/run/podman/podman.sock",
+        "/run/docker.sock,/run/podman/podman.sock,/run/user/*/podman/podman.sock",
         "sockets of the Docker Engine API, which Podman serves, too: asked for the names, images and labels of \
-         containers; below host.fs, or as they are. Nothing: none is asked",
+         containers; below host.fs, or as they are. A directory of a path may be *, for any, as of users that have \
+         a Podman of their own: of at most 64. Nothing: none is asked",
     ),
     setting(
         "runtime.containerd",
@@ -319,11 +322,124 @@ pub(crate) const SETTINGS: &[Setting] = &[
          /usr/bin/runc,/usr/sbin/runc,/usr/bin/crun,/usr/bin/conmon",
         "executables that may do so all the same, outside of containers: what starts and stops the sensor. Who may          tell them to is theirs to decide",
     ),
-    later(
+    setting(
         "uplink.url",
-        Kind::Text,
+        Kind::OptionalUrl,
         "",
-        "the Team Server that events are sent to",
+        "the Team Server that events are sent to and policies come from; nothing: there is none, and nothing of what \
+         follows is used. http:// is for this machine only, unless uplink.insecure is true",
+    ),
+    setting(
+        "uplink.key",
+        Kind::Secret,
+        "",
+        "the installation key, by which the sensor enrols once; what it gets for it is kept in state.dir. Flags are \
+         seen by everybody on the machine: better in a file",
+    ),
+    setting(
+        "uplink.key_file",
+        Kind::OptionalPath,
+        "",
+        "a file with the installation key, as systemd's LoadCredential= makes one; read when the sensor enrols, where \
+         uplink.key is not set",
+    ),
+    setting(
+        "uplink.ca",
+        Kind::OptionalPath,
+        "",
+        "PEM file of certificates: the server is trusted if it is certified by one of them, and by no other; nothing: \
+         by those whom the system trusts",
+    ),
+    setting(
+        "uplink.client_certificate",
+        Kind::OptionalPath,
+        "",
+        "PEM file of the certificate that the sensor shows, for a server that asks for one (mutual TLS), and of those \
+         between it and its authority",
+    ),
+    setting(
+        "uplink.client_key",
+        Kind::OptionalPath,
+        "",
+        "PEM file of the private key of that certificate",
+    ),
+    setting(
+        "uplink.proxy",
+        Kind::OptionalUrl,
+        "",
+        "HTTP proxy by which the server is reached (CONNECT), as http://proxy.example.org:3128",
+    ),
+    setting(
+        "uplink.insecure",
+        Kind::Flag,
+        "false",
+        "permit http:// to a server that is not on this machine: who is in between reads all and can be either end",
+    ),
+    setting(
+        "uplink.events",
+        Kind::List(Item::ActionGlob),
+        "container.*,kernel.*,sensor.*",
+        "actions of which events are sent though no rule matched; alerts are always. The usual ones say how a host is, \
+         and are few; what processes, files and the network do is many times more, and in the host's event file anyway. \
+         Only what events.report asks for can be sent",
+    ),
+    setting(
+        "uplink.batch_events",
+        Kind::Integer {
+            min: 1,
+            max: MAX_ENTRIES as i64,
+        },
+        "1000",
+        "the most events of a request",
+    ),
+    setting(
+        "uplink.batch_bytes",
+        Kind::Bytes {
+            min: 4 << 10,
+            max: 4 << 20,
+            power_of_two: false,
+        },
+        "1MiB",
+        "the most bytes of a request's events, before compression; a single event may have more",
+    ),
+    setting(
+        "uplink.batch_interval",
+        Kind::Duration {
+            min: 10,
+            max: 3_600_000,
+        },
+        "1s",
+        "how long events wait for others to be sent with; alerts do not wait",
+    ),
+    setting(
+        "uplink.bandwidth",
+        Kind::Bytes {
+            min: 0,
+            max: 1 << 40,
+            power_of_two: false,
+        },
+        "0",
+        "the most bytes a second that events take on the line, in the long run; 0: any number",
+    ),
+    setting(
+        "uplink.spool_max_size",
+        Kind::Bytes {
+            min: 1 << 20,
+            max: 64 << 30,
+            power_of_two: false,
+        },
+        "256MiB",
+        "bytes of state.dir that may wait for the server; when they are used up the oldest events go, and alerts only \
+         when there are no events",
+    ),
+    setting(
+        "uplink.spool_max_age",
+        Kind::Duration {
+            min: 60_000,
+            max: 365 * 24 * 3_600_000,
+        },
+        "7d",
+        "how long something may wait for the server",
     ),
 ];
 

@@ -9,8 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ConfigError;
+use super::kind::Kind;
 use super::setting::{self, ENVIRONMENT_ALIASES, ENVIRONMENT_PREFIX, SETTINGS, Setting};
 use crate::nearest::hint;
+
+/// What is shown of a secret.
+const REDACTED: &str = "[redacted]";
 
 /// Where a value comes from, from the weakest to the strongest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,13 +59,25 @@ pub(crate) struct Resolved {
     pub(crate) value: Value,
     /// The layer that won.
     pub(crate) source: Source,
+    /// Whether the value is shown nowhere.
+    is_secret: bool,
+}
+
+impl Resolved {
+    /// The value as it may be shown.
+    pub(crate) fn shown(&self) -> Value {
+        if self.is_secret && self.value != "" {
+            return REDACTED.into();
+        }
+        self.value.clone()
+    }
 }
 
 impl Serialize for Resolved {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
         let mut object = serializer.serialize_struct("Resolved", 3)?;
-        object.serialize_field("value", &self.value)?;
+        object.serialize_field("value", &self.shown())?;
         object.serialize_field("source", self.source.name())?;
         object.serialize_field("origin", &self.source.to_string())?;
         object.end()
@@ -134,7 +150,15 @@ impl Layers {
                 "is not available in this version: leave it out".into(),
             ));
         }
-        self.0.insert(setting.key, Resolved { value, source });
+        let is_secret = matches!(setting.kind, Kind::Secret);
+        self.0.insert(
+            setting.key,
+            Resolved {
+                value,
+                source,
+                is_secret,
+            },
+        );
         Ok(())
     }
 

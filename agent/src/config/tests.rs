@@ -131,11 +131,48 @@ fn the_environment_is_checked_too() {
 }
 
 #[test]
+fn a_secret_is_shown_nowhere_and_used_all_the_same() {
+    let layers = layers("uplink.key = 'verysecret'", &[], &[]).unwrap();
+    let resolved = layers.get("uplink.key").unwrap();
+    assert_eq!(resolved.shown(), "[redacted]");
+    let shown = serde_json::to_string(resolved).unwrap();
+    assert!(!shown.contains("verysecret"), "{shown}");
+    let config = Config::from_layers(&layers).unwrap();
+    assert_eq!(config.uplink.key.expose(), "verysecret");
+    assert!(!format!("{config:?}").contains("verysecret"));
+    let said = error("uplink.key = 31337", &[], &[]);
+    assert!(!said.contains("31337"), "{said}");
+}
+
+#[test]
+fn what_is_said_of_the_server_has_to_go_together() {
+    let refused = |flags: &[(&str, &str)]| {
+        let layers = layers("", &[], flags).unwrap();
+        Config::from_layers(&layers).unwrap_err().to_string()
+    };
+    let said = refused(&[("uplink.url", "http://team.example")]);
+    assert!(
+        said.starts_with("--set: uplink.url: http:// is for this machine only"),
+        "{said}"
+    );
+    let said = refused(&[
+        ("uplink.url", "https://team.example"),
+        ("uplink.client_key", "/k"),
+    ]);
+    assert!(said.contains("uplink.client_certificate"), "{said}");
+    let said = error("uplink.url = 'team.example'", &[], &[]);
+    assert!(
+        said.contains("expected https://HOST[:PORT], found \"team.example\""),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_is_not_there_yet_is_said_so() {
-    assert!(layers("uplink.url = ''", &[], &[]).is_ok());
+    assert!(layers("host.netns = '/run/netns'", &[], &[]).is_ok());
     assert_eq!(
-        error("", &[], &[("uplink.url", "https://example.org")]),
-        "--set: uplink.url: is not available in this version: leave it out"
+        error("", &[], &[("host.netns", "/x")]),
+        "--set: host.netns: is not available in this version: leave it out"
     );
     assert_eq!(
         error("", &[("NET_NS", "/host/netns")], &[]),

@@ -13,7 +13,7 @@ use holdfast_tests::scenario::{self, Scenario, rate};
 use holdfast_tests::{act, init};
 
 const USAGE: &str = "usage: scenario list
-       scenario run [PATTERN[,PATTERN…]] [--holdfast FILE] [--fault FILE] [--policies DIR] [--dir DIR]
+       scenario run [PATTERN[,PATTERN…]] [--holdfast FILE] [--fault FILE] [--server FILE] [--policies DIR] [--dir DIR]
        scenario bench FILE SECONDS [RATE…]
        scenario act DEED ARGUMENT…";
 

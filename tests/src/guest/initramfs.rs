@@ -78,9 +78,13 @@ impl Content {
         Ok(archive.finish())
     }
 
-    /// The archive of a whole system, `root`, with the scenarios beside it, likewise.
-    pub fn system(&self, root: &Path) -> Result<Vec<u8>> {
+    /// The archive of a whole system, `root`, with the scenarios beside it, likewise. Where it `has_sensor`, no package
+    /// is to bring that.
+    pub fn system(&self, root: &Path, has_sensor: bool) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
+        if has_sensor {
+            archive.copy("/usr/bin/holdfast", PROGRAM, &self.holdfast)?;
+        }
         archive.copy(RUNNER, PROGRAM, &self.scenario)?;
         let unit = "/etc/systemd/system/holdfast-tests.service";
         archive.file(unit, FILE, UNIT.as_bytes());

@@ -79,11 +79,13 @@ impl Machine {
         fs::write(&initrd, [archive, plan.as_slice()].concat()).context("write the initramfs")?;
         let results = self.dir.join("results");
         File::create(&results).context("create the results' file")?;
-        let is_system = self.place.is_variant(Variant::System);
-        let memory = if initramfs::needs_docker(&names) || is_system {
-            "2G"
-        } else {
-            "1G"
+        let is_system = self.place.is_system();
+        let memory = match self.place.variant() {
+            // Images and containers are in it, too.
+            Variant::Podman => "4G",
+            Variant::System => "2G",
+            _ if initramfs::needs_docker(&names) => "2G",
+            _ => "1G",
         };
         let mut emulator = self.emulator(&initrd, &results, memory)?;
         let limit = if is_system { BOOT_OF_SYSTEM } else { BOOT };

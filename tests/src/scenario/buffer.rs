@@ -111,6 +111,7 @@ fn has_it(place: &Place) -> bool {
             | Variant::NoBtf
             | Variant::Counted
             | Variant::System
+            | Variant::Podman
             | Variant::Arm64 => false,
         },
     }

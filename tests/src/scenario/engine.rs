@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use super::predicate::explain;
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
-use crate::engine::Docker;
+use crate::engine::{Docker, Engine};
 use crate::events::{action, text};
 use crate::place::{Place, Variant};
 use crate::sensor::Sensor;
 
 mod image;
+mod podman;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[
@@ -54,9 +55,25 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 300,
         run: escapes,
     },
+    Scenario {
+        name: PODMAN,
+        about: "events and rules know the names, images and labels of the containers of root's Podman and of a user's",
+        at: |place| place.is_variant(Variant::Podman),
+        seconds: 120,
+        run: |bench| podman::run(bench, PODMAN_BURST),
+    },
+    Scenario {
+        name: PODMAN_LONG,
+        about: "the same, with 200 containers of each",
+        at: |place| place.is_variant(Variant::Podman),
+        seconds: 600,
+        run: |bench| podman::run(bench, LONG_BURST),
+    },
 ];
 
 const LONG: &str = "engine-docker-burst";
+const PODMAN: &str = "engine-podman";
+const PODMAN_LONG: &str = "engine-podman-burst";
 const IN_KERNEL: &str = "engine-predicates";
 const ESCAPES: &str = "engine-escapes";
 /// Those for which a guest needs Docker.
@@ -64,7 +81,12 @@ pub const IN_GUESTS: [&str; 2] = [IN_KERNEL, ESCAPES];
 
 /// Whether it is to be named to be run.
 pub fn takes_long(scenario: &Scenario) -> bool {
-    scenario.name == LONG
+    [LONG, PODMAN_LONG].contains(&scenario.name)
+}
+
+/// Whether it takes a whole system.
+pub fn takes_system(scenario: &Scenario) -> bool {
+    [PODMAN, PODMAN_LONG].contains(&scenario.name)
 }
 
 const CONTAINER_START: &str = include_str!("../../../policies/container-start.json");
@@ -72,6 +94,7 @@ const CONTAINER_ESCAPE: &str = include_str!("../../../policies/container-escape.
 const IMAGE: &str = "shop/web";
 /// Containers that are started at once.
 const BURST: usize = 24;
+const PODMAN_BURST: usize = 8;
 const LONG_BURST: usize = 200;
 /// At a time.
 const AT_ONCE: usize = 4;
@@ -402,7 +425,7 @@ fn containerd(bench: &Bench) -> Result<()> {
 }
 
 /// Runs a container that lives for a moment.
-fn run(docker: &Docker, name: &str) -> Result<()> {
+fn run(engine: &impl Engine, name: &str) -> Result<()> {
     let image = format!("{IMAGE}:1.0");
     let words = [
         "run",
@@ -419,7 +442,7 @@ fn run(docker: &Docker, name: &str) -> Result<()> {
         "sleep 0.3; true",
         name,
     ];
-    docker.command(&words)?.with_code(0)?;
+    engine.command(&words)?.with_code(0)?;
     Ok(())
 }
 

@@ -47,7 +47,14 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "the container image under Docker, privileged and with no more capabilities than it needs, its root read-only: it sees and refuses in other containers and on the host",
         at: |place| place.is_stock("6.12"),
         seconds: 400,
-        run: image::run,
+        run: image::docker,
+    },
+    Scenario {
+        name: PODMAN,
+        about: "the container image under Podman: likewise, and by its quadlet, which systemd starts and stops",
+        at: |place| place.is_variant(Variant::Podman),
+        seconds: 400,
+        run: image::podman,
     },
 ];
 
@@ -56,6 +63,7 @@ const RPM: &str = "package-rpm";
 const TGZ: &str = "package-tgz";
 /// For which a guest needs Docker, too.
 pub const IMAGE: &str = "package-image";
+const PODMAN: &str = "package-podman";
 
 /// How long a command may take in which a sensor starts or stops: dpkg waits for the unit.
 const INSTALL: Duration = Duration::from_secs(300);
@@ -87,12 +95,12 @@ const ENFORCE: &str = "mode = \"enforce\"\n\n[policy]\npaths = [\"/etc/holdfast/
 
 /// Whether it is tried in a whole system.
 pub fn tries(scenario: &Scenario) -> bool {
-    [DEB, RPM].contains(&scenario.name)
+    [DEB, RPM, PODMAN].contains(&scenario.name)
 }
 
 /// Whether one of these needs what `make package` makes.
 pub fn need_packages(scenarios: &[&str]) -> bool {
-    let mut all = [DEB, RPM, TGZ, IMAGE].into_iter();
+    let mut all = [DEB, RPM, TGZ, IMAGE, PODMAN].into_iter();
     all.any(|name| scenarios.contains(&name))
 }
 

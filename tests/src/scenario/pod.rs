@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::cri::Cri;
-use crate::engine::Docker;
+use crate::engine::{Docker, Engine as _};
 use crate::events::{action, text};
 use crate::place::Place;
 use crate::sensor::Sensor;

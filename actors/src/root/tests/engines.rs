@@ -27,6 +27,8 @@ enum Manner {
     Nonsense,
     /// It answers without end.
     Endless,
+    /// It tells of the container at once, and is a user's, whose container it is not.
+    OfUser,
 }
 
 async fn serve(listener: UnixListener, manner: Manner) {
@@ -56,13 +58,18 @@ async fn answer(mut stream: UnixStream, manner: Manner) -> std::io::Result<()> {
                 stream.write_all(&[b' '; 4096]).await?;
             }
         }
-        Manner::Tells(_) | Manner::Quiet => {}
+        Manner::Tells(_) | Manner::Quiet | Manner::OfUser => {}
     }
     if path.contains("/events") {
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             .await?;
-        if let Manner::Tells(after) = manner {
+        let after = match manner {
+            Manner::Tells(after) => Some(after),
+            Manner::OfUser => Some(Duration::ZERO),
+            _ => None,
+        };
+        if let Some(after) = after {
             tokio::time::sleep(after).await;
             let event = json!({"Type": "container", "Action": "create", "Actor": {"ID": ID}});
             let event = format!("{event}\n");
@@ -102,7 +109,11 @@ impl Stage {
         std::fs::create_dir_all(&cgroup).unwrap();
         std::fs::write(cgroups.join("cgroup.controllers"), "").unwrap();
         let socket: PathBuf = directory.path().join("docker.sock");
-        tokio::spawn(serve(UnixListener::bind(&socket).unwrap(), manner));
+        let listener = UnixListener::bind(&socket).unwrap();
+        if let Manner::OfUser = manner {
+            std::os::unix::fs::chown(&socket, Some(12_345), None).unwrap();
+        }
+        tokio::spawn(serve(listener, manner));
         let kernel = Fake::new(None);
         let settings = Settings {
             engines: vec![Socket::docker(Path::new("/"), &socket, 0)],
@@ -201,6 +212,22 @@ async fn it_waits_for_so_long_and_only_once() {
         (status.containers.waited, status.containers.unnamed),
         (0, 1)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_users_engine_is_not_believed_about_a_container_of_others() {
+    if !rustix::process::geteuid().is_root() {
+        return; // Nobody else can give a socket away.
+    }
+    let stage = Stage::new(Manner::OfUser).await;
+    stage.watched().await;
+    stage.open(1);
+    let emitted = async || stage.status().await.ledger.kinds["file.open"].emitted == 1;
+    until("it goes on", emitted).await;
+    let (events, status) = stage.events().await;
+    assert_eq!(events[0]["container"]["id"], ID);
+    assert_eq!(events[0]["container"]["name"], Value::Null);
+    assert_eq!(status.containers.told, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

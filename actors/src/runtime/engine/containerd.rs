@@ -94,7 +94,7 @@ async fn happened(
         "/containers/update" => ContainerUpdate::decode(about).map(|it| it.id),
         "/containers/delete" => {
             if let Ok(deleted) = ContainerDelete::decode(about) {
-                watcher.shared.end_container(&deleted.id, None);
+                watcher.end(&deleted.id, None);
             }
             return Ok(());
         }
@@ -104,7 +104,7 @@ async fn happened(
                 && exit.id == exit.container_id
             {
                 let code = i32::try_from(exit.exit_status).ok();
-                watcher.shared.end_container(&exit.id, code);
+                watcher.end(&exit.id, code);
             }
             return Ok(());
         }

@@ -106,9 +106,7 @@ async fn happened(
             let mut statuses = event.containers_statuses.into_iter();
             let status = statuses.find(|status| status.id == id);
             let code = status.filter(|status| status.finished_at != 0);
-            watcher
-                .shared
-                .end_container(&id, code.map(|status| status.exit_code));
+            watcher.end(&id, code.map(|status| status.exit_code));
         }
     }
     Ok(())
@@ -137,7 +135,7 @@ async fn look(
     for id in before {
         if now.get(&id) != Some(&true) {
             let code = exit_code(client, &id).await?;
-            watcher.shared.end_container(&id, code);
+            watcher.end(&id, code);
         }
     }
     *known = now;

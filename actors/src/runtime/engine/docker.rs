@@ -102,7 +102,8 @@ async fn list(docker: &Docker, runtime: &'static str) -> Result<Vec<Details>, Er
     Ok(all)
 }
 
-/// A container; `None` when it is gone.
+/// A container; `None` when it is gone, or the engine says of it what nobody understands: that is about one that is just
+/// going, which Podman tells in words of its own, and says nothing of the others.
 async fn inspect(
     docker: &Docker,
     id: &str,
@@ -111,9 +112,11 @@ async fn inspect(
     let asked = docker.inspect_container(id, None::<InspectContainerOptions>);
     match in_time(asked).await {
         Ok(answer) => Ok(convert::details(answer, runtime)),
-        Err(Error::DockerResponseServerError {
-            status_code: 404, ..
-        }) => Ok(None),
+        Err(
+            Error::DockerResponseServerError { .. }
+            | Error::JsonDataError { .. }
+            | Error::JsonSerdeError { .. },
+        ) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -10,7 +10,7 @@ use crate::control::client::Client;
 use crate::failure::Failure;
 
 /// The bundle around what `doctor` found. No events, no text of policies and no environment are in it; of
-/// settings, all values and where they come from, since none of them is a secret.
+/// settings, all values but those of secrets, and where they come from.
 pub(super) fn bundle(doctor: &Value, layers: &Layers, client: &Client) -> Result<Value, Failure> {
     let running = doctor["running"] == true;
     let ask = |path| {

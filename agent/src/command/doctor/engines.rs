@@ -1,6 +1,6 @@
 //! Which container engines are here.
 
-use holdfast_actors::runtime::engine;
+use holdfast_actors::runtime::engine::{self, Socket};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -11,20 +11,24 @@ use crate::failure::Failure;
 pub(super) fn found(config: &Config) -> Result<Value, Failure> {
     let mut found = Vec::new();
     for socket in config.engines() {
-        let (version, reason) = if socket.path.exists() {
-            match block_on(async { Ok(engine::version(&socket).await) })? {
-                Ok(version) => (Some(version), None),
-                Err(error) => (None, Some(error)),
-            }
-        } else {
-            (None, Some("there is no such socket".to_owned()))
-        };
-        found.push(
-            json!({"runtime": socket.runtime, "api": socket.api(), "socket": socket.path, "version": version,
-                          "reason": reason}),
-        );
+        let present = socket.present();
+        if present.is_empty() {
+            found.push(described(
+                &socket,
+                Err("there is no such socket".to_owned()),
+            ));
+        }
+        for socket in present {
+            let version = block_on(async { Ok(engine::version(&socket).await) })?;
+            found.push(described(&socket, version));
+        }
     }
     Ok(found.into())
+}
+
+fn described(socket: &Socket, version: Result<String, String>) -> Value {
+    json!({"runtime": socket.runtime, "api": socket.api(), "socket": socket.path,
+           "version": version.as_ref().ok(), "reason": version.as_ref().err()})
 }
 
 /// One line for people.

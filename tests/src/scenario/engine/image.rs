@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::NAMESPACE;
-use crate::engine::Docker;
+use crate::engine::{Docker, Engine as _};
 use crate::events::{action, text};
 use crate::scenario::EVENT;
 use crate::sensor::Sensor;

@@ -1,16 +1,18 @@
-//! The container image under Docker.
+//! The container image under Docker and under Podman.
 
 use std::fs;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::{INSTALL, LOGGED, POLL, packaged};
+use super::{ENFORCE, INSTALL, LOGGED, POLL, SETTINGS, packaged, run};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
-use crate::engine::Docker;
+use crate::engine::{Docker, Engine};
+use crate::podman::Podman;
 
 /// What the sensor uses, as `docs/install.md` says.
 const CAPABILITIES: [&str; 7] = [
@@ -23,76 +25,132 @@ const CAPABILITIES: [&str; 7] = [
     "SYS_RESOURCE",
 ];
 
-pub(super) fn run(bench: &Bench) -> Result<()> {
+pub(super) fn docker(bench: &Bench) -> Result<()> {
     let docker = Docker::start(bench)?;
-    docker
-        .command(&["load", "--input", &packaged(".oci.tar")?])?
+    load(bench, &docker)?;
+    policy(bench, &docker, &bench.path("policies"))?;
+    tried(bench, &docker)
+}
+
+pub(super) fn podman(bench: &Bench) -> Result<()> {
+    let podman = Podman::start(bench)?;
+    load(bench, &podman)?;
+    policy(bench, &podman, &bench.path("policies"))?;
+    tried(bench, &podman)?;
+
+    // As docs/install/podman.md has it, with settings and policies of the host.
+    fs::create_dir_all(HOST_POLICIES).context("make a directory")?;
+    fs::write(SETTINGS, ENFORCE).context("write the settings")?;
+    policy(bench, &podman, Path::new(HOST_POLICIES))?;
+    fs::create_dir_all("/etc/containers/systemd").context("make a directory")?;
+    fs::copy(packaged(".container")?, QUADLET).context("install the quadlet")?;
+    run(&["systemctl", "daemon-reload"])?;
+    run(&["systemctl", "start", "holdfast"]).or_else(|error| {
+        let journal = run(&["journalctl", "--no-pager", "--lines=30", "--unit=holdfast"])?;
+        bail!("{error:#}: {}", journal.stdout)
+    })?;
+    ready(&podman)?;
+    refuses(bench, &podman)?;
+    run(&["systemctl", "stop", "holdfast"])?;
+    let result = run(&["systemctl", "show", "--property=Result", "holdfast"])?;
+    ensure!(
+        result.stdout.trim() == "Result=success",
+        "{}",
+        result.stdout
+    );
+    Ok(())
+}
+
+/// An image of a container that is watched.
+const SHOP: &str = "shop/web:1.0";
+const QUADLET: &str = "/etc/containers/systemd/holdfast.container";
+const HOST_POLICIES: &str = "/etc/holdfast/policies";
+
+/// Loads the sensor's image, makes the other's, and the file of the host.
+fn load(bench: &Bench, engine: &impl Engine) -> Result<()> {
+    let archive = packaged(".oci.tar")?;
+    engine
+        .command(&["load", "--input", &archive])?
         .with_code(0)?;
-    let tag = docker.command(&["images", "--format", "{{.Repository}}:{{.Tag}}", "holdfast"])?;
-    let tag = tag.with_code(0)?.stdout.trim().to_owned();
-    docker.image(SHOP)?;
-    let secret = bench.file("secret", "secret")?.display().to_string();
+    bench.file("secret", "secret")?;
+    engine.image(SHOP)
+}
+
+/// Writes a policy that refuses a file in a container and one of the host.
+fn policy(bench: &Bench, engine: &impl Engine, directory: &Path) -> Result<()> {
+    let secret = bench.path("secret").display().to_string();
     let deny = |id: &str, when: String| json!({"id": id, "on": ["file.open"], "action": "deny", "when": when});
+    let name = format!("{}shop/web", engine.registry());
     let rules = json!([
         deny(
             "inside",
-            "container.image.name == 'shop/web' && file.path == '/data/image'".to_owned()
+            format!("container.image.name == '{name}' && file.path == '/data/image'")
         ),
         deny(
             "outside",
             format!("container.id == '' && file.path == '{secret}'")
         ),
     ]);
-    fs::create_dir_all(bench.path("policies")).context("make a directory")?;
     let policy = json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "secrets", "mode": "enforce", "rules": rules});
-    bench.file("policies/secrets.json", policy.to_string())?;
+    fs::create_dir_all(directory).context("make a directory")?;
+    fs::write(directory.join("secrets.json"), policy.to_string()).context("write a policy")
+}
+
+/// Has the sensor run privileged, and with no more capabilities than it needs.
+fn tried(bench: &Bench, engine: &impl Engine) -> Result<()> {
+    let tag = engine.command(&["images", "--format", "{{.Repository}}:{{.Tag}}", "holdfast"])?;
+    let tag = tag.with_code(0)?.stdout.trim().to_owned();
     let capabilities: Vec<String> = std::iter::once("--cap-drop=ALL".to_owned())
         .chain(CAPABILITIES.iter().map(|name| format!("--cap-add={name}")))
         .chain(["--security-opt=seccomp=unconfined".to_owned()])
         .collect();
     for rights in [vec!["--privileged".to_owned()], capabilities] {
-        let words = sensor(bench, &docker, &rights);
+        let words = sensor(bench, engine, &rights);
         let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
         words.push(&tag);
-        docker.command(&words)?.with_code(0)?;
-        ready(&docker)?;
-        let shop = [
-            "--network=none",
-            "--security-opt=apparmor=unconfined",
-            "--name=web",
-            SHOP,
-        ];
-        let shop = [&["run", "--detach"], &shop[..], &["/bin/sleep", "600"]].concat();
-        docker.command(&shop)?.with_code(0)?;
-        let read = |file: &str| docker.command(&["exec", "web", "/bin/cat", file]);
-        ensure!(read("/data/name")?.code() == Some(0), "it refuses too much");
-        ensure!(
-            read("/data/image")?.code() != Some(0),
-            "a file in a container was read, {rights:?}"
-        );
-        let outside = bench.busybox(&["cat", &secret]).output_within(INSTALL)?;
-        ensure!(
-            outside.code() != Some(0),
-            "a file of the host was read, {rights:?}"
-        );
-        told(&docker, "inside", Some("web"))?;
-        told(&docker, "outside", None)?;
-        docker.command(&["rm", "--force", "web"])?.with_code(0)?;
-        docker
+        engine.command(&words)?.with_code(0)?;
+        ready(engine)?;
+        refuses(bench, engine).with_context(|| format!("with {rights:?}"))?;
+        engine
             .command(&["stop", "--time", "60", "holdfast"])?
             .with_code(0)?;
-        let code = docker.command(&["inspect", "--format", "{{.State.ExitCode}}", "holdfast"])?;
+        let code = engine.command(&["inspect", "--format", "{{.State.ExitCode}}", "holdfast"])?;
         ensure!(code.stdout.trim() == "0", "it ended with {}", code.stdout);
-        docker.command(&["rm", "holdfast"])?.with_code(0)?;
+        engine.command(&["rm", "holdfast"])?.with_code(0)?;
     }
     Ok(())
 }
 
-/// An image of a container that is watched.
-const SHOP: &str = "shop/web:1.0";
+/// Tries what the policy is about, in a container and on the host, and finds it told of.
+fn refuses(bench: &Bench, engine: &impl Engine) -> Result<()> {
+    let shop = [
+        "run",
+        "--detach",
+        "--network=none",
+        "--security-opt=apparmor=unconfined",
+        "--name=web",
+        SHOP,
+        "/bin/sleep",
+        "600",
+    ];
+    engine.command(&shop)?.with_code(0)?;
+    let read = |file: &str| engine.command(&["exec", "web", "/bin/cat", file]);
+    ensure!(read("/data/name")?.code() == Some(0), "it refuses too much");
+    ensure!(
+        read("/data/image")?.code() != Some(0),
+        "a file in a container was read"
+    );
+    let secret = bench.path("secret").display().to_string();
+    let outside = bench.busybox(&["cat", &secret]).output_within(INSTALL)?;
+    ensure!(outside.code() != Some(0), "a file of the host was read");
+    told(engine, "inside", Some("web"))?;
+    told(engine, "outside", None)?;
+    engine.command(&["rm", "--force", "web"])?.with_code(0)?;
+    Ok(())
+}
 
 /// `docker run` of the sensor, but for its image.
-fn sensor(bench: &Bench, docker: &Docker, rights: &[String]) -> Vec<String> {
+fn sensor(bench: &Bench, engine: &impl Engine, rights: &[String]) -> Vec<String> {
     let policies = bench.path("policies").display().to_string();
     let mut words: Vec<String> = [
         "run",
@@ -116,22 +174,22 @@ fn sensor(bench: &Bench, docker: &Docker, rights: &[String]) -> Vec<String> {
     .map(str::to_owned)
     .into();
     words.push(format!("--volume={policies}:/etc/holdfast/policies:ro"));
-    let socket = docker.socket().display().to_string();
+    let socket = engine.socket().display().to_string();
     words.push(format!("--env=HOLDFAST_OPT_RUNTIME_DOCKER={socket}"));
     words.extend_from_slice(rights);
     words
 }
 
 /// Waits until the sensor in the container says that it is ready.
-fn ready(docker: &Docker) -> Result<()> {
+fn ready(engine: &impl Engine) -> Result<()> {
     let deadline = Instant::now() + INSTALL;
     loop {
         let asked =
-            docker.command(&["exec", "holdfast", "/usr/bin/holdfast", "status", "--ready"])?;
+            engine.command(&["exec", "holdfast", "/usr/bin/holdfast", "status", "--ready"])?;
         if asked.code() == Some(0) {
             return Ok(());
         }
-        let log = docker.command(&["logs", "--tail", "20", "holdfast"])?;
+        let log = engine.command(&["logs", "--tail", "20", "holdfast"])?;
         ensure!(
             Instant::now() < deadline && !asked.stderr.contains("Error response from daemon"),
             "{}; {}",
@@ -142,29 +200,36 @@ fn ready(docker: &Docker) -> Result<()> {
     }
 }
 
-/// Waits until the sensor's standard output tells that a rule refused something in that container.
-fn told(docker: &Docker, rule: &str, container: Option<&str>) -> Result<()> {
-    let is_it = |line: &str| {
-        let event: Value = serde_json::from_str(line).unwrap_or_default();
+/// Waits until the sensor's log tells that a rule refused something in that container.
+fn told(engine: &impl Engine, rule: &str, container: Option<&str>) -> Result<()> {
+    let is_it = |event: &Value| {
         event["rule"]["id"] == rule
             && event["holdfast"]["outcome"] == "blocked"
             && event["container"]["name"].as_str() == container
     };
+    let events = [
+        "exec",
+        "holdfast",
+        "/usr/bin/holdfast",
+        "events",
+        "--since=10m",
+        "--json",
+    ];
     let deadline = Instant::now() + LOGGED;
     loop {
-        let log = docker.command(&["logs", "holdfast"])?;
-        if log.stdout.lines().any(is_it) {
+        let asked = engine.command(&events)?;
+        let events = asked.stdout.lines().map(serde_json::from_str::<Value>);
+        let mut alerts = events
+            .map(Result::unwrap_or_default)
+            .filter(|event| event["event"]["kind"] == "alert");
+        if alerts.any(|alert| is_it(&alert)) {
             return Ok(());
         }
-        let alerts: Vec<&str> = log
-            .stdout
-            .lines()
-            .filter(|line| line.contains("\"rule\""))
-            .collect();
         ensure!(
             Instant::now() < deadline,
-            "{rule} is not told of: {alerts:?}, {}",
-            log.stderr
+            "{rule} is not told of: {}{}",
+            asked.stdout,
+            asked.stderr
         );
         sleep(POLL);
     }

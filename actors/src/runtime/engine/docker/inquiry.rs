@@ -172,7 +172,7 @@ impl<'d> Inquiries<'d> {
                     self.behind.insert(id, behind);
                     return;
                 }
-                Change::Ended(code) => self.watcher.shared.end_container(&id, code),
+                Change::Ended(code) => self.watcher.end(&id, code),
                 Change::Told {
                     attributes,
                     is_start,

@@ -1,0 +1,111 @@
+//! What the sensor saw, from the spool to the server; and what of it was lost.
+
+use std::io;
+
+use bytes::Bytes;
+use holdfast_wire::frame::{self, Compression, Entry, Frame, Priority};
+use holdfast_wire::uplink::Acknowledgement;
+use hyper::StatusCode;
+use tokio::time::Instant;
+
+use super::super::client::{Ask, ClientError};
+use super::super::spool::name;
+use super::{Session, Trouble};
+use crate::clock;
+
+/// What `status` calls it when the disk does not take events for the spool.
+const SPOOL: &str = "uplink.spool";
+
+impl Session {
+    /// Has what was lost reported, and gives up what is too old.
+    pub(super) async fn tell_losses(&self) -> io::Result<()> {
+        let now = clock::wall() / 1_000_000_000;
+        let (untold, trouble) = self
+            .with_spool(move |spool| {
+                spool.expire(now);
+                spool.save()?;
+                Ok((spool.untold(), spool.trouble().map(str::to_owned)))
+            })
+            .await?;
+        match trouble {
+            Some(reason) => self.shared.degraded.set(SPOOL, &reason),
+            None => self.shared.degraded.clear(SPOOL),
+        }
+        if let Some(lost) = untold {
+            let reason = format!("lost on the way to the server: {lost}");
+            self.shared.degraded.tell("sensor.loss", reason);
+        }
+        Ok(())
+    }
+
+    /// Sends some of a priority.
+    pub(super) async fn send(&mut self, priority: Priority) -> Result<(), Trouble> {
+        let most = self.settings().batch_events.min(frame::MAX_ENTRIES);
+        let bytes = self.settings().batch_bytes;
+        let batch =
+            self.with_spool(move |spool| Ok((spool.stream(), spool.batch(priority, most, bytes)?)));
+        let (stream, records) = batch.await?;
+        if priority == Priority::Event {
+            self.events_at = Instant::now();
+        }
+        let entries: Vec<_> = records
+            .into_iter()
+            .map(|(sequence, event)| Entry { sequence, event })
+            .collect();
+        let Some(last) = entries.last().map(|entry| entry.sequence) else {
+            return Ok(());
+        };
+        let sensor_id = self.identity.as_ref().map(|it| it.sensor_id.clone());
+        let frame = Frame {
+            sensor_id: sensor_id.unwrap_or_default(),
+            stream,
+            priority,
+            entries,
+        };
+        // Compressing takes long enough to be kept off the runtime's threads.
+        let encoded = tokio::task::spawn_blocking(move || frame.encode(Compression::Zlib)).await;
+        let body = match encoded.map_err(io::Error::other)? {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => return Ok(self.refuse(priority, last, &error.to_string()).await?),
+        };
+        self.pace
+            .sent(body.len() as u64, Instant::now() - self.began);
+        let asked = self
+            .ask::<Acknowledgement>(|token| Ask {
+                kind: "application/octet-stream",
+                body: body.clone(),
+                ..Ask::json("/frames", Some(token), Vec::new())
+            })
+            .await;
+        match asked {
+            Ok(Acknowledgement { acknowledged }) => {
+                self.with_spool(move |spool| spool.acknowledge(priority, acknowledged))
+                    .await?;
+                if acknowledged < last {
+                    let said = format!("it has up to {acknowledged}, of {last}");
+                    return Err(ClientError::Answer(said).into());
+                }
+                Ok(())
+            }
+            Err(Trouble::Client(error)) if is_final(&error) => {
+                Ok(self.refuse(priority, last, &error.to_string()).await?)
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    /// What was sent will never be taken.
+    async fn refuse(&self, priority: Priority, last: u64, why: &str) -> io::Result<()> {
+        tracing::error!(priority = name(priority), "a batch is lost: {why}");
+        self.with_spool(move |spool| spool.refuse(priority, last))
+            .await
+    }
+}
+
+/// Whether the server will never take what was sent.
+fn is_final(error: &ClientError) -> bool {
+    matches!(
+        error.status(),
+        Some(StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE)
+    )
+}
