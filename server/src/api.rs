@@ -57,6 +57,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let admin = Router::new()
         .route("/assignments", put(policies::assign))
         .route("/assignments/{target}", delete(policies::unassign))
+        .route("/sensors/{id}", delete(sensors::remove))
         .route("/sensors/{id}/tags", put(sensors::tag))
         .route("/keys", get(admin::keys).post(admin::create_key))
         .route("/keys/{id}", delete(admin::revoke_key))

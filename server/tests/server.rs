@@ -103,6 +103,20 @@ fn a_frame_is_stored_once_and_only_as_its_sensors() {
     assert_eq!(again.id, one.id);
     assert_eq!(server.frame(&one.token, &frame(&one.id, [9])).status, 401);
     assert_eq!(server.frame(&again.token, &frame(&one.id, [9])).status, 200);
+
+    // Removed, it is known no longer; its events are.
+    let admin = printed(&data, &["token", "create", "a", "--role", "admin"]);
+    let path = format!("/api/v1/sensors/{}", one.id);
+    assert_eq!(server.send("DELETE", &path, &token, &json!({})).status, 403);
+    assert_eq!(server.send("DELETE", &path, &admin, &json!({})).status, 200);
+    assert_eq!(server.send("DELETE", &path, &admin, &json!({})).status, 404);
+    assert_eq!(
+        server.frame(&again.token, &frame(&one.id, [10])).status,
+        401
+    );
+    let list = server.get("/api/v1/sensors", &token).json();
+    assert_eq!(list["sensors"].as_array().unwrap().len(), 1);
+    assert_eq!(stored(&server, &token).len(), 5);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 // The fleet at a glance, its sensors, and one of them.
-import { get, put } from './api.js';
+import { get, put, remove } from './api.js';
 import { badge, button, facts, field, fill, form, h, notice, submit, table, time } from './element.js';
 import { row, TITLES } from './alerts.js';
 
@@ -117,7 +117,11 @@ export async function sensor(content, { id, may }) {
         h('p', {}, h('a', { href: `#/alerts?sensor=${encodeURIComponent(id)}` }, 'All of them'))] : h('p', {}, 'None.'),
       kinds.length > 0 && [h('h2', {}, 'Ledger'), table(['Kind', ...columns],
         kinds.map(([kind, counts]) => [kind, ...columns.map((column) => counts[column] ?? '')]))],
-      h('p', {}, button('Look again', refresh, 'plain')));
+      h('p', {}, button('Look again', refresh, 'plain'), ' ', may('admin') && button('Remove', async () => {
+        if (!confirm('Remove this sensor? Its token is void then; its events stay. It is there again when it enrols again.')) return;
+        await remove(`/sensors/${encodeURIComponent(id)}`);
+        location.hash = '#/sensors';
+      }, 'danger')));
   };
   await refresh();
 }

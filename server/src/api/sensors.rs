@@ -166,6 +166,25 @@ pub(super) async fn tag(
         .ok_or_else(|| Refused::not_found("there is no such sensor"))
 }
 
+/// Removes a sensor: what it holds is of no use any more.
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    let write = move |connection: &Connection| {
+        let there = sensors::remove(connection, &id, now())?;
+        if there {
+            actor.audit(connection, "sensor.remove", &id)?;
+        }
+        Ok(there)
+    };
+    match app.store.write(write).await? {
+        true => Ok(Json(json!({}))),
+        false => Err(Refused::not_found("there is no such sensor")),
+    }
+}
+
 /// Whether sensors may have these tags.
 pub(super) fn check_tags(tags: &[String]) -> Result<(), Refused> {
     if tags.len() > MAX_TAGS {

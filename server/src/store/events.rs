@@ -283,7 +283,7 @@ mod tests {
         let connection = in_memory();
         connection
             .execute(
-                "INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', x'00', 0, NULL, 0, 0, NULL, NULL)",
+                "INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', x'00', 0, NULL, 0, 0, NULL, NULL, NULL)",
                 [],
             )
             .unwrap();

@@ -67,7 +67,9 @@ CREATE TABLE sensor (
     seen INTEGER NOT NULL,
     -- Of the last one: its JSON without the ledger, which is large and looked at alone.
     heartbeat TEXT,
-    ledger TEXT
+    ledger TEXT,
+    -- When it was removed; its events stay.
+    removed INTEGER
 ) STRICT;
 CREATE TABLE sensor_tag (
     sensor INTEGER NOT NULL REFERENCES sensor ON DELETE CASCADE,

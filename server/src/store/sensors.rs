@@ -69,7 +69,7 @@ pub(crate) fn enrol(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)
          ON CONFLICT (host_id) DO UPDATE SET
              host_name = ?3, version = ?4, architecture = ?5, kernel = ?6,
-             token = ?7, token_since = ?8, next_token = NULL, seen = ?8
+             token = ?7, token_since = ?8, next_token = NULL, seen = ?8, removed = NULL
          RETURNING id, sensor_id",
         params![
             new_id,
@@ -177,7 +177,7 @@ pub(crate) fn list(
     limit: usize,
 ) -> rusqlite::Result<Vec<Sensor>> {
     let mut statement = connection.prepare(&format!(
-        "SELECT {COLUMNS} FROM sensor WHERE id > ?1 ORDER BY id LIMIT ?2"
+        "SELECT {COLUMNS} FROM sensor WHERE id > ?1 AND removed IS NULL ORDER BY id LIMIT ?2"
     ))?;
     statement
         .query_map(params![after, limit as i64], sensor)?
@@ -197,6 +197,18 @@ pub(crate) fn ledger(connection: &Connection, row: i64) -> rusqlite::Result<Opti
     connection.query_row("SELECT ledger FROM sensor WHERE id = ?1", [row], |row| {
         row.get(0)
     })
+}
+
+/// Removes a sensor from the fleet; whether it was there. Its tokens are void, its events stay, and it is there again when it
+/// enrols again.
+pub(crate) fn remove(connection: &Connection, sensor_id: &str, now: i64) -> rusqlite::Result<bool> {
+    // Nobody knows what has this hash.
+    let removed = connection.execute(
+        "UPDATE sensor SET removed = ?2, token = randomblob(32), next_token = NULL
+         WHERE sensor_id = ?1 AND removed IS NULL",
+        params![sensor_id, now],
+    )?;
+    Ok(removed == 1)
 }
 
 /// Replaces a sensor's tags; whether there is such a sensor.
