@@ -396,7 +396,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "uplink.batch_bytes",
         Kind::Bytes {
             min: 4 << 10,
-            max: 4 << 20,
+            // A frame takes 4 MiB, were they not to be compressed at all.
+            max: 3 << 20,
             power_of_two: false,
         },
         "1MiB",

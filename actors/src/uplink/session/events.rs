@@ -42,10 +42,14 @@ impl Session {
     pub(super) async fn send(&mut self, priority: Priority) -> Result<(), Trouble> {
         let most = self.settings().batch_events.min(frame::MAX_ENTRIES);
         let bytes = self.settings().batch_bytes;
-        let batch =
-            self.with_spool(move |spool| Ok((spool.stream(), spool.batch(priority, most, bytes)?)));
-        let (stream, records) = batch.await?;
-        if priority == Priority::Event {
+        let batch = self.with_spool(move |spool| {
+            let records = spool.batch(priority, most, bytes)?;
+            let waiting = spool.totals().waiting[usize::from(priority.number())];
+            Ok((spool.stream(), waiting, records))
+        });
+        let (stream, waiting, records) = batch.await?;
+        // What a full batch leaves has waited as long as what is in it.
+        if priority == Priority::Event && waiting <= records.len() as u64 {
             self.events_at = Instant::now();
         }
         let entries: Vec<_> = records
