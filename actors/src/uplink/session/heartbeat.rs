@@ -20,6 +20,8 @@ use crate::root::status;
 pub(super) const BUNDLE: &str = "uplink.bundle";
 /// The least and the most that a server can ask for.
 const HEARTBEATS: (u64, u64) = (1, 3600);
+/// One that failed is tried again after this, and what is to be sent goes meanwhile.
+const AGAIN: Duration = Duration::from_secs(5);
 /// A bundle that was refused is fetched again after this, or once other policies are in force: what it clashed with may
 /// be gone.
 const REFUSED_REST: Duration = Duration::from_secs(600);
@@ -37,6 +39,7 @@ pub(super) struct Refused {
 impl Session {
     /// Says how the sensor is, and learns what it should do.
     pub(super) async fn heartbeat(&mut self) -> Result<(), Trouble> {
+        self.heartbeat_at = Instant::now() + AGAIN;
         let heartbeat = self.state();
         let body = serde_json::to_vec(&heartbeat).map_err(io::Error::other)?;
         let answer: HeartbeatAnswer = self
