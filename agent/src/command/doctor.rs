@@ -26,10 +26,8 @@ mod tiers;
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Parts of the interface that this version does not have, in words for people.
-const NOT_THERE: [&str; 2] = [
-    "of a rootless Podman no names, images or labels are asked for: events carry the id",
-    "what a killed sensor had read from the rings and not yet written is lost, and not counted",
-];
+const NOT_THERE: [&str; 1] =
+    ["what a killed sensor had read from the rings and not yet written is lost, and not counted"];
 
 pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     let show = &arguments.show;
