@@ -23,7 +23,7 @@ TESTS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run run-server test test-long bench setup build package guest-test tools-build tools-test tools-package \
+.PHONY: help run run-server test test-long bench setup build package guest-test browser-test tools-build tools-test tools-package \
 	tools-cross tools-guest foreign foreign-guest kernel-programs check build-both unit harness native fuzz packages
 
 help: ## this list
@@ -69,6 +69,11 @@ package: tools-build tools-package $(if $(OTHERS),tools-cross) build foreign ## 
 # Guests that are another machine take a build of their own: only where they are asked for, or all are.
 guest-test: tools-test tools-package build harness packages $(if $(KERNELS),$(if $(findstring +arm64,$(KERNELS)),foreign-guest),foreign-guest) ## all scenarios in all guest kernels (an hour); KERNELS='5.10 6.1 6.12+arm64' and TESTS=pattern narrow it
 	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "$(KERNELS)" --tests "$(TESTS)"
+
+# By name alone: the browser is large, and changes by itself.
+browser-test: tools-test build harness ## the Team Server's pages in a real browser, with a real sensor; pictures in target/pages
+	@tools/setup browser
+	@$(FAST)/scenario run pages
 
 tools-build:
 	@tools/setup build

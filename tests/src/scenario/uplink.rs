@@ -16,19 +16,36 @@ use crate::place::Place;
 use crate::sensor::Sensor;
 
 mod between;
+mod pages;
 mod server;
 
 use between::Between;
 use server::Team;
 
 /// The scenarios of this theme.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "uplink",
-    about: "a server hangs, it and the sensor are killed, answers are lost: each alert is stored once; a bundle is enforced, a tampered one refused",
-    at: |place| *place == Place::Native,
-    seconds: 90,
-    run: uplink,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "uplink",
+        about: "a server hangs, it and the sensor are killed, answers are lost: each alert is stored once; a bundle is enforced, a tampered one refused",
+        at: |place| *place == Place::Native,
+        seconds: 90,
+        run: uplink,
+    },
+    Scenario {
+        name: PAGES,
+        about: "the server's pages in a browser: alerts as they come, a policy that is written, assigned and enforced",
+        at: |place| *place == Place::Native,
+        seconds: 300,
+        run: pages::pages,
+    },
+];
+
+const PAGES: &str = "pages";
+
+/// Whether it is to be named to be run: it takes a browser.
+pub fn takes_long(scenario: &Scenario) -> bool {
+    scenario.name == PAGES
+}
 
 /// The rule whose alerts are counted.
 const RULE: &str = "offence";

@@ -49,6 +49,12 @@ impl Team {
         Ok(ended.stdout.trim().to_owned())
     }
 
+    /// The admin's password.
+    pub(super) fn password(&self) -> Result<String> {
+        let password = fs::read_to_string(&self.password).context("read the password")?;
+        Ok(password.trim_end().to_owned())
+    }
+
     /// The key in a file.
     pub(super) fn key_of(&self, file: &Path) -> Result<String> {
         fs::read_to_string(file).context("read the key")
