@@ -71,7 +71,7 @@ guest-test: tools-test tools-package build harness packages $(if $(KERNELS),$(if
 	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "$(KERNELS)" --tests "$(TESTS)"
 
 # By name alone: the browser is large, and changes by itself.
-browser-test: tools-test build harness ## the Team Server's pages in a real browser, with a real sensor; pictures in target/pages
+browser-test: tools-test build harness ## the Team Server's pages in a real browser, with a real sensor; pictures in dist/pages
 	@tools/setup browser
 	@$(FAST)/scenario run pages
 

@@ -14,9 +14,10 @@ use crate::bench::Bench;
 use crate::command::Bounded as _;
 use crate::scenario::EVENT;
 
-/// Where the script is, and where its pictures stay: scenarios that run here are started in the repository.
-const SCRIPT: &str = "tests/browser/pages.mjs";
-const PICTURES: &str = "target/pages";
+const BROWSER_SCRIPT: &str = include_str!("../../../browser/browser.mjs");
+const PAGES_SCRIPT: &str = include_str!("../../../browser/pages.mjs");
+/// Where its pictures stay, beside the server.
+const PICTURES: &str = "pages";
 /// How long the browser may take for all pages.
 const BROWSER: Duration = Duration::from_secs(180);
 /// More than the page of the fleet shows.
@@ -47,13 +48,16 @@ pub(super) fn pages(bench: &Bench) -> Result<()> {
     running.stored(&token, ALERTS)?;
     ensure!(run(&victim, "")?.code() == Some(0), "nobody forbade it yet");
 
-    fs::create_dir_all(PICTURES).with_context(|| format!("make {PICTURES}"))?;
+    bench.file("browser.mjs", BROWSER_SCRIPT)?;
+    let script = bench.file("pages.mjs", PAGES_SCRIPT)?;
+    let pictures = bench.setting.server.with_file_name(PICTURES);
+    fs::create_dir_all(&pictures).with_context(|| format!("make {}", pictures.display()))?;
     let seen = Command::new("node")
-        .arg(SCRIPT)
+        .arg(script)
         .arg(format!("http://{}", running.address()))
         .arg(team.password()?)
         .args([&offender, &victim])
-        .arg(PICTURES)
+        .arg(pictures)
         .output_within(BROWSER)?;
     ensure!(seen.code() == Some(0), "{}{}", seen.stdout, seen.stderr);
     sensor.status_when("the bundle is in force", HEARTBEAT, |status| {
