@@ -162,7 +162,8 @@ impl Watcher {
         }
         self.shared.tell_container(details);
         if is_start || pid.is_some() {
-            self.start(&id, pid, is_start);
+            let engine = &self.socket.name;
+            self.shared.start_container(engine, (&id, pid), is_start);
         }
         self.shared.arrival.notify_one();
     }

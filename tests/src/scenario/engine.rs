@@ -426,6 +426,12 @@ fn containerd(bench: &Bench) -> Result<()> {
 
 /// Runs a container that lives for a moment.
 fn run(engine: &impl Engine, name: &str) -> Result<()> {
+    live(engine, name, "0.3")
+}
+
+/// Runs a container for so many seconds.
+fn live(engine: &impl Engine, name: &str, seconds: &str) -> Result<()> {
+    let script = format!("sleep {seconds}; true");
     let image = format!("{IMAGE}:1.0");
     let words = [
         "run",
@@ -439,7 +445,7 @@ fn run(engine: &impl Engine, name: &str) -> Result<()> {
         &image,
         "/bin/sh",
         "-c",
-        "sleep 0.3; true",
+        &script,
         name,
     ];
     engine.command(&words)?.with_code(0)?;

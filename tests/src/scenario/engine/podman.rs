@@ -1,44 +1,61 @@
 //! Podman: root's, and that of a user who has no other rights.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{IMAGE, happened, is_marked};
+use super::{IMAGE, happened, is_marked, live};
 use crate::bench::Bench;
 use crate::engine::Engine as _;
-use crate::events::text;
+use crate::events::{action, text};
 use crate::podman::Podman;
 use crate::scenario::EVENT;
+use crate::sensor::Sensor;
 
 /// How an image is called that was made here.
 const HERE: &str = "localhost/";
 
-/// How long engines may take to answer for the first time.
+/// How long an engine may take to answer for the first time: its service begins when it is asked.
 const SERVED: Duration = Duration::from_secs(120);
+
+/// How long its word of a container may take, once it does.
+const TOLD: Duration = Duration::from_secs(5);
+
+/// Waits until a container of an engine is told of.
+fn is_watched(sensor: &Sensor<'_>, engine: &Podman, (who, seconds): (&str, &str)) -> Result<()> {
+    let deadline = Instant::now() + SERVED;
+    for number in 0.. {
+        let name = format!("{who}-early-{number}");
+        live(engine, &name, seconds)?;
+        let is_start = |event: &Value| {
+            action(event) == "container.start" && text(event, "/container/name") == name
+        };
+        if sensor.events.wait_for(&name, TOLD, is_start).is_ok() {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "{who}'s engine is not watched");
+    }
+    Ok(())
+}
 
 pub(super) fn run(bench: &Bench, burst: usize) -> Result<()> {
     let podman = Podman::start(bench)?;
-    let engines = [("root", podman), ("user", Podman::of_user(bench)?)];
+    // A user's containers are to be there when they are asked about, which in an emulated guest takes seconds.
+    let engines = [
+        ("root", podman, "0.3"),
+        ("user", Podman::of_user(bench)?, "5"),
+    ];
     let image = format!("{IMAGE}:1.0");
     let rules = json!([{"id": "shop", "on": ["process.exec"], "action": "alert",
         "when": format!("container.image.name == '{HERE}{IMAGE}' && container.labels['app'] == 'shop'")}]);
     let policy = bench.policy("shop", &rules)?;
     let sensor = bench.sensor().policy(&policy).start()?;
-    let is_watched = |status: &Value| {
-        let degraded = status["degraded"].as_array();
-        degraded.is_some_and(|all| {
-            all.iter()
-                .all(|it| !text(it, "/what").starts_with("engine."))
-        })
-    };
-    for (who, engine) in &engines {
+    for (who, engine, seconds) in &engines {
         engine.image(&image)?;
-        // Its service, which nobody asked before, takes its time to begin.
-        sensor.status_when("engines are watched", SERVED, is_watched)?;
+        is_watched(&sensor, engine, (who, seconds))?;
         for number in 0..burst {
-            super::run(engine, &format!("{who}-{number}"))?;
+            live(engine, &format!("{who}-{number}"), seconds)?;
         }
         for number in 0..burst {
             let name = format!("{who}-{number}");
@@ -62,14 +79,8 @@ pub(super) fn run(bench: &Bench, burst: usize) -> Result<()> {
         }
         let ends = ["run", "--rm", "--network=none"];
         let name = format!("{who}-ends");
-        let with = [
-            "--name",
-            &name,
-            &image,
-            "/bin/sh",
-            "-c",
-            "sleep 0.3; exit 7",
-        ];
+        let script = format!("sleep {seconds}; exit 7");
+        let with = ["--name", &name, &image, "/bin/sh", "-c", &script];
         engine.command(&[&ends[..], &with].concat())?.with_code(7)?;
         let exit = happened(&sensor, "container.exit", &name)?;
         ensure!(exit["holdfast"]["container"]["exit_code"] == 7, "{exit}");
