@@ -155,9 +155,9 @@ impl Watcher {
     /// The engine tells of a container, which has just been started or not, and something may wait for it.
     fn tell(&self, details: Details, is_start: bool) {
         let (id, pid) = (details.container.id.clone(), details.pid);
-        if let Some(user) = self.socket.owner
-            && (!users::is_of(&self.shared.proc, &details, user) || !self.may_tell(&id))
-        {
+        let user = self.socket.owner;
+        let is_theirs = user.is_none_or(|user| users::is_of(&self.shared.proc, &details, user));
+        if !is_theirs || !self.may_tell(&id) {
             return;
         }
         self.shared.tell_container(details);
@@ -168,26 +168,27 @@ impl Watcher {
         self.shared.arrival.notify_one();
     }
 
-    /// Whether no other engine has told of a container.
+    /// Whether the engine is to be heard of a container: a user's, where no other has told of it.
     fn may_tell(&self, id: &str) -> bool {
         let containers = &self.shared.containers;
-        !containers.is_told(id) || containers.runs_by(id, &self.socket.name)
+        self.socket.owner.is_none()
+            || !containers.is_told(id)
+            || containers.runs_by(id, &self.socket.name)
     }
 
     /// The engine says that a container has ended, with this code where it says.
     fn end(&self, id: &str, code: Option<i32>) {
-        if self.socket.owner.is_none() || self.may_tell(id) {
+        if self.may_tell(id) {
             self.shared.end_container(id, code);
         }
     }
 
-    /// A container that was told of runs; `just_now`: the engine says that it has started it.
-    fn start(&self, id: &str, pid: Option<u32>, just_now: bool) {
-        if self.socket.owner.is_some() && !self.may_tell(id) {
-            return;
+    /// The engine says that it has just started a container that was told of, and no more of it.
+    fn start(&self, id: &str) {
+        if self.may_tell(id) {
+            let engine = &self.socket.name;
+            self.shared.start_container(engine, (id, None), true);
         }
-        let engine = &self.socket.name;
-        self.shared.start_container(engine, (id, pid), just_now);
     }
 
     /// Those that ran by what it has told so far: before it is asked for all.

@@ -148,6 +148,14 @@ pub(crate) fn end_session(connection: &Connection, hash: &Hash) -> rusqlite::Res
     Ok(())
 }
 
+/// Of a name and a role.
+fn identity(row: &rusqlite::Row<'_>) -> rusqlite::Result<Identity> {
+    Ok(Identity {
+        name: row.get(0)?,
+        role: row.get(1)?,
+    })
+}
+
 /// Whose session this is.
 pub(crate) fn by_session(
     connection: &Connection,
@@ -158,12 +166,6 @@ pub(crate) fn by_session(
         "SELECT name, role FROM session JOIN user ON user.id = session.user
          WHERE hash = ?1 AND expires > ?2",
     )?;
-    let identity = |row: &rusqlite::Row<'_>| {
-        Ok(Identity {
-            name: row.get(0)?,
-            role: row.get(1)?,
-        })
-    };
     statement.query_row(params![hash, now], identity).optional()
 }
 
@@ -213,12 +215,6 @@ pub(crate) fn by_token(
     let mut statement = connection.prepare_cached(
         "SELECT 'token:' || name, role FROM token WHERE hash = ?1 AND coalesce(expires, ?2 + 1) > ?2",
     )?;
-    let identity = |row: &rusqlite::Row<'_>| {
-        Ok(Identity {
-            name: row.get(0)?,
-            role: row.get(1)?,
-        })
-    };
     statement.query_row(params![hash, now], identity).optional()
 }
 

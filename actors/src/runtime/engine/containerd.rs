@@ -121,7 +121,7 @@ async fn happened(
         match get(channel, &event.namespace, &id).await? {
             Some(details) => watcher.tell(details, is_start),
             // Gone by the time that it is asked for.
-            None if is_start => watcher.start(&id, None, true),
+            None if is_start => watcher.start(&id),
             None => {}
         }
     }

@@ -98,7 +98,7 @@ async fn happened(
             match ask(watcher.socket.runtime, client, &listed).await? {
                 Some(details) => watcher.tell(details, is_start),
                 // Gone by the time that it is asked for.
-                None if is_start => watcher.start(&listed.id, None, true),
+                None if is_start => watcher.start(&listed.id),
                 None => {}
             }
         }

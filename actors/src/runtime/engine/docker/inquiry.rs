@@ -148,7 +148,7 @@ impl<'d> Inquiries<'d> {
         }
         match details {
             Some(details) => self.watcher.tell(details, is_start),
-            None if is_start => self.watcher.start(id, None, true),
+            None if is_start => self.watcher.start(id),
             None => {}
         }
     }
