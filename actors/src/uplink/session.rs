@@ -154,6 +154,8 @@ impl Session {
             self.tell_losses().await?;
         }
         if self.identity.is_none() {
+            // Who has the spool has the identity, too: tokens of two sensors would end each other.
+            self.with_spool(|_| Ok(())).await?;
             match self.known().await? {
                 Some(identity) => self.be(identity),
                 None => {

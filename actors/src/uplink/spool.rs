@@ -4,7 +4,7 @@
 //! are no events; whatever goes is counted, with its reason. Why it is so: ADR 29.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -117,6 +117,8 @@ struct Position {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Spool {
+    /// Of the directory: where an update starts a sensor beside the one that it replaces, only one may send.
+    _lock: File,
     directory: PathBuf,
     limits: Limits,
     stream: [u8; 16],
@@ -132,13 +134,27 @@ pub(crate) struct Spool {
     saved: Vec<u8>,
 }
 
+/// The directory, for this process alone until it is dropped.
+fn locked(directory: &Path) -> io::Result<File> {
+    let file = File::open(directory)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(io::Error::new(
+            io::ErrorKind::WouldBlock,
+            format!("another sensor has {} still", directory.display()),
+        )),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 impl Spool {
     /// Opens the spool in `directory`, or begins one there. `boot_id`: of this boot of the machine.
     ///
     /// # Errors
-    /// When it cannot be read or begun.
+    /// When it cannot be read or begun; `WouldBlock` while another sensor has it.
     pub(crate) fn open(directory: &Path, limits: Limits, boot_id: &str) -> io::Result<Self> {
         make_directory(directory)?;
+        let lock = locked(directory)?;
         let known = read_position(directory)?;
         // The disk may lack what was written, and even sent, just before the power went.
         let skip = match &known {
@@ -157,6 +173,7 @@ impl Spool {
         let (alerts, of_alerts) = open(Priority::Alert)?;
         let (events, of_events) = open(Priority::Event)?;
         let mut spool = Self {
+            _lock: lock,
             directory: directory.to_owned(),
             limits,
             stream,

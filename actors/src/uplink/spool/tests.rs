@@ -52,6 +52,21 @@ fn active(directory: &Path, priority: Priority) -> PathBuf {
 }
 
 #[test]
+fn one_sensor_at_a_time_has_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("spool");
+    let mut first = open(&directory);
+    store(&mut first, Priority::Alert, &["!"]);
+
+    let second = Spool::open(&directory, LIMITS, "boot");
+    assert_eq!(second.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+    drop(first);
+    let mut second = open(&directory);
+    assert_eq!(read(&mut second, Priority::Alert), numbered(1, &["!"]));
+}
+
+#[test]
 fn what_was_stored_is_read_in_order_until_it_is_acknowledged() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("spool");
@@ -84,11 +99,13 @@ fn it_goes_on_where_it_was() {
     store(&mut spool, Priority::Event, &["a", "b"]);
     read(&mut spool, Priority::Event);
     spool.acknowledge(Priority::Event, 1).unwrap();
+    drop(spool);
     let mut spool = open(directory.path());
     assert_eq!(spool.stream(), stream);
     store(&mut spool, Priority::Event, &["c"]);
     assert_eq!(read(&mut spool, Priority::Event), numbered(2, &["b", "c"]));
     spool.acknowledge(Priority::Event, 3).unwrap();
+    drop(spool);
     // Of an empty spool, too.
     let mut spool = open(directory.path());
     store(&mut spool, Priority::Event, &["d"]);
