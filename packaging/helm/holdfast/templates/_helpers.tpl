@@ -71,6 +71,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - name: HOLDFAST_OPT_RUNTIME_DOCKER
   value: {{ join "," . | quote }}
 {{- end }}
+{{- with .Values.uplink }}
+{{- if .url }}
+- name: HOLDFAST_OPT_UPLINK_URL
+  value: {{ .url | quote }}
+- name: HOLDFAST_OPT_UPLINK_KEY_FILE
+  value: /etc/holdfast/uplink/key
+{{- if ternary .caInSecret .ca (ne .existingSecret "") }}
+- name: HOLDFAST_OPT_UPLINK_CA
+  value: /etc/holdfast/uplink/ca.crt
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $key, $value := .Values.config }}
 - name: HOLDFAST_OPT_{{ $key | upper | replace "." "_" }}
   value: {{ $value | toString | quote }}
@@ -80,8 +92,75 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{/* What the sensor may do. */}}
+{{- define "holdfast.securityContext" -}}
+readOnlyRootFilesystem: true
+runAsUser: 0
+{{- if eq .Values.profile "privileged" }}
+privileged: true
+{{- else }}
+privileged: false
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+  add:
+    {{- toYaml .Values.capabilities | nindent 4 }}
+seccompProfile:
+  {{- toYaml .Values.seccompProfile | nindent 2 }}
+{{- with .Values.appArmorProfile }}
+appArmorProfile:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "holdfast.uplinkSecret" -}}
+{{- default (printf "%s-uplink" (include "holdfast.fullname" .)) .Values.uplink.existingSecret -}}
+{{- end -}}
+
 {{- define "holdfast.policyMounts" -}}
 - name: policies
   mountPath: /etc/holdfast/policies
   readOnly: true
+{{- end -}}
+
+{{/* What the sensor looks at, and what its settings name. */}}
+{{- define "holdfast.mounts" -}}
+{{ include "holdfast.policyMounts" . }}
+{{- if .Values.uplink.url }}
+- name: uplink
+  mountPath: /etc/holdfast/uplink
+  readOnly: true
+{{- end }}
+- name: host
+  mountPath: {{ .Values.host.root }}
+  readOnly: true
+  mountPropagation: HostToContainer
+- name: tracing
+  mountPath: /sys/kernel/tracing
+  readOnly: true
+- name: security
+  mountPath: /sys/kernel/security
+  readOnly: true
+{{- end -}}
+
+{{- define "holdfast.volumes" -}}
+- name: policies
+  configMap:
+    name: {{ default (printf "%s-policies" (include "holdfast.fullname" .)) .Values.policies.existingConfigMap }}
+{{- if .Values.uplink.url }}
+- name: uplink
+  secret:
+    secretName: {{ include "holdfast.uplinkSecret" . }}
+    defaultMode: 0400
+{{- end }}
+- name: host
+  hostPath:
+    path: /
+- name: tracing
+  hostPath:
+    path: /sys/kernel/tracing
+- name: security
+  hostPath:
+    path: /sys/kernel/security
 {{- end -}}
