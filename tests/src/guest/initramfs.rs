@@ -124,7 +124,7 @@ fn programs<'p>(scenarios: &[&str]) -> impl Iterator<Item = &'p str> {
 
 /// Whether one of these runs containers.
 pub fn needs_docker(scenarios: &[&str]) -> bool {
-    let mut all = engine::IN_GUESTS.iter().chain([&package::IMAGE]);
+    let mut all = engine::IN_GUESTS.iter().chain(&package::IN_DOCKER);
     all.any(|name| scenarios.contains(name))
 }
 

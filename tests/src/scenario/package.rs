@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::{Value, json};
 
 use super::Scenario;
+use crate::bench::Bench;
 use crate::command::{Bounded as _, Ended};
 use crate::guest::DIST;
 use crate::place::Variant;
@@ -50,6 +51,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: image::docker,
     },
     Scenario {
+        name: IMAGE_REPLACED,
+        about: "an upgrade of the image under Docker: removed and run again, and as a DaemonSet does it, a new one beside the old one and back; nothing that is denied succeeds meanwhile",
+        at: |place| place.is_stock("6.12"),
+        seconds: 400,
+        run: image::replaced,
+    },
+    Scenario {
         name: PODMAN,
         about: "the container image under Podman: likewise, and by its quadlet, which systemd starts and stops",
         at: |place| place.is_variant(Variant::Podman),
@@ -61,8 +69,10 @@ pub const SCENARIOS: &[Scenario] = &[
 const DEB: &str = "package-deb";
 const RPM: &str = "package-rpm";
 const TGZ: &str = "package-tgz";
+const IMAGE: &str = "package-image";
+const IMAGE_REPLACED: &str = "package-image-replaced";
 /// For which a guest needs Docker, too.
-pub const IMAGE: &str = "package-image";
+pub const IN_DOCKER: [&str; 2] = [IMAGE, IMAGE_REPLACED];
 const PODMAN: &str = "package-podman";
 
 /// How long a command may take in which a sensor starts or stops: dpkg waits for the unit.
@@ -100,7 +110,7 @@ pub fn tries(scenario: &Scenario) -> bool {
 
 /// Whether one of these needs what `make package` makes.
 pub fn need_packages(scenarios: &[&str]) -> bool {
-    let mut all = [DEB, RPM, TGZ, IMAGE, PODMAN].into_iter();
+    let mut all = [DEB, RPM, TGZ, PODMAN].into_iter().chain(IN_DOCKER);
     all.any(|name| scenarios.contains(&name))
 }
 
@@ -155,6 +165,30 @@ fn is_ready(mode: &str) -> Result<()> {
 fn is_readable() -> Result<bool> {
     let ended = Command::new("cat").arg(SECRET).output_within(INSTALL)?;
     Ok(ended.code() == Some(0))
+}
+
+/// How many attempts to read a secret succeed while something is done.
+fn while_attempting(
+    bench: &Bench,
+    secret: &Path,
+    act: impl FnOnce() -> Result<Ended>,
+) -> Result<u32> {
+    let ended = bench.path("ended");
+    let attempts = "opened=0; while [ ! -e \"$1\" ]; do if read -r line <\"$2\"; then opened=$((opened + 1)); fi; sleep 0.2; done 2>/dev/null; echo $opened";
+    let mut attempting = bench.busybox(&["sh", "-c", attempts, "attempts"]);
+    attempting.arg(&ended).arg(secret);
+    thread::scope(|scope| {
+        let attempting = scope.spawn(move || attempting.output_within(3 * INSTALL));
+        let result = act();
+        fs::write(&ended, "").context("end the attempts")?;
+        let attempted = attempting
+            .join()
+            .map_err(|_| anyhow!("the attempts panicked"))??;
+        fs::remove_file(&ended).context("let others attempt")?;
+        result?;
+        let opened = attempted.with_code(0)?.stdout;
+        opened.trim().parse().context("count the attempts")
+    })
 }
 
 /// Waits until the secret can be read: a link whose pin was removed ends a grace period later (`bpf_free_inode` of

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::{ENFORCE, INSTALL, LOGGED, POLL, SETTINGS, packaged, run};
+use super::{ENFORCE, INSTALL, LOGGED, POLL, SETTINGS, packaged, run, while_attempting};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
 use crate::engine::{Docker, Engine};
@@ -49,7 +49,7 @@ pub(super) fn podman(bench: &Bench) -> Result<()> {
         let journal = run(&["journalctl", "--no-pager", "--lines=30", "--unit=holdfast"])?;
         bail!("{error:#}: {}", journal.stdout)
     })?;
-    ready(&podman)?;
+    ready(&podman, "holdfast")?;
     refuses(bench, &podman)?;
     run(&["systemctl", "stop", "holdfast"])?;
     let result = run(&["systemctl", "show", "--property=Result", "holdfast"])?;
@@ -58,6 +58,64 @@ pub(super) fn podman(bench: &Bench) -> Result<()> {
         "{}",
         result.stdout
     );
+    Ok(())
+}
+
+/// Upgrades, as docs/install/docker.md has them and as the chart does.
+pub(super) fn replaced(bench: &Bench) -> Result<()> {
+    let docker = Docker::start(bench)?;
+    load(bench, &docker)?;
+    policy(bench, &docker, &bench.path("policies"))?;
+    let tag = tag(&docker)?;
+    let secret = bench.path("secret");
+    let start = |name: &str, on_exit: &str| {
+        let rights = [
+            "--privileged".to_owned(),
+            format!("--env=HOLDFAST_OPT_KERNEL_ON_EXIT={on_exit}"),
+        ];
+        docker
+            .command(&words(&sensor(bench, &docker, name, &rights), &tag))?
+            .with_code(0)?;
+        ready(&docker, name)
+    };
+    let end = |name: &str| docker.command(&["rm", "--force", name])?.with_code(0);
+
+    start("holdfast", "auto")?;
+    refuses(bench, &docker)?;
+    let opened = while_attempting(bench, &secret, || {
+        end("holdfast")?;
+        start("holdfast", "auto")?;
+        refuses(bench, &docker)?;
+        docker.command(&["ps"])
+    })?;
+    ensure!(opened == 0, "removed and run again: read {opened} times");
+
+    // As on a node, from one version to the next and back. None leaves anything, so that who refuses is who runs.
+    let unload = ["exec", "holdfast", "/usr/bin/holdfast", "stop", "--unload"];
+    docker.command(&unload)?;
+    end("holdfast")?;
+    start("holdfast", "fail-open")?;
+    let opened = while_attempting(bench, &secret, || {
+        for (old, new) in [("holdfast", "newer"), ("newer", "holdfast")] {
+            start(new, "fail-open")?;
+            docker
+                .command(&["stop", "--time", "60", old])?
+                .with_code(0)?;
+            end(old)?;
+        }
+        refuses(bench, &docker)?;
+        docker.command(&["ps"])
+    })?;
+    ensure!(opened == 0, "one beside the other: read {opened} times");
+
+    docker
+        .command(&["stop", "--time", "60", "holdfast"])?
+        .with_code(0)?;
+    let deadline = Instant::now() + LOGGED;
+    while fs::read(&secret).is_err() {
+        ensure!(Instant::now() < deadline, "something refuses still");
+        sleep(POLL);
+    }
     Ok(())
 }
 
@@ -98,18 +156,17 @@ fn policy(bench: &Bench, engine: &impl Engine, directory: &Path) -> Result<()> {
 
 /// Has the sensor run privileged, and with no more capabilities than it needs.
 fn tried(bench: &Bench, engine: &impl Engine) -> Result<()> {
-    let tag = engine.command(&["images", "--format", "{{.Repository}}:{{.Tag}}", "holdfast"])?;
-    let tag = tag.with_code(0)?.stdout.trim().to_owned();
+    let tag = tag(engine)?;
     let capabilities: Vec<String> = std::iter::once("--cap-drop=ALL".to_owned())
         .chain(CAPABILITIES.iter().map(|name| format!("--cap-add={name}")))
         .chain(["--security-opt=seccomp=unconfined".to_owned()])
         .collect();
     for rights in [vec!["--privileged".to_owned()], capabilities] {
-        let words = sensor(bench, engine, &rights);
-        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-        words.push(&tag);
-        engine.command(&words)?.with_code(0)?;
-        ready(engine)?;
+        engine
+            .command(&words(&sensor(bench, engine, "holdfast", &rights), &tag))?
+            .with_code(0)?;
+        ready(engine, "holdfast")?;
+        sees_cgroups(engine)?;
         refuses(bench, engine).with_context(|| format!("with {rights:?}"))?;
         engine
             .command(&["stop", "--time", "60", "holdfast"])?
@@ -149,15 +206,24 @@ fn refuses(bench: &Bench, engine: &impl Engine) -> Result<()> {
     Ok(())
 }
 
+/// The image of the sensor, as the engine calls it.
+fn tag(engine: &impl Engine) -> Result<String> {
+    let tag = engine.command(&["images", "--format", "{{.Repository}}:{{.Tag}}", "holdfast"])?;
+    Ok(tag.with_code(0)?.stdout.trim().to_owned())
+}
+
+fn words<'a>(options: &'a [String], image: &'a str) -> Vec<&'a str> {
+    options.iter().map(String::as_str).chain([image]).collect()
+}
+
 /// `docker run` of the sensor, but for its image.
-fn sensor(bench: &Bench, engine: &impl Engine, rights: &[String]) -> Vec<String> {
+fn sensor(bench: &Bench, engine: &impl Engine, name: &str, rights: &[String]) -> Vec<String> {
     let policies = bench.path("policies").display().to_string();
     let mut words: Vec<String> = [
         "run",
         "--detach",
-        "--name=holdfast",
         "--pid=host",
-        "--cgroupns=host",
+        "--cgroupns=private",
         "--network=none",
         "--read-only",
         "--security-opt=apparmor=unconfined",
@@ -173,6 +239,7 @@ fn sensor(bench: &Bench, engine: &impl Engine, rights: &[String]) -> Vec<String>
     ]
     .map(str::to_owned)
     .into();
+    words.push(format!("--name={name}"));
     words.push(format!("--volume={policies}:/etc/holdfast/policies:ro"));
     let socket = engine.socket().display().to_string();
     words.push(format!("--env=HOLDFAST_OPT_RUNTIME_DOCKER={socket}"));
@@ -180,16 +247,15 @@ fn sensor(bench: &Bench, engine: &impl Engine, rights: &[String]) -> Vec<String>
     words
 }
 
-/// Waits until the sensor in the container says that it is ready.
-fn ready(engine: &impl Engine) -> Result<()> {
+/// Waits until the sensor in the container of this name says that it is ready.
+fn ready(engine: &impl Engine, name: &str) -> Result<()> {
     let deadline = Instant::now() + INSTALL;
     loop {
-        let asked =
-            engine.command(&["exec", "holdfast", "/usr/bin/holdfast", "status", "--ready"])?;
+        let asked = engine.command(&["exec", name, "/usr/bin/holdfast", "status", "--ready"])?;
         if asked.code() == Some(0) {
             return Ok(());
         }
-        let log = engine.command(&["logs", "--tail", "20", "holdfast"])?;
+        let log = engine.command(&["logs", "--tail", "20", name])?;
         ensure!(
             Instant::now() < deadline && !asked.stderr.contains("Error response from daemon"),
             "{}; {}",
@@ -198,6 +264,16 @@ fn ready(engine: &impl Engine) -> Result<()> {
         );
         sleep(POLL);
     }
+}
+
+/// It has left the cgroup namespace that the engine has made for it.
+fn sees_cgroups(engine: &impl Engine) -> Result<()> {
+    let pid = engine.command(&["inspect", "--format", "{{.State.Pid}}", "holdfast"])?;
+    let pid = pid.with_code(0)?.stdout.trim().to_owned();
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/cgroup"));
+    let (own, host) = (namespace(&pid)?, namespace("1")?);
+    ensure!(own == host, "it is in {own:?}, and not in {host:?}");
+    Ok(())
 }
 
 /// Waits until the sensor's log tells that a rule refused something in that container.

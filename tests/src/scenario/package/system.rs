@@ -3,16 +3,15 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     ENFORCE, INSTALL, POLICY, SECRET, SETTINGS, becomes_readable, files, is_logged, is_readable,
-    is_ready, make_secret, packaged, policy, run,
+    is_ready, make_secret, packaged, policy, run, while_attempting,
 };
 use crate::bench::Bench;
-use crate::command::{Bounded as _, Ended};
+use crate::command::Bounded as _;
 
 /// From which the rpm is made.
 const SPEC: &str = include_str!("../../../../packaging/rpm/holdfast.spec");
@@ -125,7 +124,7 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
     ensure!(!is_readable()?, "the secret was read");
 
     let newer = (manager.newer)(bench, &package)?;
-    let opened = while_attempting(bench, || install(&newer))?;
+    let opened = while_attempting(bench, Path::new(SECRET), || install(&newer))?;
     ensure!(
         opened == 0,
         "{opened} attempts succeeded during the upgrade"
@@ -234,26 +233,4 @@ fn is_up(mode: &str) -> Result<()> {
         bail!("the unit is {}: {}", active.stdout.trim(), said.stdout);
     }
     is_ready(mode)
-}
-
-/// How many attempts to open the secret succeed while something is done.
-fn while_attempting(bench: &Bench, act: impl FnOnce() -> Result<Ended>) -> Result<u32> {
-    let ended = bench.path("ended").display().to_string();
-    let attempts = "opened=0; while [ ! -e \"$1\" ]; do if read -r line <\"$2\"; then opened=$((opened + 1)); fi; sleep 0.2; done 2>/dev/null; echo $opened";
-    thread::scope(|scope| {
-        let words = ["-c", attempts, "attempts", &ended, SECRET];
-        let attempting = scope.spawn(move || {
-            Command::new("/bin/sh")
-                .args(words)
-                .output_within(3 * INSTALL)
-        });
-        let result = act();
-        fs::write(&ended, "").context("end the attempts")?;
-        let attempted = attempting
-            .join()
-            .map_err(|_| anyhow!("the attempts panicked"))??;
-        result?;
-        let opened = attempted.with_code(0)?.stdout;
-        opened.trim().parse().context("count the attempts")
-    })
 }
