@@ -8,8 +8,8 @@ MACHINE := $(shell uname -m)
 # installed what that takes.
 ARCH ?= $(MACHINE)
 export ARCH
-# What make package makes packages for: this machine; make package ARCHES='x86_64 aarch64' for both.
-ARCHES ?= $(MACHINE)
+# What make package makes packages for; make package ARCHES=x86_64 for one of them alone.
+ARCHES ?= x86_64 aarch64
 OTHERS := $(filter-out $(MACHINE),$(ARCHES))
 # Behind the names of files that are for another machine.
 SUFFIX := $(addprefix -,$(filter-out $(MACHINE),$(ARCH)))
@@ -63,7 +63,7 @@ build: kernel-programs ## the static binaries dist/holdfast and dist/holdfast-se
 		cmp --silent target/$(TARGET)/release/$$name dist/$$name$(SUFFIX) || cp target/$(TARGET)/release/$$name dist/$$name$(SUFFIX) || exit; \
 	done
 
-package: tools-build tools-package $(if $(OTHERS),tools-cross) build foreign ## what is installed, in dist/: deb, rpm, tar.gz, container image, for each of ARCHES; Helm chart
+package: tools-build tools-package $(if $(OTHERS),tools-cross) $(if $(filter $(MACHINE),$(ARCHES)),build) foreign ## what is installed, in dist/: deb, rpm, tar.gz, container image, for each of ARCHES (x86_64 aarch64); Helm chart
 	@tools/package $(ARCHES)
 
 # Guests that are another machine take a build of their own: only where they are asked for, or all are.
