@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use holdfast_actors::runtime::engine::Socket;
+use holdfast_actors::runtime::engine::{Listening, Place, Socket};
 use holdfast_actors::uplink::server::{Server, ServerError, Stated};
 use holdfast_wire::uplink::Secret;
 use serde::Deserialize;
@@ -236,6 +236,8 @@ sections! {
         containerd: Vec<PathBuf>,
         /// Sockets at which CRI is served.
         cri: Vec<PathBuf>,
+        /// Whether engines are also found by where they listen.
+        listening: bool,
     }
     /// `[host]`
     Host {
@@ -395,8 +397,8 @@ impl Inputs {
 }
 
 impl Config {
-    /// The sockets of container engines.
-    pub(crate) fn engines(&self) -> Vec<Socket> {
+    /// Where container engines are.
+    pub(crate) fn engines(&self) -> Vec<Place> {
         let root = &self.host.fs;
         let docker = self.runtime.docker.iter();
         let docker = docker
@@ -407,7 +409,11 @@ impl Config {
         let before = self.runtime.docker.len() + self.runtime.containerd.len();
         let cri = (before..).zip(&self.runtime.cri);
         let cri = cri.map(|(number, path)| Socket::cri(root, path, number));
-        docker.chain(containerd).chain(cri).collect()
+        let set: Vec<Socket> = docker.chain(containerd).chain(cri).collect();
+        let number = set.len();
+        let listening = (self.runtime.listening).then(|| Listening::new(root, set.clone(), number));
+        let set = set.into_iter().map(Place::At);
+        set.chain(listening.map(Place::Listening)).collect()
     }
 
     /// Where allow-list policies of what happens are written to, in the mode that makes them.

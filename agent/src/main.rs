@@ -7,6 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 mod allocator;
+mod cgroup_namespace;
 mod cli;
 mod command;
 mod config;

@@ -244,6 +244,7 @@ named! {
         HostNamespaces "holdfast.container.host_namespaces" Strings Kinds::STARTS;
         ContainerMounts "holdfast.container.mounts" Strings Kinds::STARTS;
         ContainerSandbox "holdfast.container.sandbox" Bool Kinds::STARTS;
+        GuestKernel "holdfast.container.guest_kernel" String Kinds::STARTS;
         ContainerExitCode "holdfast.container.exit_code" Int Kinds::of(&[Kind::ContainerExit]);
         ImageOperation "holdfast.image.operation" String Kinds::of(&[Kind::ContainerImage]);
         OrchestratorType "orchestrator.type" String Kinds::ALL;

@@ -170,13 +170,14 @@ mod tests {
         }
         assert_eq!(waiting.next(4), Some(6));
         assert_eq!(taken(&mut waiting, &containers, 4), None);
-        containers.tell(Details {
+        let details = Details {
             container: event::Container {
                 id: "b".to_owned(),
                 ..Default::default()
             },
             ..Default::default()
-        });
+        };
+        containers.tell("engine", details);
         assert_eq!(taken(&mut waiting, &containers, 4).as_deref(), Some("b"));
         assert_eq!(taken(&mut waiting, &containers, 10).as_deref(), Some("a"));
         // It was waited for once; what it does next does not wait.

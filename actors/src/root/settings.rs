@@ -10,7 +10,7 @@ use holdfast_policy::redact::Redaction;
 use holdfast_wire::control::Cap;
 use holdfast_wire::event;
 
-use crate::runtime::engine::Socket;
+use crate::runtime::engine::Place;
 use crate::uplink;
 
 mod os;
@@ -35,8 +35,8 @@ pub struct Settings {
     pub derive: Option<PathBuf>,
     /// The Team Server; `None`: the sensor has none.
     pub uplink: Option<uplink::Settings>,
-    /// Sockets of container engines that are asked what they know.
-    pub engines: Vec<Socket>,
+    /// Where container engines are that are asked what they know.
+    pub engines: Vec<Place>,
     /// Executables that are never killed besides the built-in ones: a path, or the last component
     /// of one.
     pub never_kill: Vec<String>,

@@ -135,13 +135,13 @@ impl Shared {
         })
     }
 
-    /// An engine tells of a container.
-    pub(crate) fn tell_container(&self, mut details: Details) {
+    /// `engine` tells of a container.
+    pub(crate) fn tell_container(&self, engine: &str, mut details: Details) {
         let id = details.container.id.clone();
         if let Some(pid) = details.pid {
             namespaces::add_shared(&self.proc, pid, &mut details.grants.host_namespaces);
         }
-        self.containers.tell(details);
+        self.containers.tell(engine, details);
         warn_of(self.entered.renew(self, &id));
     }
 

@@ -760,14 +760,15 @@ fn the_kernel_knows_the_containers_as_they_are() {
         name: "web".into(),
         ..Default::default()
     };
-    shared.tell_container(Details {
+    let details = Details {
         container: event::Container {
             id: "c".into(),
             image: Some(image),
             ..Default::default()
         },
         ..Default::default()
-    });
+    };
+    shared.tell_container("engine", details);
     assert_eq!(known(), [(HOST, (1, 0)), (INSIDE, (1, 1))]);
     shared.policies.prepare(policy(2));
     shared.policies.switch(policy(2));

@@ -57,12 +57,16 @@ pub(super) fn declare(
     };
     specs.push(Spec::worker("killer", Stage::Killer, killer));
 
-    for socket in &shared.settings.engines {
+    for place in &shared.settings.engines {
         let watcher = Watcher {
             shared: shared.clone(),
-            socket: socket.clone(),
+            place: place.clone(),
         };
-        specs.push(Spec::worker(socket.name.clone(), Stage::Engines, watcher));
+        specs.push(Spec::worker(
+            place.name().to_owned(),
+            Stage::Engines,
+            watcher,
+        ));
     }
 
     let (lent, above) = (shared.clone(), root.clone());

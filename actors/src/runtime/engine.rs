@@ -1,12 +1,12 @@
 //! Container engines that are asked what they know of their containers, each by its API.
 //!
-//! One actor for each socket that is set, which may stand for several. An engine that is not there, that goes away and comes back, is no failure;
+//! One actor for each place that is set, which may stand for several sockets. An engine that is not there, that goes away and comes back, is no failure;
 //! one that does not answer is said to be so, and asked again.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,12 +24,14 @@ mod containerd;
 mod cri;
 mod docker;
 mod grpc;
+mod listening;
 mod oci;
 mod socket;
 mod users;
 
+pub use listening::Listening;
 use socket::Api;
-pub use socket::Socket;
+pub use socket::{Place, Socket};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -42,13 +44,20 @@ const RETRY: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) struct Watcher {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) socket: Socket,
+    pub(crate) place: Place,
 }
 
-/// The watches that are going on, by socket, and when it is looked again for others.
+/// One of the engines that are there.
+#[derive(Clone, Debug)]
+struct Engine {
+    shared: Arc<Shared>,
+    socket: Socket,
+}
+
+/// The watches that are going on, by the sockets' names, and when it is looked again for others.
 #[derive(Debug)]
 pub(crate) struct State {
-    watches: BTreeMap<PathBuf, (Watcher, Watch)>,
+    watches: BTreeMap<String, (Engine, Watch)>,
     next: Instant,
 }
 
@@ -85,21 +94,21 @@ impl Job for Watcher {
             self.look(state);
         }
         tokio::time::sleep(SLICE.min(state.next.saturating_duration_since(Instant::now()))).await;
-        let ended = |(_, watch): &(Watcher, Watch)| watch.0.is_finished();
-        let paths: Vec<PathBuf> = state
+        let ended = |(_, watch): &(Engine, Watch)| watch.0.is_finished();
+        let names: Vec<String> = state
             .watches
             .iter()
             .filter(|(_, it)| ended(it))
-            .map(|(path, _)| path.clone())
+            .map(|(name, _)| name.clone())
             .collect();
-        for path in paths {
-            let Some((watcher, mut watch)) = state.watches.remove(&path) else {
+        for name in names {
+            let Some((engine, mut watch)) = state.watches.remove(&name) else {
                 continue;
             };
             state.next = Instant::now() + RETRY;
             // A panic in it is one of this actor's.
             if let Err(error) = (&mut watch.0).await? {
-                watcher.failed(&error);
+                engine.failed(&error);
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -109,25 +118,27 @@ impl Job for Watcher {
 impl Watcher {
     /// Begins to watch each socket that is there and is not watched.
     fn look(&self, state: &mut State) {
-        state.next = Instant::now() + RETRY;
-        let present = self.socket.present();
+        let Self { shared, place } = self;
+        state.next = Instant::now() + place.interval();
+        let present = place.present();
         // One that is gone is no failure.
         let is_present = |what: &str| present.iter().any(|socket| socket.name == what);
-        let Self { shared, socket } = self;
-        shared.degraded.clear_below(&socket.name, is_present);
+        shared.degraded.clear_below(place.name(), is_present);
         for socket in present {
-            if let Entry::Vacant(place) = state.watches.entry(socket.path.clone()) {
-                let watcher = Self {
-                    shared: Arc::clone(&self.shared),
+            if let Entry::Vacant(vacant) = state.watches.entry(socket.name.clone()) {
+                let engine = Engine {
+                    shared: Arc::clone(shared),
                     socket,
                 };
-                let own = watcher.clone();
+                let own = engine.clone();
                 let watch = Watch(tokio::spawn(async move { own.watch().await }));
-                place.insert((watcher, watch));
+                vacant.insert((engine, watch));
             }
         }
     }
+}
 
+impl Engine {
     fn failed(&self, error: &str) {
         let Socket { name, path, .. } = &self.socket;
         let path = path.display();
@@ -160,7 +171,7 @@ impl Watcher {
         if !is_theirs || !self.may_tell(&id) {
             return;
         }
-        self.shared.tell_container(details);
+        self.shared.tell_container(&self.socket.name, details);
         if is_start || pid.is_some() {
             let engine = &self.socket.name;
             self.shared.start_container(engine, (&id, pid), is_start);
@@ -171,9 +182,7 @@ impl Watcher {
     /// Whether the engine is to be heard of a container: a user's, where no other has told of it.
     fn may_tell(&self, id: &str) -> bool {
         let containers = &self.shared.containers;
-        self.socket.owner.is_none()
-            || !containers.is_told(id)
-            || containers.runs_by(id, &self.socket.name)
+        self.socket.owner.is_none() || containers.is_free_for(id, &self.socket.name)
     }
 
     /// The engine says that a container has ended, with this code where it says.

@@ -7,7 +7,7 @@ use std::path::Path;
 use holdfast_wire::event::Container;
 use serde::Serialize;
 
-use super::engine::{self, Socket};
+use super::engine::{self, Place};
 use super::membership::{Membership, membership};
 use super::table::{Details, Pod};
 use crate::evaluator::processes::{MAX_PROCESSES, scan};
@@ -24,6 +24,9 @@ pub struct Listed {
     /// Its first process, where its engine says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// `gvisor`, `kata` or `firecracker`, where a kernel of its own runs it, and nothing of its inside is seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest_kernel: Option<&'static str>,
     /// Processes that are in its cgroups.
     pub processes: usize,
 }
@@ -38,21 +41,23 @@ pub struct Listing {
 }
 
 /// Lists the containers of the host whose root directory is `root`.
-pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
+pub async fn list(root: &Path, places: &[Place]) -> Listing {
     let proc = root.join("proc");
     let mut all = in_cgroups(&proc);
-    let (told, errors) = told(&proc, sockets).await;
+    let (told, errors) = told(&proc, places).await;
     for details in told {
         let Details {
             container,
             pod,
             pid,
+            grants,
             ..
         } = details;
         let listed = all.entry(container.id.clone()).or_default();
         listed.container = container;
         listed.pod = pod.or(listed.pod.take());
         listed.pid = pid;
+        listed.guest_kernel = grants.guest_kernel;
     }
     Listing {
         containers: all.into_values().collect(),
@@ -62,8 +67,8 @@ pub async fn list(root: &Path, sockets: &[Socket]) -> Listing {
 
 /// The names of the containers that engines of the host with this root know, by id. Engines that do not answer are
 /// left out.
-pub async fn names(root: &Path, sockets: &[Socket]) -> BTreeMap<String, String> {
-    let (told, _) = told(&root.join("proc"), sockets).await;
+pub async fn names(root: &Path, places: &[Place]) -> BTreeMap<String, String> {
+    let (told, _) = told(&root.join("proc"), places).await;
     let named = told
         .into_iter()
         .filter_map(|details| Some((details.container.id, details.container.name?)));
@@ -71,10 +76,10 @@ pub async fn names(root: &Path, sockets: &[Socket]) -> BTreeMap<String, String> 
 }
 
 /// What the engines that are there tell, and why some do not.
-async fn told(proc: &Path, sockets: &[Socket]) -> (Vec<Details>, Vec<String>) {
+async fn told(proc: &Path, places: &[Place]) -> (Vec<Details>, Vec<String>) {
     let mut all = Vec::new();
     let mut errors = Vec::new();
-    for socket in sockets.iter().flat_map(Socket::present) {
+    for socket in places.iter().flat_map(Place::present) {
         match engine::running(&socket, proc).await {
             Ok(told) => all.extend(told),
             Err(error) => errors.push(format!("{}: {error}", socket.path.display())),
@@ -128,8 +133,8 @@ mod tests {
         }
         let nobody = root.path().join("nobody.sock");
         fs::write(&nobody, "").unwrap();
-        let socket = Socket::docker(Path::new("/"), &nobody, 0);
-        let listing = list(root.path(), &[socket]).await;
+        let place = Place::At(engine::Socket::docker(Path::new("/"), &nobody, 0));
+        let listing = list(root.path(), &[place]).await;
         let [listed] = &listing.containers[..] else {
             panic!("{listing:?}");
         };

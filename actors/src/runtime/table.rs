@@ -73,6 +73,7 @@ impl Details {
                 host_namespaces: list(grants.host_namespaces, more.1.host_namespaces),
                 mounts: list(grants.mounts, more.1.mounts),
                 is_sandbox: grants.is_sandbox || more.1.is_sandbox,
+                guest_kernel: grants.guest_kernel.or(more.1.guest_kernel),
             },
             pid: self.pid,
             is_by_cri: self.is_by_cri || other.is_by_cri,
@@ -129,8 +130,8 @@ impl Drop for Watched<'_> {
 struct Entry {
     shown: Shown,
     run: Option<Run>,
-    /// An engine has told of it.
-    is_told: bool,
+    /// The engine that told of it last; it stays known when the container has ended, which may start again.
+    teller: Option<String>,
     /// By CRI, too.
     is_by_cri: bool,
     /// It was waited for, and no engine told.
@@ -139,6 +140,10 @@ struct Entry {
 }
 
 impl Entry {
+    const fn is_told(&self) -> bool {
+        self.teller.is_some()
+    }
+
     /// What was told.
     fn details(&self) -> Details {
         Details {
@@ -163,7 +168,7 @@ impl Containers {
     pub(crate) fn shown(&self, named: &cgroup::Container) -> Shown {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = known.get(&named.id)
-            && (entry.is_told || entry.shown.is_of(named))
+            && (entry.is_told() || entry.shown.is_of(named))
         {
             return entry.shown.clone();
         }
@@ -185,7 +190,7 @@ impl Containers {
         let entry = Entry {
             shown: shown.clone(),
             run: None,
-            is_told: false,
+            teller: None,
             is_by_cri: false,
             gave_up: false,
             ended: None,
@@ -194,12 +199,12 @@ impl Containers {
         shown
     }
 
-    /// An engine tells of a container. What CRI says of one goes before what the same engine says by an API of its own,
+    /// `engine` tells of a container. What CRI says of one goes before what the same engine says by an API of its own,
     /// whoever comes first.
-    pub(crate) fn tell(&self, details: Details) {
+    pub(crate) fn tell(&self, engine: &str, details: Details) {
         let id = details.container.id.clone();
         let mut known = self.lock();
-        let before = known.get(&id).filter(|before| before.is_told);
+        let before = known.get(&id).filter(|before| before.is_told());
         let details = match before.map(|before| (before.is_by_cri, before.details())) {
             Some((true, before)) if !details.is_by_cri => before.or(details),
             Some((false, before)) if details.is_by_cri => details.or(before),
@@ -212,7 +217,7 @@ impl Containers {
                 grants: Arc::new(details.grants),
             },
             run: known.get_mut(&id).and_then(|before| before.run.take()),
-            is_told: true,
+            teller: Some(engine.to_owned()),
             is_by_cri: details.is_by_cri,
             gave_up: false,
             ended: None,
@@ -248,11 +253,11 @@ impl Containers {
         }
     }
 
-    /// Whether it runs, as this engine has told.
-    pub(crate) fn runs_by(&self, id: &str, engine: &str) -> bool {
+    /// Whether an engine that is believed about its own containers alone may tell of one: no other has.
+    pub(crate) fn is_free_for(&self, id: &str, engine: &str) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let run = known.get(id).and_then(|entry| entry.run.as_ref());
-        run.is_some_and(|run| run.engine == engine)
+        let teller = known.get(id).and_then(|entry| entry.teller.as_ref());
+        teller.is_none_or(|teller| teller == engine)
     }
 
     /// Those that run, as this engine has told.
@@ -282,7 +287,7 @@ impl Containers {
         };
         drop(watched);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let is_open = |entry: &Entry| !entry.is_told && !entry.gave_up;
+        let is_open = |entry: &Entry| !entry.is_told() && !entry.gave_up;
         is_watched && known.get(&named.id).is_none_or(is_open)
     }
 
@@ -307,7 +312,7 @@ impl Containers {
     /// Whether an engine has told of it.
     pub(crate) fn is_told(&self, id: &str) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(id).is_some_and(|entry| entry.is_told)
+        known.get(id).is_some_and(Entry::is_told)
     }
 
     /// A container has ended. `Some`, where it ran until now: its first process, if that is known.
@@ -321,7 +326,7 @@ impl Containers {
     /// How many there are, as `status` shows it.
     pub(crate) fn status(&self) -> status::Containers {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let told = known.values().filter(|entry| entry.is_told).count();
+        let told = known.values().filter(|entry| entry.is_told()).count();
         status::Containers {
             known: known.len(),
             told,
@@ -345,7 +350,7 @@ fn insert(known: &mut HashMap<String, Entry>, id: String, entry: Entry) {
         }
     }
     // What a cgroup named in the meantime is no news to who was told by an engine.
-    if entry.is_told || known.get(&id).is_none_or(|before| !before.is_told) {
+    if entry.is_told() || known.get(&id).is_none_or(|before| !before.is_told()) {
         known.insert(id, entry);
     }
 }
@@ -377,15 +382,26 @@ mod tests {
     fn each_start_and_each_end_is_one() {
         let containers = Containers::default();
         assert!(!containers.start("a", "engine", Some(7)), "it is not known");
-        containers.tell(details("a", "web"));
+        containers.tell("engine", details("a", "web"));
         assert_eq!(containers.end("a"), None);
         assert!(containers.start("a", "engine", Some(7)));
         assert!(!containers.start("a", "engine", Some(7)));
-        containers.tell(details("a", "shop"));
+        containers.tell("engine", details("a", "shop"));
         assert_eq!(containers.running("engine"), ["a"]);
         assert_eq!(containers.running("other"), [""; 0]);
         assert_eq!(containers.end("a"), Some(Some(7)));
         assert_eq!(containers.end("a"), None);
+    }
+
+    #[test]
+    fn who_told_of_a_container_may_tell_of_its_next_start() {
+        let containers = Containers::default();
+        assert!(containers.is_free_for("a", "engine"));
+        containers.tell("engine", details("a", "web"));
+        containers.start("a", "engine", Some(7));
+        containers.end("a");
+        assert!(containers.is_free_for("a", "engine"));
+        assert!(!containers.is_free_for("a", "other"));
     }
 
     #[test]
@@ -398,7 +414,7 @@ mod tests {
         );
         assert_eq!(before.pod.unwrap().uid, "uid");
         assert_eq!(containers.status().told, 0);
-        containers.tell(details("a", "web"));
+        containers.tell("engine", details("a", "web"));
         assert_eq!(
             containers.shown(&named("a")).container.name.as_deref(),
             Some("web")
@@ -431,7 +447,7 @@ mod tests {
         for told in [[by_cri.clone(), by_engine.clone()], [by_engine, by_cri]] {
             let containers = Containers::default();
             for details in told {
-                containers.tell(details);
+                containers.tell("engine", details);
             }
             let shown = containers.shown(&named("a"));
             assert_eq!(

@@ -26,6 +26,7 @@ pub(super) fn containers(arguments: &Show) -> Result<(), Failure> {
         "RUNTIME",
         "POD",
         "PRIVILEGED",
+        "KERNEL",
         "PROCESSES",
     ]);
     for listed in &listing.containers {
@@ -50,8 +51,19 @@ pub(super) fn containers(arguments: &Show) -> Result<(), Failure> {
             privileged
                 .map_or("", |it| if it { "yes" } else { "no" })
                 .to_owned(),
+            listed.guest_kernel.unwrap_or("host").to_owned(),
             listed.processes.to_string(),
         ]);
     }
-    output::text(&table.render(0))
+    output::text(&table.render(0))?;
+    if listing
+        .containers
+        .iter()
+        .any(|it| it.guest_kernel.is_some())
+    {
+        eprintln!(
+            "holdfast: what happens in containers with a kernel of their own is not seen from this host: see docs/install/guest-kernels.md"
+        );
+    }
+    Ok(())
 }

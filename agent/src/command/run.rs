@@ -9,7 +9,9 @@ use crate::control;
 use crate::failure::Failure;
 use crate::instance::{Instance, InstanceError};
 use crate::sensor::{Sensor, Startup};
-use crate::{allocator, kernel, logging, policies, privilege, protection, uplink};
+use crate::{
+    allocator, cgroup_namespace, kernel, logging, policies, privilege, protection, uplink,
+};
 
 /// Threads of the runtime: the readers and the evaluator are what works; the rest waits.
 const WORKERS: usize = 2;
@@ -21,6 +23,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     logging::start(&config.log.level);
     allocator::use_one_arena();
     privilege::require()?;
+    cgroup_namespace::leave(&config.host.fs);
     let remains = kernel::remains(&config);
     let load = |bundle: Option<&Bundle>| {
         let own = protection::policy(&config, inputs.path(), Mode::Enforce)?;

@@ -36,6 +36,7 @@ const MODULES: [(&str, &[&str]); 2] = [
         "holdfast",
         &[
             "allocator",
+            "cgroup_namespace",
             "cli",
             "command",
             "config",

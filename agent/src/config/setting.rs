@@ -297,6 +297,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
          names, pods and labels of containers; one that does not serve it is left alone",
     ),
     setting(
+        "runtime.listening",
+        Kind::Flag,
+        "true",
+        "also ask engines at sockets that none of these name: where root's processes that are in no container listen at a path \
+         that ends as engines call theirs (docker.sock, podman.sock, containerd.sock, crio.sock, cri-dockerd.sock, dockershim.sock), \
+         and where users' do, who are believed about their own containers. It is looked every 30 seconds",
+    ),
+    setting(
         "host.fs",
         Kind::Path,
         "/",

@@ -147,6 +147,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::HostNamespaces => owned(grants.map(|it| &it.host_namespaces)),
         Plain::ContainerMounts => owned(grants.map(|it| &it.mounts)),
         Plain::ContainerSandbox => Value::bool(grants.map(|it| it.is_sandbox)),
+        Plain::GuestKernel => Value::string(grants.and_then(|it| it.guest_kernel)),
         Plain::ContainerExitCode => Value::int(lifecycle.and_then(|it| it.exit_code)),
         Plain::ImageOperation => Value::string(holdfast.image.map(|it| it.operation)),
         Plain::OrchestratorType => Value::string(orchestrator.map(|it| it.kind)),
@@ -388,6 +389,7 @@ mod tests {
             host_namespaces: vec!["pid".into()],
             mounts: vec!["/:/host".into()],
             is_sandbox: true,
+            guest_kernel: Some("gvisor"),
         };
         let thread = Thread {
             id: 43,

@@ -35,6 +35,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |bench| docker(bench, LONG_BURST),
     },
     Scenario {
+        name: "engine-found",
+        about: "an engine that no setting names is found by where it listens",
+        at: |place| *place == Place::Native,
+        seconds: 90,
+        run: found,
+    },
+    Scenario {
         name: "engine-containerd",
         about: "events and rules know the names, images and labels of containerd's containers, also after it was killed",
         at: |place| *place == Place::Native,
@@ -243,6 +250,34 @@ fn docker(bench: &Bench, burst: usize) -> Result<()> {
     Ok(())
 }
 
+fn found(bench: &Bench) -> Result<()> {
+    let docker = Docker::start(bench)?;
+    docker.image(&format!("{IMAGE}:1.0"))?;
+    let rules = json!([{"id": "shop", "on": ["process.exec"], "action": "alert",
+        "when": format!("container.image.name == '{IMAGE}'")}]);
+    let policy = bench.policy("shop", &rules)?;
+    let sensor = bench.sensor().policy(&policy).start()?;
+    run(&docker, "found")?;
+    happened(&sensor, "container.start", "found")?;
+    let event = sensor
+        .events
+        .wait_for("found", EVENT, |event| is_marked(event, "found"))?;
+    is_of(&event, "found")?;
+    let doctor: Value = serde_json::from_str(&sensor.command(&["doctor", "--json"])?.stdout)
+        .context("parse what doctor says")?;
+    let socket = docker.socket().display().to_string();
+    let is_it = |it: &Value| it["socket"] == socket && it["version"].is_string();
+    ensure!(
+        doctor["engines"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(is_it)),
+        "{}",
+        doctor["engines"]
+    );
+    sensor.stop()?;
+    Ok(())
+}
+
 /// Waits until that kind of event has come of the container.
 fn happened(sensor: &Sensor, kind: &str, name: &str) -> Result<Value> {
     let is_it = |event: &Value| action(event) == kind && text(event, "/container/name") == name;
@@ -347,6 +382,7 @@ fn containerd(bench: &Bench) -> Result<()> {
         .sensor()
         .policy(&policy)
         .option("set", "runtime.docker=")
+        .option("set", "runtime.listening=false")
         .option("set", &setting)
         .start()?;
     let run = |number: usize, name: &str, detached: &[&str], command: &[&str]| -> Result<String> {

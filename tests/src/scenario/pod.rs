@@ -44,6 +44,7 @@ fn pods(bench: &Bench) -> Result<()> {
             .sensor()
             .policy(&policy)
             .option("set", "runtime.docker=")
+            .option("set", "runtime.listening=false")
             .option("set", format!("runtime.containerd={containerd}"))
             .option("set", format!("runtime.cri={socket}"))
             .start()?;

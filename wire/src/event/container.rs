@@ -57,6 +57,9 @@ pub struct Grants {
     /// It only keeps the namespaces of a pod for the pod's other containers.
     #[serde(rename = "sandbox", skip_serializing_if = "std::ops::Not::not")]
     pub is_sandbox: bool,
+    /// `gvisor`, `kata` or `firecracker`, where a kernel of its own runs its programs: the host's sees none of what they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest_kernel: Option<&'static str>,
 }
 
 /// `holdfast.image.*`, on `container.image`.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::*;
-use crate::runtime::engine::Socket;
+use crate::runtime::engine::{Place, Socket};
 
 const ID: &str = "4d9c2f0e5b1a4d9c2f0e5b1a4d9c2f0e5b1a4d9c2f0e5b1a4d9c2f0e5b1a4d9c";
 /// What the sensor calls the engine.
@@ -116,7 +116,7 @@ impl Stage {
         tokio::spawn(serve(listener, manner));
         let kernel = Fake::new(None);
         let settings = Settings {
-            engines: vec![Socket::docker(Path::new("/"), &socket, 0)],
+            engines: vec![Place::At(Socket::docker(Path::new("/"), &socket, 0))],
             ..settings(directory.path(), Some(directory.path()))
         };
         let handle = started(settings, &kernel, Kinds::ALL).await;

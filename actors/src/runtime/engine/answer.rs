@@ -33,6 +33,19 @@ pub(super) fn labels(labels: HashMap<String, String>) -> BTreeMap<String, String
     labels.collect()
 }
 
+/// Whose kernel runs the containers of an OCI runtime, where it is not the host's, by how the runtime is called: as in `runsc`,
+/// `io.containerd.runsc.v1`, `kata-qemu` and `io.containerd.kata.v2`.
+pub(super) fn guest_kernel(runtime: &str) -> Option<&'static str> {
+    const KERNELS: [(&str, &str); 4] = [
+        ("runsc", "gvisor"),
+        ("gvisor", "gvisor"),
+        ("kata", "kata"),
+        ("firecracker", "firecracker"),
+    ];
+    let called = KERNELS.iter().find(|(part, _)| runtime.contains(part))?;
+    Some(called.1)
+}
+
 /// Capabilities by their names, of which some leave out `CAP_`; sorted.
 pub(super) fn capabilities(named: impl IntoIterator<Item = String>) -> Vec<String> {
     let whole = |name: String| match &*name {

@@ -26,7 +26,7 @@ use containerd_client::types::v1::{Process, Status as TaskStatus};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost::Message as _;
 
-use super::Watcher;
+use super::Engine;
 use super::grpc::{connect, found, in_time};
 use crate::runtime::table::Details;
 
@@ -51,27 +51,27 @@ const DOCKER: &str = "moby";
 const NAMESPACE: &str = "containerd-namespace";
 
 /// Takes in what there is, and then what changes, until the engine goes away.
-pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
-    let channel = connect(&watcher.socket.path).await?;
+pub(super) async fn watch(engine: &Engine) -> Result<(), Status> {
+    let channel = connect(&engine.socket.path).await?;
     let mut client = EventsClient::new(channel.clone());
     let filters = FILTERS.map(str::to_owned).to_vec();
     let subscribed = async move { client.subscribe(SubscribeRequest { filters }).await };
     let events = stream::once(subscribed).map_ok(Response::into_inner);
     let mut events = pin!(events.try_flatten());
     let mut listing = pin!(async {
-        tell_all(watcher, &channel).await?;
+        tell_all(engine, &channel).await?;
         tokio::time::sleep(SUBSCRIBED).await;
-        tell_all(watcher, &channel).await
+        tell_all(engine, &channel).await
     });
     let (mut watched, mut images) = (None, Images::default());
     loop {
         tokio::select! {
             listed = &mut listing, if watched.is_none() => {
                 listed?;
-                watched = Some(watcher.began());
+                watched = Some(engine.began());
             }
             event = events.next() => match event {
-                Some(event) => happened(watcher, &channel, &mut images, event?).await?,
+                Some(event) => happened(engine, &channel, &mut images, event?).await?,
                 None => return Ok(()),
             },
         }
@@ -80,7 +80,7 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
 
 /// Something happened to a container or an image. What is not understood says nothing.
 async fn happened(
-    watcher: &Watcher,
+    engine: &Engine,
     channel: &Channel,
     images: &mut Images,
     event: Envelope,
@@ -94,7 +94,7 @@ async fn happened(
         "/containers/update" => ContainerUpdate::decode(about).map(|it| it.id),
         "/containers/delete" => {
             if let Ok(deleted) = ContainerDelete::decode(about) {
-                watcher.end(&deleted.id, None);
+                engine.end(&deleted.id, None);
             }
             return Ok(());
         }
@@ -104,7 +104,7 @@ async fn happened(
                 && exit.id == exit.container_id
             {
                 let code = i32::try_from(exit.exit_status).ok();
-                watcher.end(&exit.id, code);
+                engine.end(&exit.id, code);
             }
             return Ok(());
         }
@@ -112,16 +112,16 @@ async fn happened(
         topic => {
             let event_of_image = (topic, about);
             return images
-                .happened(watcher, channel, &event.namespace, event_of_image)
+                .happened(engine, channel, &event.namespace, event_of_image)
                 .await;
         }
     };
     if let Ok(id) = changed {
         let is_start = event.topic == "/tasks/start";
         match get(channel, &event.namespace, &id).await? {
-            Some(details) => watcher.tell(details, is_start),
+            Some(details) => engine.tell(details, is_start),
             // Gone by the time that it is asked for.
-            None if is_start => watcher.start(&id),
+            None if is_start => engine.start(&id),
             None => {}
         }
     }
@@ -156,9 +156,9 @@ fn runs(task: &Process) -> bool {
     )
 }
 
-async fn tell_all(watcher: &Watcher, channel: &Channel) -> Result<(), Status> {
-    let before = watcher.running();
-    watcher.tell_all(before, all(channel).await?);
+async fn tell_all(engine: &Engine, channel: &Channel) -> Result<(), Status> {
+    let before = engine.running();
+    engine.tell_all(before, all(channel).await?);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use k8s_cri::v1::{
 use tokio::time::{Instant, sleep_until};
 
 use super::grpc::{connect, found, in_time};
-use super::{PING, Watcher};
+use super::{Engine, PING};
 use crate::runtime::table::{Details, Pod};
 
 mod convert;
@@ -40,8 +40,8 @@ struct Listed {
 }
 
 /// Takes in what there is, and then what changes, until the engine goes away.
-pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
-    let path = &watcher.socket.path;
+pub(super) async fn watch(engine: &Engine) -> Result<(), Status> {
+    let path = &engine.socket.path;
     let mut client = client(path).await?;
     let mut source = client.clone();
     // An engine may answer that only with the first of them.
@@ -55,21 +55,21 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
     loop {
         tokio::select! {
             event = events.next(), if are_served => match event {
-                Some(Ok(event)) => happened(watcher, &mut client, event).await?,
+                Some(Ok(event)) => happened(engine, &mut client, event).await?,
                 Some(Err(status)) if status.code() == Code::Unimplemented => are_served = false,
                 Some(Err(status)) => return Err(status),
                 None => return Ok(()),
             },
             () = sleep_until(next) => {
                 // What one connection may say is bounded.
-                let looked = look(watcher, &mut self::client(path).await?, &mut known).await;
+                let looked = look(engine, &mut self::client(path).await?, &mut known).await;
                 match looked {
                     // An engine that does not serve it: another is asked by its own API.
                     Err(status) if status.code() == Code::Unimplemented => return Ok(()),
                     looked => looked?,
                 }
                 let is_first = watched.is_none();
-                watched.get_or_insert_with(|| watcher.began());
+                watched.get_or_insert_with(|| engine.began());
                 // Soon again after the first: events may have been asked for only by then.
                 next = Instant::now() + if are_served && !is_first { PING } else { POLL };
             }
@@ -79,7 +79,7 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Status> {
 
 /// Something happened to a container or a sandbox.
 async fn happened(
-    watcher: &Watcher,
+    engine: &Engine,
     client: &mut Client,
     event: ContainerEventResponse,
 ) -> Result<(), Status> {
@@ -95,10 +95,10 @@ async fn happened(
                 id,
             };
             let is_start = kind == ContainerEventType::ContainerStartedEvent;
-            match ask(watcher.socket.runtime, client, &listed).await? {
-                Some(details) => watcher.tell(details, is_start),
+            match ask(engine.socket.runtime, client, &listed).await? {
+                Some(details) => engine.tell(details, is_start),
                 // Gone by the time that it is asked for.
-                None if is_start => watcher.start(&listed.id),
+                None if is_start => engine.start(&listed.id),
                 None => {}
             }
         }
@@ -106,7 +106,7 @@ async fn happened(
             let mut statuses = event.containers_statuses.into_iter();
             let status = statuses.find(|status| status.id == id);
             let code = status.filter(|status| status.finished_at != 0);
-            watcher.end(&id, code.map(|status| status.exit_code));
+            engine.end(&id, code.map(|status| status.exit_code));
         }
     }
     Ok(())
@@ -114,12 +114,12 @@ async fn happened(
 
 /// Looks what there is now; what was `known` before, with whether it ran, is told of no more.
 async fn look(
-    watcher: &Watcher,
+    engine: &Engine,
     client: &mut Client,
     known: &mut HashMap<String, bool>,
 ) -> Result<(), Status> {
     let is_first = known.is_empty();
-    let before = watcher.running();
+    let before = engine.running();
     let all = list(client).await?;
     for listed in &all {
         let is_known = known.get(&listed.id) == Some(&listed.runs);
@@ -127,15 +127,15 @@ async fn look(
         if is_known || is_first && !listed.runs {
             continue;
         }
-        if let Some(details) = ask(watcher.socket.runtime, client, listed).await? {
-            watcher.tell(details, false);
+        if let Some(details) = ask(engine.socket.runtime, client, listed).await? {
+            engine.tell(details, false);
         }
     }
     let now: HashMap<String, bool> = all.into_iter().map(|it| (it.id, it.runs)).collect();
     for id in before {
         if now.get(&id) != Some(&true) {
             let code = exit_code(client, &id).await?;
-            watcher.end(&id, code);
+            engine.end(&id, code);
         }
     }
     *known = now;

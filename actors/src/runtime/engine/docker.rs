@@ -11,7 +11,7 @@ use bollard::models::ImageInspect;
 use bollard::query_parameters::{EventsOptions, InspectContainerOptions, ListContainersOptions};
 use futures_util::StreamExt as _;
 
-use super::{ANSWER, PING, Watcher};
+use super::{ANSWER, Engine, PING};
 use crate::runtime::table::Details;
 
 mod client;
@@ -43,8 +43,8 @@ const WANTED: [&str; 14] = [
 ];
 
 /// Takes in what there is, and then what changes, until the engine goes away.
-pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
-    let (path, runtime) = (&watcher.socket.path, watcher.socket.runtime);
+pub(super) async fn watch(engine: &Engine) -> Result<(), Error> {
+    let (path, runtime) = (&engine.socket.path, engine.socket.runtime);
     let docker = connect(path).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.unwrap_or_default();
@@ -59,11 +59,11 @@ pub(super) async fn watch(watcher: &Watcher) -> Result<(), Error> {
         filters: Some(filters),
         ..Default::default()
     })));
-    let before = watcher.running();
-    watcher.tell_all(before, list(&docker, runtime).await?);
-    let _watched = watcher.began();
+    let before = engine.running();
+    engine.tell_all(before, list(&docker, runtime).await?);
+    let _watched = engine.began();
     let mut ping = tokio::time::interval(PING);
-    let mut inquiries = Inquiries::new(&docker, watcher, now);
+    let mut inquiries = Inquiries::new(&docker, engine, now);
     loop {
         tokio::select! {
             event = events.next(), if !inquiries.is_full() => match event {

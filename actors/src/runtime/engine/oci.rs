@@ -57,7 +57,7 @@ pub(super) fn grants(spec: &Value) -> Grants {
         added_capabilities: answer::capabilities(added.map(str::to_owned)),
         host_namespaces: host_namespaces(spec),
         mounts: answer::mounts(mounts.filter_map(mount)),
-        is_sandbox: false,
+        ..Default::default()
     }
 }
 

@@ -3,9 +3,15 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::RETRY;
+use super::listening::Listening;
 
 /// Sockets that one setting may stand for: engines of users, of which a machine has a few.
 const MAX_PRESENT: usize = 64;
+/// How often it is looked where something listens.
+const SEARCH: Duration = Duration::from_secs(30);
 /// What stands for any directory.
 const ANY: &str = "*";
 
@@ -18,6 +24,11 @@ fn split(path: &Path) -> Option<(&Path, &Path)> {
     Some((before.parent()?, path.strip_prefix(before).ok()?))
 }
 
+/// Whether a user is believed about all containers.
+pub(super) fn is_trusted(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
 /// What is spoken at a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Api {
@@ -27,6 +38,43 @@ pub(super) enum Api {
     Containerd,
     /// That of the kubelet.
     Cri,
+}
+
+/// Where an engine, or several, may be.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// At a path that is set.
+    At(Socket),
+    /// Where something listens as engines do.
+    Listening(Listening),
+}
+
+impl Place {
+    /// The name of the actor that watches it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::At(socket) => &socket.name,
+            Self::Listening(listening) => listening.name(),
+        }
+    }
+
+    /// The sockets that are there.
+    #[must_use]
+    pub fn present(&self) -> Vec<Socket> {
+        match self {
+            Self::At(socket) => socket.present(),
+            Self::Listening(listening) => listening.present(),
+        }
+    }
+
+    /// How often it is looked which are there.
+    pub(super) const fn interval(&self) -> Duration {
+        match self {
+            Self::At(_) => RETRY,
+            Self::Listening(_) => SEARCH,
+        }
+    }
 }
 
 /// The socket of an engine.
@@ -100,11 +148,10 @@ impl Socket {
     /// One of those for which it stands, if it is there.
     fn found(&self, name: String, path: PathBuf) -> Option<Self> {
         let owner = fs::metadata(&path).ok()?.uid();
-        let is_trusted = owner == 0 || owner == rustix::process::geteuid().as_raw();
         Some(Self {
             name,
             path,
-            owner: (!is_trusted).then_some(owner),
+            owner: (!is_trusted(owner)).then_some(owner),
             ..self.clone()
         })
     }

@@ -1,22 +1,19 @@
 //! Which container engines are here.
 
-use holdfast_actors::runtime::engine::{self, Socket};
+use holdfast_actors::runtime::engine::{self, Place, Socket};
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::control::client::block_on;
 use crate::failure::Failure;
 
-/// Each socket that is set, and whether an engine answers there.
+/// Each socket that is set or was found, and whether an engine answers there.
 pub(super) fn found(config: &Config) -> Result<Value, Failure> {
     let mut found = Vec::new();
-    for socket in config.engines() {
-        let present = socket.present();
-        if present.is_empty() {
-            found.push(described(
-                &socket,
-                Err("there is no such socket".to_owned()),
-            ));
+    for place in config.engines() {
+        let present = place.present();
+        if let (Place::At(socket), true) = (&place, present.is_empty()) {
+            found.push(described(socket, Err("there is no such socket".to_owned())));
         }
         for socket in present {
             let version = block_on(async { Ok(engine::version(&socket).await) })?;

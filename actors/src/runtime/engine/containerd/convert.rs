@@ -19,6 +19,7 @@ pub(super) fn details(told: Told) -> Option<Details> {
         return None;
     }
     let name = NAMES.iter().find_map(|label| told.labels.get(*label));
+    let runtime = told.runtime.map(|runtime| runtime.name).unwrap_or_default();
     let spec = told.spec.map(|spec| spec.value).unwrap_or_default();
     // Of what is no specification nothing is known.
     let spec: Value = serde_json::from_slice(&spec).unwrap_or_default();
@@ -34,6 +35,7 @@ pub(super) fn details(told: Told) -> Option<Details> {
         pod: answer::pod(&told.labels),
         grants: Grants {
             is_sandbox: told.labels.get(KIND).is_some_and(|kind| kind == "sandbox"),
+            guest_kernel: answer::guest_kernel(&runtime),
             ..oci::grants(&spec)
         },
         pid: None,

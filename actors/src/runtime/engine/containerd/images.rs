@@ -9,7 +9,7 @@ use containerd_client::tonic::transport::Channel;
 use prost::Message as _;
 
 use super::super::grpc::{found, in_time};
-use super::super::{Watcher, answer};
+use super::super::{Engine, answer};
 use super::in_namespace;
 
 /// Names of which is known what they stand for: those of a crowded node several times over.
@@ -23,7 +23,7 @@ impl Images {
     /// An event of this topic came. What is not understood says nothing.
     pub(super) async fn happened(
         &mut self,
-        watcher: &Watcher,
+        engine: &Engine,
         channel: &Channel,
         namespace: &str,
         (topic, about): (&str, &[u8]),
@@ -46,8 +46,8 @@ impl Images {
             return Ok(());
         };
         if let Some(image) = answer::image(Some(&name), digest.as_deref()) {
-            let runtime = watcher.socket.runtime;
-            watcher.shared.tell_image(runtime, operation, &image);
+            let runtime = engine.socket.runtime;
+            engine.shared.tell_image(runtime, operation, &image);
         }
         Ok(())
     }

@@ -68,6 +68,8 @@ fn with(container: Container, pod: Option<Pod>, is_sandbox: bool, info: &Value) 
         pod,
         grants: Grants {
             is_sandbox,
+            // As containerd says it; CRI-O does not.
+            guest_kernel: info["runtimeType"].as_str().and_then(answer::guest_kernel),
             ..oci::grants(spec)
         },
         pid: pid.filter(|pid| *pid != 0),

@@ -42,7 +42,8 @@ pub(super) fn details(
                     .iter()
                     .filter_map(mount),
             ),
-            is_sandbox: false,
+            guest_kernel: host.runtime.as_deref().and_then(answer::guest_kernel),
+            ..Default::default()
         },
         pid: pid.filter(|pid| *pid != 0),
         is_by_cri: false,
@@ -114,7 +115,7 @@ mod tests {
         let answer = json!({
             "Id": "abc", "Name": "/web", "Image": "sha256:1234",
             "State": {"Running": true, "Pid": 42},
-            "HostConfig": {"Privileged": true, "CapAdd": ["SYS_ADMIN", "CAP_NET_RAW"],
+            "HostConfig": {"Privileged": true, "Runtime": "runsc", "CapAdd": ["SYS_ADMIN", "CAP_NET_RAW"],
                            "PidMode": "host", "NetworkMode": "host", "IpcMode": "private"},
             "Mounts": [{"Type": "bind", "Source": "/", "Destination": "/host", "RW": false},
                        {"Type": "bind", "Source": "/var/run/docker.sock", "Destination": "/s", "RW": true},
@@ -143,6 +144,7 @@ mod tests {
         let grants = &details.grants;
         assert_eq!(grants.added_capabilities, ["CAP_NET_RAW", "CAP_SYS_ADMIN"]);
         assert_eq!(grants.host_namespaces, ["net", "pid"]);
+        assert_eq!(grants.guest_kernel, Some("gvisor"));
         assert_eq!(grants.mounts, ["/:/host:ro", "/var/run/docker.sock:/s"]);
         let pod = details.pod.unwrap();
         assert_eq!(

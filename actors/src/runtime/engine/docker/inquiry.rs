@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::image::Happened;
 use super::{convert, inspect, inspect_image};
-use crate::runtime::engine::Watcher;
+use crate::runtime::engine::Engine;
 use crate::runtime::table::Details;
 
 /// Containers and images asked about at a time: each has a connection of its own.
@@ -51,7 +51,7 @@ enum About {
 /// See the module.
 pub(super) struct Inquiries<'d> {
     docker: &'d Docker,
-    watcher: &'d Watcher,
+    engine: &'d Engine,
     open: FuturesUnordered<BoxFuture<'d, Answer>>,
     /// Since when what happens to images is news.
     began: Duration,
@@ -61,10 +61,10 @@ pub(super) struct Inquiries<'d> {
 
 impl<'d> Inquiries<'d> {
     /// For a watch that began so long after 1970.
-    pub(super) fn new(docker: &'d Docker, watcher: &'d Watcher, began: Duration) -> Self {
+    pub(super) fn new(docker: &'d Docker, engine: &'d Engine, began: Duration) -> Self {
         Self {
             docker,
-            watcher,
+            engine,
             began,
             open: FuturesUnordered::new(),
             behind: HashMap::new(),
@@ -142,13 +142,13 @@ impl<'d> Inquiries<'d> {
         is_start: bool,
         mut details: Option<Details>,
     ) {
-        if details.is_none() && !self.watcher.shared.containers.is_told(id) {
-            let runtime = self.watcher.socket.runtime;
+        if details.is_none() && !self.engine.shared.containers.is_told(id) {
+            let runtime = self.engine.socket.runtime;
             details = Some(convert::gone(id.to_owned(), attributes, runtime));
         }
         match details {
-            Some(details) => self.watcher.tell(details, is_start),
-            None if is_start => self.watcher.start(id),
+            Some(details) => self.engine.tell(details, is_start),
+            None if is_start => self.engine.start(id),
             None => {}
         }
     }
@@ -156,8 +156,8 @@ impl<'d> Inquiries<'d> {
     fn tell_image(&self, happened: Happened, inspected: Option<Box<ImageInspect>>) {
         let operation = happened.operation;
         if let Some(image) = happened.image(inspected.map(|it| *it)) {
-            let runtime = self.watcher.socket.runtime;
-            self.watcher.shared.tell_image(runtime, operation, &image);
+            let runtime = self.engine.socket.runtime;
+            self.engine.shared.tell_image(runtime, operation, &image);
         }
     }
 
@@ -172,14 +172,14 @@ impl<'d> Inquiries<'d> {
                     self.behind.insert(id, behind);
                     return;
                 }
-                Change::Ended(code) => self.watcher.end(&id, code),
+                Change::Ended(code) => self.engine.end(&id, code),
                 Change::Told {
                     attributes,
                     is_start,
                 } => {
                     let asked = ask(
                         self.docker,
-                        self.watcher.socket.runtime,
+                        self.engine.socket.runtime,
                         id.clone(),
                         attributes,
                         is_start,
