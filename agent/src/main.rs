@@ -10,6 +10,7 @@ mod allocator;
 mod cli;
 mod command;
 mod config;
+mod confinement;
 mod control;
 mod failure;
 mod fanotify;

@@ -39,6 +39,7 @@ const MODULES: [(&str, &[&str]); 2] = [
             "cli",
             "command",
             "config",
+            "confinement",
             "control",
             "failure",
             "fanotify",
