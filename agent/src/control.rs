@@ -3,7 +3,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /v1/status` | how the sensor stands |
-//! | `GET /v1/hooks` | facts about the kernel, and each hook |
+//! | `GET /v1/hooks` | facts about the kernel, what the sensor has given up, and each hook |
 //! | `GET /v1/actors` | the supervision tree |
 //! | `GET /v1/metrics` | the same as metrics, in the text format of OpenMetrics |
 //! | `GET /v1/policies` | the policies in force |
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) handle: Handle,
     /// Facts about this kernel, as `doctor` shows them.
     pub(crate) facts: Value,
+    /// What this process has given up, for `status` and `doctor`.
+    pub(crate) confinement: Value,
     /// The host's root directory.
     pub(crate) host: PathBuf,
     /// Held by who looks at the namespaces: one at a time is enough work.

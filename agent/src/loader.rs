@@ -54,7 +54,7 @@ use pod::Plain;
 use reason::chain;
 use rings::Taken;
 pub(crate) use rings::{Buffer, Rings};
-pub(crate) use sys::mount_bpffs;
+pub(crate) use sys::{lift_memlock_limit, mount_bpffs};
 use tables::PolicyMaps;
 
 /// What the loader is told.
@@ -174,7 +174,6 @@ impl Loader {
         options: &Options,
         remains: Remains,
     ) -> Result<(Arc<Self>, Rings), LoadError> {
-        sys::lift_memlock_limit();
         sys::mount_tracefs();
         let types = preflight::read(options.btf.as_deref());
         let btf = (!types.bytes.is_empty())

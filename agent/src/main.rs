@@ -11,6 +11,7 @@ mod cgroup_namespace;
 mod cli;
 mod command;
 mod config;
+mod confinement;
 mod control;
 mod failure;
 mod fanotify;

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::{Config, ConfigError, Inputs, Layers};
+use crate::confinement::{self, Confinement};
 use crate::control::{MAX_REQUESTS, Request, Server, Shared, scrape};
 use crate::failure::Failure;
 use crate::kernel::Opened;
@@ -45,6 +46,8 @@ pub(crate) struct Startup {
     pub(crate) policies: Set,
     /// The server's, which are among them.
     pub(crate) bundle: Stored,
+    /// What this process has given up.
+    pub(crate) confinement: Confinement,
 }
 
 /// The running sensor.
@@ -94,6 +97,7 @@ impl Sensor {
             layers: started,
             policies,
             bundle,
+            confinement,
         } = startup;
         let Opened {
             kernel,
@@ -118,10 +122,12 @@ impl Sensor {
             policies.summaries.len()
         );
         handle.degraded(protection::NAME, unprotected(&config));
+        handle.degraded(confinement::NAME, confinement.lacks());
         let (sender, requests) = mpsc::channel(MAX_REQUESTS);
         let shared = Arc::new(Shared {
             handle,
             facts,
+            confinement: json!(confinement),
             host: config.host.fs.clone(),
             looking: tokio::sync::Mutex::default(),
             policies: Mutex::new(policies.summaries),

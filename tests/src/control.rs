@@ -40,7 +40,8 @@ fn connect(bench: &Bench) -> Result<UnixStream> {
     Ok(stream)
 }
 
-fn ask_over(stream: &mut UnixStream, method: &str, path: &str) -> Result<String> {
+/// The same over a connection.
+pub fn ask_over(stream: &mut UnixStream, method: &str, path: &str) -> Result<String> {
     let answer = converse(stream, method, path)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.lines().next().unwrap_or_default();

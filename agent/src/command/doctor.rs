@@ -12,6 +12,7 @@ use tiers::Standing;
 use super::status;
 use crate::cli::Doctor;
 use crate::config::Config;
+use crate::confinement;
 use crate::control::client::block_on;
 use crate::failure::Failure;
 use crate::loader::pins;
@@ -46,6 +47,8 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
         .map(|it| (it.name, it.lost))
         .collect();
     let running = client.is_running();
+    // What is tried is what a sensor would have left.
+    let _ = confinement::give_up_capabilities();
     let report = if running {
         client.get("/v1/hooks")?
     } else if missing.is_empty() {
@@ -60,7 +63,8 @@ pub(super) fn doctor(arguments: &Doctor) -> Result<(), Failure> {
     let attached = hooks.iter().filter(|hook| hook["tier"].is_string()).count();
     let found = json!({
         "running": running, "left_in_kernel": left, "facts": report["facts"], "permissions": {"missing": missing, "lost": lost},
-        "engines": engines, "uplink": uplink, "hooks": hooks, "not_there": NOT_THERE,
+        "confinement": report["confinement"], "engines": engines, "uplink": uplink, "hooks": hooks,
+        "not_there": NOT_THERE,
     });
     if arguments.bundle {
         output::json(&bundle::bundle(&found, &inputs.layers()?, &client)?)?;
@@ -104,6 +108,7 @@ fn uplink(config: &Config) -> Result<Value, Failure> {
 /// `--programs`
 fn programs(config: &Config, as_json: bool) -> Result<(), Failure> {
     privilege::require()?;
+    let _ = confinement::give_up_capabilities();
     let programs = kernel::verify(config)?;
     if as_json {
         let facts = kernel::facts(config);
@@ -122,6 +127,7 @@ fn programs(config: &Config, as_json: bool) -> Result<(), Failure> {
 /// `--tiers`
 fn sights(config: &Config, as_json: bool) -> Result<(), Failure> {
     privilege::require()?;
+    let _ = confinement::give_up_capabilities();
     let sights = kernel::survey(config)?;
     if as_json {
         let facts = kernel::facts(config);
@@ -202,6 +208,7 @@ fn rendered(
     for (capability, what) in lost {
         let _ = writeln!(out, "             without {capability} {what}");
     }
+    out.push_str(&confined(&report["confinement"]));
     if let Some(url) = uplink["url"].as_str() {
         let how = match uplink["error"].as_str() {
             None => "answers".to_owned(),
@@ -230,6 +237,28 @@ fn rendered(
         let _ = writeln!(out, "  - {line}");
     }
     out
+}
+
+/// What the running sensor has given up; nothing where none runs.
+fn confined(confinement: &Value) -> String {
+    let Some(line) = status::confinement(confinement) else {
+        return String::new();
+    };
+    let mut text = format!("confinement  {line}\n");
+    let kept = confinement["capabilities"]["kept"].as_object();
+    for (name, what) in kept.into_iter().flatten() {
+        let what = what.as_str().unwrap_or_default();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "             keeps {name}: {what}");
+    }
+    for deed in confinement["seccomp"]["refused"]
+        .as_object()
+        .into_iter()
+        .flat_map(|refused| refused.keys())
+    {
+        let _ = writeln!(text, "             cannot {deed}");
+    }
+    text
 }
 
 /// The tiers, and what each hook has of them.

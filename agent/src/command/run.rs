@@ -1,10 +1,12 @@
-//! `holdfast run`: configuration → permissions → what is left → policies → lock → kernel → run → drain.
+//! `holdfast run`: configuration → permissions → what is left → policies → lock → kernel →
+//! confinement → run → drain.
 
 use holdfast_policy::document::Mode;
 use holdfast_wire::uplink::Bundle;
 
 use crate::cli::Run;
 use crate::config::Config;
+use crate::confinement::{self, Confinement};
 use crate::control;
 use crate::failure::Failure;
 use crate::instance::{Instance, InstanceError};
@@ -24,6 +26,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     allocator::use_one_arena();
     privilege::require()?;
     cgroup_namespace::leave(&config.host.fs);
+    let capabilities = confinement::give_up_capabilities();
     let remains = kernel::remains(&config);
     let load = |bundle: Option<&Bundle>| {
         let own = protection::policy(&config, inputs.path(), Mode::Enforce)?;
@@ -35,6 +38,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     let _lock = Instance::acquire(&config.control.socket).map_err(cannot_start)?;
     let socket = &config.control.socket;
     let opened = kernel::open(&config, remains)?;
+    let confinement = Confinement::complete(capabilities);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -53,6 +57,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
             layers,
             policies,
             bundle,
+            confinement,
         };
         let sensor = Sensor::start(startup, opened).await?;
         sensor.run(server).await

@@ -76,6 +76,9 @@ fn rendered(status: &Value) -> String {
     if let Some(line) = buffer(&status["buffer"]) {
         let _ = writeln!(out, "buffer    {line}");
     }
+    if let Some(line) = confinement(&status["confinement"]) {
+        let _ = writeln!(out, "confined  {line}");
+    }
     out.push_str(&uplink(&status["uplink"]));
     let _ = writeln!(out, "on exit   {}", on_exit(&status["hooks"]));
     out.push_str(&limits(&status["limits"]));
@@ -87,6 +90,30 @@ fn rendered(status: &Value) -> String {
     out.push_str("\nledger\n");
     out.push_str(&ledger(&status["ledger"]["kinds"]));
     out
+}
+
+/// How much the sensor has given up, in a line; `None` where it does not say.
+pub(super) fn confinement(confinement: &Value) -> Option<String> {
+    let capabilities = &confinement["capabilities"];
+    let calls = confinement["seccomp"]["refused"].as_object()?;
+    let calls = calls.values().filter_map(Value::as_array);
+    let refused = match confinement["seccomp"]["error"].as_str() {
+        Some(error) => format!("no system call is refused: {error}"),
+        None => format!(
+            "{} system calls are refused",
+            calls.map(Vec::len).sum::<usize>()
+        ),
+    };
+    Some(format!(
+        "{} capabilities given up, {} kept; {}{refused}",
+        capabilities["dropped"].as_array().map_or(0, Vec::len),
+        capabilities["kept"].as_object()?.len(),
+        if confinement["no_new_privs"] == true {
+            "none by an exec; "
+        } else {
+            ""
+        },
+    ))
 }
 
 /// What goes to the Team Server; nothing where there is none.
@@ -280,6 +307,8 @@ mod tests {
             "limits": {"cgroup_events_per_second": 50, "cgroup_burst": 70, "capped": [
                 {"cgroup": 77, "path": "/noisy", "domain": "file", "events": 12, "now": true,
                  "since": "2026-11-22T19:00:02Z"}]},
+            "confinement": {"capabilities": {"kept": {"CAP_KILL": "it kills"}, "dropped": ["CAP_CHOWN", "CAP_FOWNER"]},
+                "no_new_privs": true, "seccomp": {"refused": {"run programs": ["execve", "execveat"]}, "error": null}},
             "uplink": {"url": "https://team.example/", "sensor_id": "s-1", "last_success": "2026-11-22T19:00:03Z",
                 "spooled": {"alert": 1, "event": 2}, "spooled_bytes": 4096, "sent": {"alert": 3, "event": 4},
                 "lost": {"alert": {"torn": 1}, "event": {"full": 7}}, "bundle": 5, "bundle_error": null},
@@ -295,6 +324,7 @@ mod tests {
             "buffer    perf: no ring buffers",
             "cap       50 events a second of a cgroup and domain, 70 at once",
             "  77      file    12        yes  2026-11-22T19:00:02Z  /noisy",
+            "confined  2 capabilities given up, 1 kept; none by an exec; 2 system calls are refused",
             "uplink    https://team.example/, enrolled as s-1",
             "3 alerts and 4 events sent, 1 alerts and 2 events in the spool (4 KiB), last answer 2026-11-22T19:00:03Z",
             "lost 1 alert torn, 7 event full",

@@ -40,6 +40,7 @@ const MODULES: [(&str, &[&str]); 2] = [
             "cli",
             "command",
             "config",
+            "confinement",
             "control",
             "failure",
             "fanotify",

@@ -254,8 +254,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "metrics.listen",
         Kind::OptionalAddress,
         "",
-        "address and port at which `GET /metrics` answers without asking who asks, as 127.0.0.1:9187 or [::]:9187; \
-         nothing: it listens nowhere, and `holdfast status --metrics` shows the same",
+        "address and port at which `GET /metrics` answers without asking who asks, as 127.0.0.1:9187 or [::]:9187 \
+         (a port below 1024 only where net.ipv4.ip_unprivileged_port_start allows it); nothing: it listens nowhere, and `holdfast status --metrics` shows the same",
     ),
     setting(
         "kernel.pin_dir",

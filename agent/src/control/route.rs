@@ -9,6 +9,7 @@ use bytes::Bytes;
 use holdfast_actors::namespace::{self, Map, pids};
 #[cfg(feature = "fault-injection")]
 use holdfast_actors::root::Fault;
+use holdfast_actors::root::status::Status;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
@@ -30,7 +31,10 @@ const STREAM_LINES: usize = 64;
 pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answer {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/status") => match shared.handle.status().await {
-            Ok(status) => ok(&status),
+            Ok(status) => ok(&Whole {
+                status,
+                confinement: &shared.confinement,
+            }),
             Err(error) => unavailable(&error),
         },
         (&Method::GET, "/v1/actors") => match shared.handle.status().await {
@@ -38,7 +42,9 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
             Err(error) => unavailable(&error),
         },
         (&Method::GET, "/v1/hooks") => match shared.handle.status().await {
-            Ok(status) => ok(&json!({"facts": shared.facts, "hooks": status.hooks})),
+            Ok(status) => ok(&json!({
+                "facts": shared.facts, "confinement": shared.confinement, "hooks": status.hooks,
+            })),
             Err(error) => unavailable(&error),
         },
         (&Method::GET, "/v1/metrics") => metrics(shared).await,
@@ -80,6 +86,14 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
             failure(StatusCode::NOT_FOUND, &json!({"error": error}))
         }
     }
+}
+
+/// How the sensor stands: the tree's status, and what only the process knows.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    status: Status,
+    confinement: &'a Value,
 }
 
 /// What there is on the host at this moment. Looking takes a second where there is much, and nobody else waits for it.

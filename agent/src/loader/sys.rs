@@ -316,13 +316,13 @@ pub(crate) fn lift_file_limit() {
 }
 
 /// Lifts the limit on locked memory, which kernels before 5.11 charge maps to, and any kernel perf
-/// buffers. Failing is no error here: what is too much says so.
-pub(crate) fn lift_memlock_limit() {
+/// buffers; whether it could. Failing is no error here: what is too much says so.
+pub(crate) fn lift_memlock_limit() -> bool {
     let limit = rustix::process::Rlimit {
         current: None,
         maximum: None,
     };
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, limit);
+    rustix::process::setrlimit(rustix::process::Resource::Memlock, limit).is_ok()
 }
 
 /// Where tracefs belongs (Documentation/trace/ftrace.rst).

@@ -39,7 +39,7 @@ const BRIEF: [(&str, &str); 9] = [
         "5.10",
         "hooks,verifier,kill-on-exec,deny-best-tier,predicates-fmod-ret,refuse-fmod-ret,capability,\
          exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead,outlive-kill,evade-best-tier,\
-         privilege-lost",
+         privilege-lost,privilege-dropped",
     ),
     ("5.10+lsm", "predicates-lsm,path-names,deny-best-tier"),
     (

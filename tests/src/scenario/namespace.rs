@@ -32,7 +32,7 @@ const COMMAND: Duration = Duration::from_secs(30);
 const FREEZER: &str = "/sys/fs/cgroup/freezer";
 
 /// Ends what it was started for.
-struct Started(Child);
+pub(super) struct Started(Child);
 
 impl Drop for Started {
     fn drop(&mut self) {
@@ -43,7 +43,7 @@ impl Drop for Started {
 
 /// A namespace that was made.
 #[derive(Debug)]
-struct Made {
+pub(super) struct Made {
     keeper: String,
     kind: String,
     nsid: String,
@@ -53,6 +53,29 @@ struct Made {
 fn namespaces(bench: &Bench) -> Result<()> {
     let before = listing(bench)?;
     let directory = bench.path("zoo");
+    let (_zoo, made) = zoo(&directory, bench)?;
+    let began = Instant::now();
+    let listed = listing(bench)?;
+    let took = began.elapsed();
+    found(bench, &made, &before, &listed)?;
+    mounted(&made, &directory, &listed)?;
+    if !bench.setting.place.is_guest() {
+        are_in(&listed)?;
+    }
+    frozen(bench)?;
+    asked(bench, &made)?;
+    shown(bench, &made)?;
+    bench.note(format!(
+        "{} namespaces of {} processes in {} ms",
+        keys(&listed["namespaces"]).len(),
+        keys(&listed["processes"]).len(),
+        took.as_millis(),
+    ));
+    Ok(())
+}
+
+/// Makes namespaces of all sorts in a directory; they are there as long as what is returned with them.
+pub(super) fn zoo(directory: &Path, bench: &Bench) -> Result<(Started, Vec<Made>)> {
     let zoo = bench
         .act(&["zoo", &directory.display().to_string()])
         .stdin(Stdio::piped())
@@ -76,24 +99,7 @@ fn namespaces(bench: &Bench) -> Result<()> {
         }
     }
     ensure!(made.len() == 12, "not all was made: {made:?}");
-    let began = Instant::now();
-    let listed = listing(bench)?;
-    let took = began.elapsed();
-    found(bench, &made, &before, &listed)?;
-    mounted(&made, &directory, &listed)?;
-    if !bench.setting.place.is_guest() {
-        are_in(&listed)?;
-    }
-    frozen(bench)?;
-    asked(bench, &made)?;
-    shown(bench, &made)?;
-    bench.note(format!(
-        "{} namespaces of {} processes in {} ms",
-        keys(&listed["namespaces"]).len(),
-        keys(&listed["processes"]).len(),
-        took.as_millis(),
-    ));
-    Ok(())
+    Ok((zoo, made))
 }
 
 /// Each that was made is there, with what keeps it; in a guest, where nobody else makes any, no other.

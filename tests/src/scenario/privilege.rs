@@ -1,4 +1,5 @@
-//! What is lost without each capability, as the table in `docs/install/docker.md` has it.
+//! What is lost without each capability, as the table in `docs/install/docker.md` has it; and what a sensor has given up
+//! once it runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,21 +9,35 @@ use anyhow::{Context as _, Result, bail, ensure};
 use holdfast_wire::event::capability_names;
 use serde_json::{Value, json};
 
-use super::{EVENT, Scenario};
+use super::{EVENT, Scenario, namespace};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
-use crate::events::{action, number};
+use crate::control::ask;
+use crate::events::{action, number, text};
 use crate::place::Place;
-use crate::sensor::Options;
+use crate::sensor::{Options, Sensor};
 
 /// The scenarios of this theme.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "privilege-lost",
-    about: "without each capability that the sensor uses exactly that is lost which the table says, and doctor says so",
-    at: |place| *place == Place::Native || place.is_stock("5.10"),
-    seconds: 60,
-    run: lost,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "privilege-lost",
+        about: "without each capability that the sensor uses exactly that is lost which the table says, and doctor says so",
+        at: |place| *place == Place::Native || place.is_stock("5.10"),
+        seconds: 60,
+        run: lost,
+    },
+    Scenario {
+        name: "privilege-dropped",
+        about: "every thread of a sensor has only the capabilities that it says it keeps, gains none by an exec and has the \
+                filter of system calls; a reload attaches new hooks all the same",
+        at: |place| {
+            let stock = ["5.10", "6.1", "6.12", "7"];
+            *place == Place::Native || stock.iter().any(|kernel| place.is_stock(kernel))
+        },
+        seconds: 60,
+        run: dropped,
+    },
+];
 
 const PAGE: &str = include_str!("../../../docs/install/docker.md");
 /// How the table says that nothing goes without it.
@@ -102,7 +117,117 @@ fn lost(bench: &Bench) -> Result<()> {
                     .option("set", at("log.dir", "log"));
                 refused(&sensor, CANNOT_START)?;
             }
+            "CAP_SYS_CHROOT" => {
+                works(bench, without())?;
+                // One of its mount namespaces has nobody in it.
+                let (_zoo, _) = namespace::zoo(&bench.path("zoo"), bench)?;
+                let words = ["namespaces", "--mounts", "--json"];
+                let ended = without().deprived_command(&words).output_within(EVENT)?;
+                let stderr = ended.with_code(0)?.stderr;
+                ensure!(
+                    stderr.contains("mount namespaces could not be looked into"),
+                    "without {name}: {stderr:?}"
+                );
+            }
             _ => bail!("nobody has tried what is lost without {name}"),
+        }
+    }
+    Ok(())
+}
+
+fn dropped(bench: &Bench) -> Result<()> {
+    let policy = bench.policy("given-up", &json!([]))?;
+    let sensor = bench.sensor().policy(&policy).enforce().start()?;
+    let status = sensor.status()?;
+    let confinement = &status["confinement"];
+    let kept = confinement["capabilities"]["kept"]
+        .as_object()
+        .context("the status does not say what is kept")?;
+    let kept: Vec<&str> = kept.keys().map(String::as_str).collect();
+    let used = table();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", sensor.pid()))?;
+    let is_lifted = limits.lines().any(|line| {
+        line.strip_prefix("Max locked memory")
+            .is_some_and(|limit| limit.trim().starts_with("unlimited"))
+    });
+    let is_used = |name: &str| {
+        used.contains_key(name) && name != "CAP_SYS_RESOURCE"
+            || name == "CAP_IPC_LOCK" && !is_lifted
+    };
+    ensure!(kept.iter().all(|name| is_used(name)), "{kept:?} are kept");
+    ensure!(
+        confinement["capabilities"]["left_in_bounding_set"] == json!([])
+            && confinement["no_new_privs"] == true
+            && confinement["seccomp"]["refused"]["run programs"] == json!(["execve", "execveat"]),
+        "{confinement}"
+    );
+    let degraded = status["degraded"].as_array().context("no degradations")?;
+    ensure!(
+        degraded.iter().all(|it| it["what"] != "confinement"),
+        "{degraded:?}"
+    );
+    confined(&sensor, &kept)?;
+
+    // It does all the same what it does later than at its start.
+    let secret = bench.file("secret", "x")?.display().to_string();
+    let rule = json!([{"id": "secret", "on": ["file.open"], "action": "deny",
+                       "when": format!("file.path == '{secret}'")}]);
+    bench.policy("given-up", &rule)?;
+    sensor.command(&["policy", "reload"])?.with_code(0)?;
+    sensor.status_when("the hook that the rule asks for", EVENT, |status| {
+        let mut hooks = status["hooks"].as_array().into_iter().flatten();
+        hooks.any(|hook| hook["action"] == "file.open" && hook["tier"].is_string())
+    })?;
+    let reader = bench.act(&["read", &secret]).output_within(EVENT)?;
+    ensure!(reader.code() != Some(0), "the secret was read");
+    sensor.events.wait_for("the alert", EVENT, |event| {
+        text(event, "/rule/id") == "secret"
+    })?;
+    let map = ask(bench, "GET", "/v1/namespaces")?;
+    let map: Value = serde_json::from_str(&map).context("parse the namespaces")?;
+    ensure!(map["mounts"].is_object(), "nothing is mounted");
+    confined(&sensor, &kept)?;
+
+    let said = sensor.command(&["status"])?.with_code(0)?.stdout;
+    ensure!(said.contains("capabilities given up"), "{said}");
+    let doctor = sensor.command(&["doctor"])?.with_code(0)?.stdout;
+    for name in &kept {
+        ensure!(doctor.contains(&format!("keeps {name}: ")), "{doctor}");
+    }
+    ensure!(doctor.contains("cannot run programs"), "{doctor}");
+    sensor.stop().map(drop)
+}
+
+/// Whether all threads of a sensor have these capabilities and no others, and what else confines them (proc(5)).
+fn confined(sensor: &Sensor<'_>, kept: &[&str]) -> Result<()> {
+    let tasks = format!("/proc/{}/task", sensor.pid());
+    for task in fs::read_dir(&tasks).context("list the sensor's threads")? {
+        let task = task.context("list the sensor's threads")?.path();
+        let Ok(status) = fs::read_to_string(task.join("status")) else {
+            // It has ended.
+            continue;
+        };
+        let field = |name: &str| {
+            let mut lines = status.lines();
+            lines.find_map(|line| Some(line.strip_prefix(name)?.trim().to_owned()))
+        };
+        for set in ["CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "CapAmb:"] {
+            let value = field(set).with_context(|| format!("no {set}"))?;
+            let value = u64::from_str_radix(&value, 16).context("read a set")?;
+            let mut names = capability_names(value);
+            names.sort_unstable();
+            let expected = match set {
+                "CapInh:" | "CapAmb:" => &[],
+                _ => kept,
+            };
+            ensure!(names == expected, "{}: {set} {names:?}", task.display());
+        }
+        for (name, value) in [("NoNewPrivs:", "1"), ("Seccomp:", "2")] {
+            ensure!(
+                field(name).as_deref() == Some(value),
+                "{}: not {name} {value}: {status}",
+                task.display()
+            );
         }
     }
     Ok(())

@@ -15,12 +15,13 @@ use crate::engine::{Docker, Engine};
 use crate::podman::Podman;
 
 /// What the sensor uses, as `docs/install.md` says.
-const CAPABILITIES: [&str; 7] = [
+const CAPABILITIES: [&str; 8] = [
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",
     "KILL",
     "NET_ADMIN",
     "SYS_ADMIN",
+    "SYS_CHROOT",
     "SYS_PTRACE",
     "SYS_RESOURCE",
 ];

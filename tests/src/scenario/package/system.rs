@@ -1,10 +1,13 @@
 //! A package of a distribution in a whole system: what its manager and systemd make of it.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 use super::{
     ENFORCE, INSTALL, POLICY, SECRET, SETTINGS, becomes_readable, files, is_logged, is_readable,
@@ -12,7 +15,11 @@ use super::{
 };
 use crate::bench::Bench;
 use crate::command::Bounded as _;
+use crate::control::ask_over;
 
+const INSTALLING: &str = include_str!("../../../../docs/install.md");
+/// Where the unit's sensor has its control socket.
+const SOCKET: &str = "/run/holdfast/control.sock";
 /// From which the rpm is made.
 const SPEC: &str = include_str!("../../../../packaging/rpm/holdfast.spec");
 
@@ -101,13 +108,8 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
         "anybody may write to {}",
         writable.stdout
     );
-    let security = run(&["systemd-analyze", "security", "--no-pager", "holdfast"])?;
-    let security = security
-        .stdout
-        .lines()
-        .last()
-        .unwrap_or_default()
-        .to_owned();
+    let security = exposed()?;
+    enters()?;
 
     // Settings of the machine's own.
     fs::write(SETTINGS, ENFORCE).context("change the settings")?;
@@ -164,6 +166,46 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
     let left: Vec<&String> = after.difference(&before).collect();
     ensure!(left.is_empty(), "left behind: {left:?}");
     Ok(())
+}
+
+/// What systemd makes of the unit, which is no worse than the page says.
+fn exposed() -> Result<String> {
+    let said = run(&["systemd-analyze", "security", "--no-pager", "holdfast"])?.stdout;
+    let score = |text: &str| {
+        let words = text.split_whitespace();
+        words.filter_map(|word| word.parse::<f32>().ok()).next()
+    };
+    let line = said.lines().last().unwrap_or_default();
+    let stated = INSTALLING.split_once("gives the unit ");
+    let stated = stated.and_then(|(_, after)| after.split_whitespace().next()?.parse().ok());
+    let stated: f32 = stated.context("docs/install.md does not say how exposed the unit is")?;
+    let score = score(line).with_context(|| format!("no score in {line:?}"))?;
+    ensure!(
+        score <= stated,
+        "the page says {stated}, and systemd {line}"
+    );
+    Ok(line.to_owned())
+}
+
+/// Within what the unit permits the sensor enters a mount namespace that nobody is in.
+fn enters() -> Result<()> {
+    let held = Path::new("/run/held");
+    fs::create_dir_all(held).context("make a directory")?;
+    run(&["mount", "--bind", "/run/held", "/run/held"])?;
+    run(&["mount", "--make-private", "/run/held"])?;
+    let file = held.join("mnt");
+    fs::write(&file, "").context("make a file")?;
+    run(&["unshare", "--mount=/run/held/mnt", "true"])?;
+    let nsid = fs::metadata(&file).context("look at the namespace")?.ino();
+    let mut sensor = UnixStream::connect(SOCKET).context("connect to the sensor")?;
+    let map = ask_over(&mut sensor, "GET", "/v1/namespaces")?;
+    let map: Value = serde_json::from_str(&map).context("parse the namespaces")?;
+    ensure!(
+        map["mounts"][nsid.to_string()].is_object(),
+        "what is mounted in {nsid} is not told: {}",
+        map["namespaces"][nsid.to_string()]
+    );
+    run(&["umount", "--recursive", "/run/held"]).map(drop)
 }
 
 fn newer_deb(bench: &Bench, package: &str) -> Result<String> {
