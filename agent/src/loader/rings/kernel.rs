@@ -121,12 +121,43 @@ impl KernelRing {
                 break choice;
             }
         };
-        let held = self.read.wrapping_sub(self.released);
-        if self.account.is_none() || held > self.size / 2 {
-            // The other half is for what comes: rather than that, what is under way is lost if the process dies.
+        if self.account.is_none() {
             self.release(u64::MAX);
+        } else {
+            self.make_room();
         }
         Some(choice)
+    }
+
+    /// Half of the ring is for what comes: rather than that, what is under way is lost if the process dies. No more of
+    /// it than the room takes, and the oldest first, which is the likeliest to be written by now.
+    fn make_room(&mut self) {
+        let bound = self.size / 2;
+        if self.produced().wrapping_sub(self.released) > bound {
+            let produced = self.produced();
+            self.let_go(|at, _| produced.wrapping_sub(at) <= bound);
+        }
+    }
+
+    /// Moves the consumer position past what was read, up to the first record that stays.
+    fn let_go(&mut self, stays: impl Fn(usize, &Item<'_>) -> bool) {
+        let mut at = self.released;
+        while at != self.read {
+            let Some(item) = self.item(at) else { break };
+            if stays(at, &item) {
+                break;
+            }
+            if let (Some(account), Some(kind)) = (&self.account, item.record.and_then(claimed_kind))
+            {
+                account.read(kind);
+            }
+            at = item.next;
+        }
+        if at != self.released {
+            self.released = at;
+            // After all reading; the kernel pairs it with an acquire before it writes there.
+            self.consumed().store(at, Ordering::Release);
+        }
     }
 
     fn consumed(&self) -> &AtomicUsize {
@@ -180,25 +211,9 @@ impl Ring for KernelRing {
     }
 
     fn release(&mut self, until: u64) {
-        let mut at = self.released;
-        while at != self.read {
-            let Some(item) = self.item(at) else { break };
-            if item
-                .record
+        self.let_go(|_, item| {
+            item.record
                 .is_some_and(|record| claimed_time(record) >= until)
-            {
-                break;
-            }
-            if let (Some(account), Some(kind)) = (&self.account, item.record.and_then(claimed_kind))
-            {
-                account.read(kind);
-            }
-            at = item.next;
-        }
-        if at != self.released {
-            self.released = at;
-            // After all reading; the kernel pairs it with an acquire before it writes there.
-            self.consumed().store(at, Ordering::Release);
-        }
+        });
     }
 }

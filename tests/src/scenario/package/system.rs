@@ -205,7 +205,8 @@ fn enters() -> Result<()> {
         "what is mounted in {nsid} is not told: {}",
         map["namespaces"][nsid.to_string()]
     );
-    run(&["umount", "--recursive", "/run/held"]).map(drop)
+    run(&["umount", "--recursive", "/run/held"])?;
+    fs::remove_dir_all(held).context("remove the directory")
 }
 
 fn newer_deb(bench: &Bench, package: &str) -> Result<String> {
