@@ -48,11 +48,12 @@ test-long: tools-test build harness ## fuzzing, half an hour of load, and the sc
 	@$(FAST)/scenario run reload-a-thousand-times,outlive-a-hundred-kills,chaos-a-thousand,engine-docker-burst,soak
 	@tools/repeat $(or $(ROUNDS),10) $(FAST)/scenario run "$(TESTS)"
 
-bench: tools-test build harness ## what rules cost (instructions of an open, matching), and where loss begins: events a second, each for SECONDS (60), or at RATES; writes dist/bench/
+bench: tools-test build harness ## what the sensor costs, against its goals: instructions in a guest that counts them; start, memory and rates here, each for SECONDS (30), or at RATES; writes dist/bench/
 	@mkdir -p dist/bench
-	@$(FAST)/guest --scenario $(FAST)/scenario --kernels 6.12+icount --tests instructions --notes dist/bench/instructions.json
+	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "6.12+icount 6.12+peers" --notes dist/bench/guest.json
 	@cargo bench --package holdfast-policy --bench matching
-	@$(FAST)/scenario bench dist/bench/rate.json $(or $(SECONDS),60) $(RATES)
+	@$(FAST)/scenario bench dist/bench/native.json $(or $(SECONDS),30) $(RATES)
+	@$(FAST)/bench report dist/bench
 
 setup: tools-build ## install the tools that building lacks
 

@@ -1,12 +1,16 @@
-//! Tells the service manager how the sensor is, and looks at what the sensor itself uses.
+//! Tells the service manager how the sensor is, brings the kernel's counters into the ledger, and looks at what the
+//! sensor itself uses.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use holdfast_wire::Kind;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::kernel::KernelError;
+use crate::probe::bring_counters;
 use crate::root::shared::Shared;
 use crate::supervisor::Order;
 
@@ -15,8 +19,8 @@ pub(crate) mod watchdog;
 
 use watchdog::Watchdog;
 
-/// How often it looks. Half a second, as for the probes that bring the kernel's counters: together a
-/// loss is told within a second.
+/// How often it looks. Half a second: what it tells of, it has had counted at the look before, so that a loss is told
+/// within a second.
 const TICK: Duration = Duration::from_millis(500);
 
 /// What it is told.
@@ -45,6 +49,8 @@ pub(crate) struct Health {
 pub(crate) struct State {
     watchdog: Watchdog,
     told_ready: bool,
+    /// The counting that was begun last.
+    counting: Option<JoinHandle<()>>,
 }
 
 impl Actor for Health {
@@ -61,6 +67,7 @@ impl Actor for Health {
         Ok(State {
             watchdog: Watchdog::of_environment(),
             told_ready: false,
+            counting: None,
         })
     }
 
@@ -88,6 +95,7 @@ impl Health {
         self.shared
             .progress
             .set_resources(tokio::task::spawn_blocking(limits::usage).await?);
+        self.count(&mut state.counting).await?;
         let silence = Duration::from_nanos(self.shared.progress.silence());
         let stuck = silence > watchdog::STUCK;
         if stuck {
@@ -112,6 +120,29 @@ impl Health {
             watchdog::tell_alive();
         }
         Ok(())
+    }
+
+    /// Has the kernel's counters brought into the ledger, of all hooks at once, unless that is going on: while hooks are
+    /// attached it waits for them, and nobody is to wait for it.
+    async fn count(&self, counting: &mut Option<JoinHandle<()>>) -> Result<(), ActorProcessingErr> {
+        if counting.as_ref().is_some_and(|it| !it.is_finished()) {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        let count = move || {
+            for kind in Kind::hooked() {
+                let what = format!("{} counters", kind.action());
+                match bring_counters(&shared, kind) {
+                    Ok(()) => shared.degraded.clear(&what),
+                    Err(error) => shared.degraded.set(&what, &error.to_string()),
+                }
+            }
+        };
+        // A panic in it is one of this actor's.
+        match counting.replace(tokio::task::spawn_blocking(count)) {
+            Some(last) => Ok(last.await?),
+            None => Ok(()),
+        }
     }
 
     /// Which cgroups were capped since the last look, in words; empty when none were.

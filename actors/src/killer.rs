@@ -17,7 +17,7 @@ use crate::evaluator::processes::{Key, scan};
 use crate::kernel::Kernel;
 use crate::lane::Lane;
 use crate::root::shared::Shared;
-use crate::supervisor::SLICE;
+use crate::supervisor::REST;
 use crate::supervisor::worker::Job;
 
 mod container;
@@ -248,7 +248,8 @@ impl Job for Killer {
             if draining {
                 return Ok(ControlFlow::Break(()));
             }
-            self.shared.killing.lane.arrived(SLICE).await;
+            let lane = &self.shared.killing.lane;
+            self.shared.rest(REST, lane.arrived(REST)).await;
         }
         Ok(ControlFlow::Continue(()))
     }

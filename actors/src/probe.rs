@@ -1,4 +1,4 @@
-//! One hook: attached when something asks for its events, its counters brought into the ledger.
+//! One hook: attached when something asks for its events.
 //!
 //! The link belongs to the kernel side, so a probe that dies detaches nothing; the next one finds
 //! the hook as it is.
@@ -14,8 +14,6 @@ use crate::root;
 use crate::root::shared::Shared;
 use crate::supervisor::Order;
 
-/// How often the kernel's counters are read: what `status` is behind by at most.
-const TICK: Duration = Duration::from_millis(500);
 /// How often a hook that could not be attached is tried again: a load costs some hundred
 /// milliseconds, and hardly ever does what failed succeed later.
 const RETRY: Duration = Duration::from_secs(300);
@@ -25,8 +23,8 @@ const RETRY: Duration = Duration::from_secs(300);
 pub(crate) enum Message {
     /// The policies changed: see whether the hook is wanted.
     Reconcile,
-    /// Time to look at the counters.
-    Tick,
+    /// Time to try again what failed.
+    Retry,
     /// From the root.
     Order(Order),
 }
@@ -48,8 +46,6 @@ pub(crate) struct Probe {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     failed_at: Option<Instant>,
-    /// Whether the hook has ever been attached: there is something to count.
-    attached: bool,
 }
 
 impl Actor for Probe {
@@ -63,7 +59,6 @@ impl Actor for Probe {
         (): (),
     ) -> Result<State, ActorProcessingErr> {
         myself.cast(Message::Reconcile)?;
-        myself.cast(Message::Tick)?;
         Ok(State::default())
     }
 
@@ -75,25 +70,21 @@ impl Actor for Probe {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Reconcile => {
-                self.reconcile(state).await?;
+                self.reconcile(&myself, state).await?;
                 // A root that has ended waits for nobody.
                 let _ = self.root.cast(root::Message::Reported(self.kind));
             }
-            Message::Tick => {
+            Message::Retry => {
+                // What has failed anew meanwhile has a later one coming.
                 if state.failed_at.is_some_and(|then| then.elapsed() >= RETRY) {
-                    self.reconcile(state).await?;
+                    self.reconcile(&myself, state).await?;
                 }
-                if state.attached {
-                    self.count().await?;
-                }
-                myself.send_after(TICK, || Message::Tick);
             }
             Message::Order(Order::Drain) => {
                 let (kernel, kind) = (self.shared.kernel.clone(), self.kind);
                 if !kernel.outlives() {
                     tokio::task::spawn_blocking(move || kernel.detach(kind)).await?;
                 }
-                self.count().await?;
                 myself.stop(None);
             }
             #[cfg(any(test, feature = "fault-injection"))]
@@ -105,7 +96,11 @@ impl Actor for Probe {
 
 impl Probe {
     /// Attaches or detaches, as the policies in force want it.
-    async fn reconcile(&self, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn reconcile(
+        &self,
+        myself: &ActorRef<Message>,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         let (kernel, kind) = (self.shared.kernel.clone(), self.kind);
         let degraded = &self.shared.degraded;
         if !is_wanted(&self.shared, kind) {
@@ -119,22 +114,12 @@ impl Probe {
                 tracing::debug!(action = kind.action(), tier = tier.name(), "attached");
                 degraded.clear(kind.action());
                 state.failed_at = None;
-                state.attached = true;
             }
             Err(error) => {
                 degraded.set(kind.action(), &error.to_string());
                 state.failed_at = Some(Instant::now());
+                myself.send_after(RETRY, || Message::Retry);
             }
-        }
-        Ok(())
-    }
-
-    async fn count(&self) -> Result<(), ActorProcessingErr> {
-        let (shared, kind) = (self.shared.clone(), self.kind);
-        let what = format!("{} counters", kind.action());
-        match tokio::task::spawn_blocking(move || bring_counters(&shared, kind)).await? {
-            Ok(()) => self.shared.degraded.clear(&what),
-            Err(error) => self.shared.degraded.set(&what, &error.to_string()),
         }
         Ok(())
     }

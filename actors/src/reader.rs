@@ -13,6 +13,7 @@ use holdfast_wire::Domain;
 use ractor::ActorProcessingErr;
 use tokio::io::unix::AsyncFd;
 
+use crate::clock;
 use crate::root::shared::Shared;
 use crate::supervisor::SLICE;
 use crate::supervisor::worker::Job;
@@ -24,6 +25,12 @@ use intake::Drained;
 
 /// How long a record may wait in a ring whose wake-up threshold was not reached.
 const TIMER: Duration = SLICE;
+
+/// Until the readers look by their timers. All at the same moments, so that they wake the machine once for all.
+fn until_next_look() -> Duration {
+    let period = TIMER.as_nanos() as u64;
+    Duration::from_nanos(period - clock::boottime() % period)
+}
 
 /// The reader of one domain.
 #[derive(Clone, Debug)]
@@ -56,7 +63,7 @@ impl Job for Reader {
             tokio::select! {
                 readable = readiness.readable() => ready = Some(readable?),
                 () = intake.swept() => {}
-                () = tokio::time::sleep(TIMER) => {}
+                () = tokio::time::sleep(until_next_look()) => {}
             }
         }
         let (drained, newest) = intake.drain(&self.shared);

@@ -177,6 +177,7 @@ impl Actor for Root {
             Message::Stop(reply) => {
                 if state.stop.is_none() {
                     watchdog::tell_stopping();
+                    state.shared.begin_to_stop();
                     state.stop = Some(reply);
                     state.stop_on(&myself);
                 }

@@ -14,8 +14,8 @@ use ractor::ActorProcessingErr;
 use crate::lane::Lane;
 use crate::root::shared::Shared;
 use crate::root::{Format, Settings, status};
-use crate::supervisor::SLICE;
 use crate::supervisor::worker::Job;
+use crate::supervisor::{REST, SLICE};
 use crate::uplink::Uplink;
 use crate::uplink::intake::Intake;
 
@@ -340,7 +340,7 @@ impl Job for Sink {
                 }
                 return Ok(ControlFlow::Break(()));
             }
-            Turn::Idle => self.outlet.lane.arrived(SLICE).await,
+            Turn::Idle => self.shared.rest(REST, self.outlet.lane.arrived(REST)).await,
             Turn::Failed(error) => {
                 self.shared.degraded.set(&what, &error.to_string());
                 *retry_at = Some(Instant::now() + RETRY);

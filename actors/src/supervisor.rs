@@ -38,6 +38,10 @@ pub(crate) enum Order {
 /// Longest slice of waiting in a handler: how late a control message may be handled.
 pub(crate) const SLICE: Duration = Duration::from_millis(100);
 
+/// Longest wait of a handler that has nothing to do while the sensor runs: each of these waits that ends wakes the
+/// machine. Once the sensor begins to stop they are slices: [`crate::root::shared::Shared::rest`].
+pub(crate) const REST: Duration = Duration::from_millis(500);
+
 /// When a child is stopped: everything of a stage has ended before the next one begins, so that what
 /// is in flight moves on to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

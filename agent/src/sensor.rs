@@ -29,7 +29,7 @@ use crate::failure::Failure;
 use crate::kernel::Opened;
 use crate::policies::{self, Set};
 use crate::uplink::{self, Stored};
-use crate::{kernel, logging, protection, reload};
+use crate::{allocator, kernel, logging, protection, reload};
 
 /// When a window could not be ended, since a policy is wrong meanwhile, that is tried again after this.
 const WINDOW_RETRY: Duration = Duration::from_secs(10);
@@ -48,6 +48,13 @@ pub(crate) struct Startup {
     pub(crate) bundle: Stored,
     /// What this process has given up.
     pub(crate) confinement: Confinement,
+}
+
+/// Gives back what the start took and nothing needs any more.
+async fn save_memory(shared: Arc<Shared>) {
+    shared.handle.ready().await;
+    // A panic in it is in the log.
+    let _ = tokio::task::spawn_blocking(allocator::give_back).await;
 }
 
 /// The running sensor.
@@ -158,6 +165,7 @@ impl Sensor {
         if let Some(listener) = metrics(&self.config.metrics.listen).await? {
             serving.spawn(scrape::serve(listener, self.shared.clone()));
         }
+        serving.spawn(save_memory(self.shared.clone()));
         loop {
             match self.next().await {
                 Next::Reload => {

@@ -22,13 +22,21 @@ pub struct Cgroup {
 impl Cgroup {
     /// Makes one.
     pub fn make(name: &str) -> Result<Self> {
+        Self::at(format!("/holdfast-test-{name}-{}", std::process::id()))
+    }
+
+    /// Makes one that is called as Docker calls that of the container with this id.
+    pub fn of_docker(id: &str) -> Result<Self> {
+        Self::at(format!("/docker-{id}.scope"))
+    }
+
+    fn at(path: String) -> Result<Self> {
         let root = PLACES
             .iter()
             .map(Path::new)
             // Only the root of a v2 hierarchy has this file.
             .find(|root| root.join("cgroup.controllers").exists())
             .context("no cgroup v2 hierarchy is mounted")?;
-        let path = format!("/holdfast-test-{name}-{}", std::process::id());
         let directory = root.join(&path[1..]);
         fs::create_dir(&directory).with_context(|| format!("make {}", directory.display()))?;
         Ok(Self { directory, path })

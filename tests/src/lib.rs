@@ -6,6 +6,7 @@
 //!
 //! * what a scenario has in its hands: [`bench`], [`sensor`], [`control`], [`events`], [`command`], [`act`],
 //!   [`cgroup`], [`load`]; engines of containers: [`engine`], [`cri`], [`podman`]
+//! * what is measured: [`cost`], [`usage`], [`native`], [`noop`]; what it is to be: [`goals`]
 //! * what runs it: [`runner`] (one process each, with a time limit), [`init`] (pid 1 of a guest)
 //! * where it applies: [`place`]
 //! * the host side of guests: [`guest`]
@@ -16,14 +17,17 @@ pub mod bench;
 pub mod cgroup;
 pub mod command;
 pub mod control;
+pub mod cost;
 pub mod cri;
 pub mod engine;
 pub mod events;
+pub mod goals;
 pub mod guest;
 pub mod init;
 #[cfg(test)]
 mod inventory;
 pub mod load;
+pub mod native;
 pub mod noop;
 #[cfg(test)]
 mod page;
@@ -34,3 +38,4 @@ pub mod report;
 pub mod runner;
 pub mod scenario;
 pub mod sensor;
+pub mod usage;

@@ -56,21 +56,22 @@ pub fn write_tiny_program(path: &Path) -> Result<()> {
 
 /// Executes a program so many times; each must end with exit code 0.
 pub fn execs(program: &Path, count: u32) -> Result<()> {
-    in_parallel(count, |share| {
-        for _ in 0..share {
-            // Inherited, so that std takes its shortest way: posix_spawn without a pipe.
-            let status = Command::new(program)
-                .stdin(Stdio::inherit())
-                .status()
-                .with_context(|| format!("execute {}", program.display()))?;
-            ensure!(
-                status.success(),
-                "{} ended with {status}",
-                program.display()
-            );
-        }
-        Ok(())
-    })
+    in_parallel(count, |share| (0..share).try_for_each(|_| execute(program)))
+}
+
+/// Executes a program once; it must end with exit code 0.
+pub fn execute(program: &Path) -> Result<()> {
+    // Inherited, so that std takes its shortest way: posix_spawn without a pipe.
+    let status = Command::new(program)
+        .stdin(Stdio::inherit())
+        .status()
+        .with_context(|| format!("execute {}", program.display()))?;
+    ensure!(
+        status.success(),
+        "{} ended with {status}",
+        program.display()
+    );
+    Ok(())
 }
 
 /// Opens and closes a file so many times.

@@ -1,4 +1,4 @@
-//! The least that watching can cost: a BPF LSM program that does nothing.
+//! The least that watching can cost: a BPF LSM program that does nothing but answer.
 #![allow(unsafe_code)] // system calls on structs from the kernel's headers
 
 use std::io;
@@ -9,11 +9,23 @@ use anyhow::{Context as _, Result};
 use aya_obj::btf::{Btf, BtfKind};
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type};
 
-/// `r0 = 0; exit`
-const INSTRUCTIONS: [u64; 2] = [0xb7, 0x95];
+/// What the program answers.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// 0
+    Allow,
+    /// -EPERM, to everybody: nothing else should happen meanwhile.
+    Refuse,
+}
 
 /// Attaches one to the LSM hook `hook`; the descriptor is its link, and closing it detaches.
-pub fn attach(hook: &str) -> Result<OwnedFd> {
+pub fn attach(hook: &str, answer: Answer) -> Result<OwnedFd> {
+    let answer: i32 = match answer {
+        Answer::Allow => 0,
+        Answer::Refuse => -libc::EPERM,
+    };
+    // `r0 = answer; exit`: an immediate value is in the upper half.
+    let instructions: [u64; 2] = [0xb7 | u64::from(answer.cast_unsigned()) << 32, 0x95];
     let btf = Btf::from_sys_fs().context("read the kernel's BTF")?;
     let function = format!("bpf_lsm_{hook}");
     let target = btf
@@ -26,8 +38,8 @@ pub fn attach(hook: &str) -> Result<OwnedFd> {
     load.prog_type = bpf_prog_type::BPF_PROG_TYPE_LSM as u32;
     load.expected_attach_type = bpf_attach_type::BPF_LSM_MAC as u32;
     load.attach_btf_id = target;
-    load.insns = INSTRUCTIONS.as_ptr() as u64;
-    load.insn_cnt = INSTRUCTIONS.len() as u32;
+    load.insns = instructions.as_ptr() as u64;
+    load.insn_cnt = instructions.len() as u32;
     load.license = c"GPL".as_ptr() as u64;
     let program = bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).context("load a program")?;
     // SAFETY: all zeros is a valid `bpf_attr`.

@@ -18,6 +18,8 @@ pub enum Variant {
     Preempt,
     /// One CPU whose clock counts its instructions, a nanosecond each.
     Counted,
+    /// The same, its root a Debian with other tools that watch: what the sensor is measured beside.
+    Peers,
     /// A whole Debian with systemd, into which packages are installed.
     System,
     /// The same with Podman.
@@ -27,12 +29,13 @@ pub enum Variant {
 }
 
 impl Variant {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Stock,
         Self::BpfLsm,
         Self::NoBtf,
         Self::Preempt,
         Self::Counted,
+        Self::Peers,
         Self::System,
         Self::Podman,
         Self::Arm64,
@@ -45,6 +48,7 @@ impl Variant {
             Self::NoBtf => "+nobtf",
             Self::Preempt => "+preempt",
             Self::Counted => "+icount",
+            Self::Peers => "+peers",
             Self::System => "+system",
             Self::Podman => "+podman",
             Self::Arm64 => "+arm64",
@@ -57,7 +61,7 @@ impl Variant {
             Self::Stock | Self::NoBtf | Self::Arm64 => "",
             Self::BpfLsm => "lsm=lockdown,yama,loadpin,safesetid,integrity,apparmor,bpf",
             Self::Preempt => "preempt=full",
-            Self::Counted => "norandmaps",
+            Self::Counted | Self::Peers => "norandmaps",
             // Nobody is to log in, and no new machine is set up.
             Self::System | Self::Podman => {
                 "rdinit=/usr/lib/systemd/systemd systemd.getty_auto=no systemd.firstboot=off systemd.show_status=no"
@@ -96,7 +100,7 @@ impl Variant {
                 "2",
             ],
             // Without the two features each step of `rep movsb` would be an instruction.
-            Self::Counted => &[
+            Self::Counted | Self::Peers => &[
                 "-accel",
                 "tcg",
                 "-icount",
@@ -215,7 +219,7 @@ impl FromStr for Place {
             .into_iter()
             .find(|variant| variant.suffix() == suffix)
             .with_context(|| {
-                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount, +system, +podman, +arm64")
+                format!("no variant '{suffix}': there are +lsm, +nobtf, +preempt, +icount, +peers, +system, +podman, +arm64")
             })?;
         Ok(Self::Guest {
             kernel: kernel.to_owned(),

@@ -12,6 +12,7 @@ pub mod cap;
 pub mod capability;
 pub mod chaos;
 pub mod container;
+pub mod cost;
 pub mod count;
 pub mod coverage;
 pub mod deny;
@@ -32,6 +33,7 @@ pub mod namespace;
 pub mod outlive;
 pub mod package;
 pub mod path;
+pub mod peers;
 pub mod pod;
 pub mod predicate;
 pub mod privilege;
@@ -75,12 +77,12 @@ impl Scenario {
     /// Whether it is tried at this place.
     pub fn applies(&self, place: &Place) -> bool {
         // Where instructions are counted, everything else takes long and says nothing new.
-        let counted = place.is_variant(Variant::Counted);
+        let counted = place.is_variant(Variant::Counted) || place.is_variant(Variant::Peers);
         // And a whole system is there for what is installed into one.
         let system = place.is_system();
         let arm64 = place.is_variant(Variant::Arm64);
         (self.at)(place)
-            && (!counted || instructions::counts(self))
+            && (!counted || instructions::counts(self) || cost::counts(self) || peers::counts(self))
             && (!system || package::tries(self) || engine::takes_system(self))
             && (!arm64 || ARM64.contains(&self.name))
     }
@@ -125,6 +127,8 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         replay::SCENARIOS,
         sequence::SCENARIOS,
         restart::SCENARIOS,
+        cost::SCENARIOS,
+        peers::SCENARIOS,
         count::SCENARIOS,
         path::SCENARIOS,
         pod::SCENARIOS,

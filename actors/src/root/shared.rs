@@ -1,14 +1,16 @@
 //! What outlives every actor: rings, lanes, tables, counts. Owned by the root and lent to all.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use holdfast_policy::snapshot::Snapshot;
 use holdfast_wire::control::Tier;
 use holdfast_wire::{Domain, Kind, event};
 use ractor::ActorRef;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{Settings, StartError, status};
 use crate::caps::Caps;
@@ -30,6 +32,7 @@ use crate::runtime::lifecycle::{Happened, Lifecycle};
 use crate::runtime::namespaces;
 use crate::runtime::table::{Containers, Details};
 use crate::sink::Sinks;
+use crate::supervisor::{REST, SLICE};
 use crate::uplink::Uplink;
 
 /// See the module. No lock in it is held across an await.
@@ -67,6 +70,8 @@ pub(crate) struct Shared {
     /// What goes to a Team Server and comes from it.
     pub(crate) uplink: Option<Arc<Uplink>>,
     pub(crate) progress: Progress,
+    /// Whether the sensor has begun to stop.
+    stopping: watch::Sender<bool>,
     /// The evaluator at present.
     pub(crate) evaluator: Address<crate::evaluator::Message>,
     #[cfg(test)]
@@ -127,12 +132,30 @@ impl Shared {
             sinks: Sinks::new(&settings, uplink.as_ref()),
             uplink,
             progress: Progress::new(),
+            stopping: watch::Sender::new(false),
             evaluator: Address::default(),
             proc,
             settings,
             #[cfg(test)]
             faults: Faults::default(),
         })
+    }
+
+    /// The sensor begins to stop: whoever rests is to look for orders.
+    pub(crate) fn begin_to_stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits for `arrival`, for `limit` at most and never longer than [`REST`]; once the sensor has begun to stop, for a
+    /// [`SLICE`].
+    pub(crate) async fn rest(&self, limit: Duration, arrival: impl Future<Output = ()>) {
+        let mut stopping = self.stopping.subscribe();
+        let longest = if *stopping.borrow() { SLICE } else { REST };
+        tokio::select! {
+            () = arrival => {}
+            () = tokio::time::sleep(limit.min(longest)) => {}
+            _ = stopping.changed() => {}
+        }
     }
 
     /// `engine` tells of a container.

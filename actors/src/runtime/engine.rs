@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 
 use super::table::Details;
 use crate::root::shared::Shared;
-use crate::supervisor::SLICE;
 use crate::supervisor::worker::Job;
 
 mod answer;
@@ -93,7 +92,8 @@ impl Job for Watcher {
         if state.next <= Instant::now() {
             self.look(state);
         }
-        tokio::time::sleep(SLICE.min(state.next.saturating_duration_since(Instant::now()))).await;
+        let left = state.next.saturating_duration_since(Instant::now());
+        self.shared.rest(left, std::future::pending()).await;
         let ended = |(_, watch): &(Engine, Watch)| watch.0.is_finished();
         let names: Vec<String> = state
             .watches

@@ -31,7 +31,8 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Prepares an incarnation. Short, and without disk or network.
     fn begin(&self) -> Result<Self::State, ActorProcessingErr>;
 
-    /// One slice of work, or of waiting for it: a tenth of a second at most. `draining`: finish what
+    /// One slice of work, or of waiting for it: a tenth of a second at most, save by
+    /// [`Shared::rest`](crate::root::shared::Shared::rest). `draining`: finish what
     /// there is. [`ControlFlow::Break`]: nothing is left, and nothing will come.
     fn slice(
         &self,

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use holdfast_tests::bench::Bench;
 use holdfast_tests::report::{Failures, Outcome, Totals};
 use holdfast_tests::runner::{self, Setting};
-use holdfast_tests::scenario::{self, Scenario, rate};
-use holdfast_tests::{act, init};
+use holdfast_tests::scenario::{self, Scenario};
+use holdfast_tests::{act, init, native};
 
 const USAGE: &str = "usage: scenario list
        scenario run [PATTERN[,PATTERN…]] [--holdfast FILE] [--fault FILE] [--server FILE] [--policies DIR] [--dir DIR]
@@ -57,7 +57,7 @@ fn command() -> Result<i32> {
     }
 }
 
-/// Measures each rate, or those that are tried by themselves, and writes what came of it.
+/// Measures what a sensor takes here, and each rate, or those that are tried by themselves; writes what came of it.
 fn bench(setting: Setting, file: &str, seconds: &str, rates: &[String]) -> Result<i32> {
     let number = |text: &str| {
         text.parse()
@@ -70,8 +70,8 @@ fn bench(setting: Setting, file: &str, seconds: &str, rates: &[String]) -> Resul
     let time = Duration::from_secs(number(seconds)?.into());
     let dir = setting.dir.join("bench");
     let bench = Bench::new(Setting { dir, ..setting })?;
-    let steps = rate::steps(&bench, &rates, time)?;
-    fs::write(file, format!("{steps:#}\n")).with_context(|| format!("write {file}"))?;
+    let figures = native::figures(&bench, &rates, time)?;
+    fs::write(file, format!("{figures:#}\n")).with_context(|| format!("write {file}"))?;
     // What the sensor wrote is gigabytes.
     fs::remove_dir_all(&bench.setting.dir).context("remove the bench's directory")?;
     Ok(0)

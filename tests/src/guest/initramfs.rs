@@ -95,6 +95,15 @@ impl Content {
         Ok(system)
     }
 
+    /// The archive of a whole system, `root`, with everything that other guests have over it.
+    pub fn beside(&self, root: &Path) -> Result<Vec<u8>> {
+        let mut system = fs::read(root).with_context(|| format!("read {}", root.display()))?;
+        // Each archive begins at a multiple of four.
+        system.resize(system.len().next_multiple_of(4), 0);
+        system.extend(self.archive()?);
+        Ok(system)
+    }
+
     /// What was packaged, as a scenario of packages wants it.
     fn packages(&self, archive: &mut Archive) -> Result<()> {
         let listed = fs::read_dir(&self.dist);

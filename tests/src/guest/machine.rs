@@ -84,6 +84,8 @@ impl Machine {
             // Images and containers are in it, too.
             Variant::Podman => "4G",
             Variant::System => "2G",
+            // Two compilers are in it.
+            Variant::Peers => "4G",
             _ if initramfs::needs_docker(&names) => "2G",
             _ => "1G",
         };

@@ -196,6 +196,7 @@ struct Archives {
     /// Where a guest needs them.
     system: Option<Vec<u8>>,
     podman: Option<Vec<u8>>,
+    peers: Option<Vec<u8>>,
     arm64: Option<Vec<u8>>,
 }
 
@@ -219,10 +220,15 @@ impl Archives {
             let packed = content.arm64().archive();
             packed.context("pack the arm64 guests' file system: make build harness ARCH=aarch64")
         });
+        let peers = any(Variant::Peers).then(|| {
+            let root = made_by("tools/system-root", &["peers"])?;
+            content.beside(&root).context("pack a system")
+        });
         Ok(Self {
             plain: content.archive().context("pack the guests' file system")?,
             system: system(Variant::System, &[])?,
             podman: system(Variant::Podman, &["podman"])?,
+            peers: peers.transpose()?,
             arm64: arm64.transpose()?,
         })
     }
@@ -231,6 +237,7 @@ impl Archives {
         let own = match place.variant() {
             Variant::System => &self.system,
             Variant::Podman => &self.podman,
+            Variant::Peers => &self.peers,
             Variant::Arm64 => &self.arm64,
             _ => &None,
         };

@@ -110,6 +110,7 @@ fn has_it(place: &Place) -> bool {
             Variant::BpfLsm
             | Variant::NoBtf
             | Variant::Counted
+            | Variant::Peers
             | Variant::System
             | Variant::Podman
             | Variant::Arm64 => false,

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::{Mode, OFlags, open};
@@ -11,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::Scenario;
 use crate::bench::Bench;
-use crate::noop;
+use crate::cost::{self, Operation};
+use crate::noop::{self, Answer};
 use crate::place::Variant;
 use crate::sensor::Options;
 
@@ -29,12 +28,6 @@ pub fn counts(scenario: &Scenario) -> bool {
     SCENARIOS.iter().any(|it| it.name == scenario.name)
 }
 
-/// Opens in a burst: shorter than the time between two timer interrupts, 4,000,000 instructions.
-const OPENS: u32 = 200;
-/// Bursts; the least disturbed one counts.
-const BURSTS: u32 = 40;
-/// Between bursts, for whatever else is to run on the only CPU.
-const PAUSE: Duration = Duration::from_millis(10);
 /// Numbers of rules that must cost the same.
 const RULES: [usize; 3] = [1, 64, 256];
 /// What they may differ by.
@@ -59,7 +52,7 @@ fn instructions(bench: &Bench) -> Result<()> {
         std::fs::write(file, "content").context("write a file")?;
     }
     let none = cost()?;
-    let link = noop::attach("file_open")?;
+    let link = noop::attach("file_open", Answer::Allow)?;
     let noop = cost()?;
     drop(link);
     // Beyond a program that does nothing, by the number of rules; by file.
@@ -112,14 +105,9 @@ fn cost() -> Result<Vec<u64>> {
 }
 
 fn cost_of(file: &str) -> Result<u64> {
-    let mut least = u64::MAX;
-    for _ in 0..BURSTS {
-        sleep(PAUSE);
-        let begun = Instant::now();
-        for _ in 0..OPENS {
-            open(file, OFlags::RDONLY, Mode::empty()).context("open a file")?;
-        }
-        least = least.min(begun.elapsed().as_nanos() as u64);
-    }
-    Ok(least / u64::from(OPENS))
+    cost::least(Operation::Open.burst(), || {
+        open(file, OFlags::RDONLY, Mode::empty())
+            .map(drop)
+            .context("open a file")
+    })
 }

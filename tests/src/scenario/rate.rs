@@ -1,9 +1,8 @@
 //! How many events a second the sensor takes without losing one.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::Scenario;
@@ -11,6 +10,7 @@ use super::ledger::{number, settled};
 use crate::bench::Bench;
 use crate::load;
 use crate::place::Place;
+use crate::usage::{cpu_time, peak_memory};
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
@@ -63,9 +63,8 @@ impl Measured {
 }
 
 /// Rates that are tried, a second, in this order until one loses events.
-const STEPS: [u32; 12] = [
-    50_000, 100_000, 120_000, 140_000, 160_000, 180_000, 200_000, 220_000, 240_000, 260_000,
-    280_000, 300_000,
+const STEPS: [u32; 10] = [
+    50_000, 100_000, 150_000, 200_000, 250_000, 300_000, 350_000, 400_000, 450_000, 500_000,
 ];
 
 /// Measures each of these rates for `time`, or those of [`STEPS`] up to where loss begins, and prints
@@ -137,38 +136,4 @@ fn measure(bench: &Bench, rate: u32, time: Duration) -> Result<Measured> {
         cpus: busy.as_secs_f64() / took.as_secs_f64(),
         memory,
     })
-}
-
-/// CPU time of a process so far.
-fn cpu_time(pid: u32) -> Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    // Fields 14 and 15 of proc_pid_stat(5); the name before them may have spaces, and ends in `)`.
-    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: u64 = rest
-        .split_ascii_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    Ok(Duration::from_millis(
-        1000 * ticks / rustix::param::clock_ticks_per_second(),
-    ))
-}
-
-/// The most memory that a process had so far, KiB.
-pub fn peak_memory(pid: u32) -> Result<u64> {
-    memory(pid, "VmHWM")
-}
-
-/// What `/proc/PID/status` says of a process's memory, KiB; `line` as in proc_pid_status(5).
-pub fn memory(pid: u32, line: &str) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-    let found = text
-        .lines()
-        .find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
-    found
-        .and_then(|found| found.split_ascii_whitespace().next()?.parse().ok())
-        .with_context(|| format!("{path} says no {line}"))
 }

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::rate::memory;
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::command::{Bounded as _, Ended};
 use crate::control;
 use crate::events::{action, text};
 use crate::place::Place;
+use crate::usage::memory;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[

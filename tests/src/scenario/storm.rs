@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::Scenario;
 use super::ledger::{number, scaled, settled};
-use super::rate::peak_memory;
 use super::supervision::{leaves, restarts};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
 use crate::place::Place;
+use crate::usage::peak_memory;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[Scenario {
