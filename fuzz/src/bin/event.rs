@@ -29,7 +29,8 @@ const DERIVED: derive::Options<'_> = derive::Options {
     action: "deny",
 };
 
-libfuzzer_sys::fuzz_target!(|text: &[u8]| {
+// Made before the first input, so that a policy which is wrong shows whatever the inputs are.
+libfuzzer_sys::fuzz_target!(init: LazyLock::force(&SNAPSHOT), |text: &[u8]| {
     let Ok(event) = serde_json::from_slice(text) else {
         return;
     };
