@@ -53,7 +53,7 @@ const BRIEF: [(&str, &str); 9] = [
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
          engine-predicates,engine-escapes,package-image,evade-best-tier",
     ),
-    ("6.12+icount", "instructions"),
+    ("6.12+icount", "instructions,cost-operations"),
     ("6.12+system", "package-deb"),
     (
         "7",
