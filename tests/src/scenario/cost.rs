@@ -244,7 +244,7 @@ fn operations(bench: &Bench) -> Result<()> {
         let cost = costs.get(operation.name()).context("all were measured")?;
         found.insert(format!("{what}, in line"), cost.in_line);
         if is_release(bench)? {
-            found.insert(format!("{what}, agent"), cost.agent);
+            found.insert(format!("{what}{}", record::AGENT), cost.agent);
         }
         Ok(())
     };
