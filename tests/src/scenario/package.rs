@@ -176,7 +176,13 @@ fn while_attempting(
     let ended = bench.path("ended");
     // Each by a process of its own: one that is killed for it has read it or not.
     let attempts = "opened=0; while [ ! -e \"$1\" ]; do if [ -n \"$(cat \"$2\" 2>/dev/null)\" ]; then opened=$((opened + 1)); fi; sleep 0.2; done 2>/dev/null; echo $opened";
-    let mut attempting = bench.busybox(&["sh", "-c", attempts, "attempts"]);
+    // A whole system has a shell of its own, and no busybox.
+    let mut attempting = if bench.setting.place.is_system() {
+        Command::new("/bin/sh")
+    } else {
+        bench.busybox(&["sh"])
+    };
+    attempting.args(["-c", attempts, "attempts"]);
     attempting.arg(&ended).arg(secret);
     thread::scope(|scope| {
         let attempting = scope.spawn(move || attempting.output_within(3 * INSTALL));
