@@ -74,19 +74,22 @@ pub fn maps(pid: u32) -> Result<BTreeMap<u64, u64>> {
     let mut maps = BTreeMap::new();
     for entry in fs::read_dir(&directory).with_context(|| format!("list {directory}"))? {
         let path = entry.with_context(|| format!("list {directory}"))?.path();
-        let id = number_after(&path, "map_id:").ok().flatten();
-        let bytes = number_after(&path, "memlock:").ok().flatten();
-        maps.extend(id.zip(bytes));
+        // A descriptor that was closed meanwhile is none.
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        maps.extend(number_in(&text, "map_id:").zip(number_in(&text, "memlock:")));
     }
     Ok(maps)
 }
 
-/// The number behind the word that a line begins with.
 fn number_after(path: &Path, word: &str) -> Result<Option<u64>> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    Ok(text
-        .lines()
-        .find_map(|line| first_number(line.strip_prefix(word)?)))
+    Ok(number_in(&text, word))
+}
+
+/// The number behind the word that a line of the text begins with, as files of `/proc` have them.
+pub fn number_in(text: &str, word: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    lines.find_map(|line| first_number(line.strip_prefix(word)?))
 }
 
 fn first_number(text: &str) -> Option<u64> {

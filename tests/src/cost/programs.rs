@@ -9,6 +9,8 @@ use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
 use serde_json::{Value, json};
 
+use crate::usage::number_in;
+
 /// Runs of a program and the time they took, nanoseconds, by the program's number and name.
 type Runs = BTreeMap<(u32, String), (u64, u64)>;
 
@@ -51,12 +53,7 @@ fn runs() -> Result<Runs> {
         };
         let path = format!("/proc/self/fdinfo/{}", descriptor.as_fd().as_raw_fd());
         let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let number = |word: &str| {
-            let value = text.lines().find_map(|line| line.strip_prefix(word));
-            value
-                .and_then(|value| value.trim().parse().ok())
-                .unwrap_or(0)
-        };
+        let number = |word: &str| number_in(&text, word).unwrap_or(0);
         let counts = (number("run_cnt:"), number("run_time_ns:"));
         all.insert((program.id(), name), counts);
     }

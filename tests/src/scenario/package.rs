@@ -161,27 +161,22 @@ fn is_ready(mode: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the secret can be read.
-fn is_readable() -> Result<bool> {
-    let ended = Command::new("cat").arg(SECRET).output_within(INSTALL)?;
+/// Whether a secret can be read.
+fn is_readable(secret: &Path) -> Result<bool> {
+    let ended = Command::new("cat").arg(secret).output_within(INSTALL)?;
     Ok(ended.code() == Some(0))
 }
 
 /// How many attempts to read a secret succeed while something is done.
-fn while_attempting(
+fn while_attempting<T>(
     bench: &Bench,
     secret: &Path,
-    act: impl FnOnce() -> Result<Ended>,
+    act: impl FnOnce() -> Result<T>,
 ) -> Result<u32> {
     let ended = bench.path("ended");
     // Each by a process of its own: one that is killed for it has read it or not.
     let attempts = "opened=0; while [ ! -e \"$1\" ]; do if [ -n \"$(cat \"$2\" 2>/dev/null)\" ]; then opened=$((opened + 1)); fi; sleep 0.2; done 2>/dev/null; echo $opened";
-    // A whole system has a shell of its own, and no busybox.
-    let mut attempting = if bench.setting.place.is_system() {
-        Command::new("/bin/sh")
-    } else {
-        bench.busybox(&["sh"])
-    };
+    let mut attempting = Command::new("/bin/sh");
     attempting.args(["-c", attempts, "attempts"]);
     attempting.arg(&ended).arg(secret);
     thread::scope(|scope| {
@@ -198,11 +193,11 @@ fn while_attempting(
     })
 }
 
-/// Waits until the secret can be read: a link whose pin was removed ends a grace period later (`bpf_free_inode` of
+/// Waits until a secret can be read: a link whose pin was removed ends a grace period later (`bpf_free_inode` of
 /// kernel/bpf/inode.c).
-fn becomes_readable() -> Result<()> {
+fn becomes_readable(secret: &Path) -> Result<()> {
     let deadline = Instant::now() + LOGGED;
-    while !is_readable()? {
+    while !is_readable(secret)? {
         ensure!(Instant::now() < deadline, "something refuses still");
         sleep(POLL);
     }

@@ -60,14 +60,21 @@ impl Listening {
         let mut known: Vec<_> = besides.filter_map(|it| identity(&it.path)).collect();
         let mut found = Vec::new();
         for path in paths(&list) {
+            let sockets = self.named(&path);
+            if sockets.is_empty() {
+                continue;
+            }
             let below = self.root.join(path.strip_prefix("/").unwrap_or(&path));
             let Some(file) = identity(&below).filter(|file| !known.contains(file)) else {
                 continue;
             };
             known.push(file);
-            let sockets = self.named(&path);
-            let believed = sockets.into_iter().flat_map(|socket| socket.present());
-            found.extend(believed.filter(|it| it.owner.is_some() || is_of_host(&proc, &it.path)));
+            let present: Vec<Socket> = sockets.iter().flat_map(Socket::present).collect();
+            let is_believed = |it: &Socket| it.owner.is_some() || is_of_host(&proc, &it.path);
+            // All of them are one file, at which one process listens.
+            if present.first().is_some_and(is_believed) {
+                found.extend(present);
+            }
             if found.len() >= MAX_FOUND {
                 break;
             }

@@ -8,7 +8,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::{ENFORCE, INSTALL, LOGGED, POLL, SETTINGS, packaged, run, while_attempting};
+use super::{
+    ENFORCE, INSTALL, LOGGED, POLL, SETTINGS, becomes_readable, packaged, run, while_attempting,
+};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
 use crate::engine::{Docker, Engine};
@@ -87,8 +89,7 @@ pub(super) fn replaced(bench: &Bench) -> Result<()> {
     let opened = while_attempting(bench, &secret, || {
         end("holdfast")?;
         start("holdfast", "auto")?;
-        refuses(bench, &docker)?;
-        docker.command(&["ps"])
+        refuses(bench, &docker)
     })?;
     ensure!(opened == 0, "removed and run again: read {opened} times");
 
@@ -105,20 +106,14 @@ pub(super) fn replaced(bench: &Bench) -> Result<()> {
                 .with_code(0)?;
             end(old)?;
         }
-        refuses(bench, &docker)?;
-        docker.command(&["ps"])
+        refuses(bench, &docker)
     })?;
     ensure!(opened == 0, "one beside the other: read {opened} times");
 
     docker
         .command(&["stop", "--time", "60", "holdfast"])?
         .with_code(0)?;
-    let deadline = Instant::now() + LOGGED;
-    while fs::read(&secret).is_err() {
-        ensure!(Instant::now() < deadline, "something refuses still");
-        sleep(POLL);
-    }
-    Ok(())
+    becomes_readable(&secret)
 }
 
 /// An image of a container that is watched.

@@ -85,7 +85,10 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
         run(&["holdfast", "doctor"])?,
         run(&["holdfast", "version"])?,
     );
-    ensure!(is_readable()?, "nothing was to be refused yet");
+    ensure!(
+        is_readable(Path::new(SECRET))?,
+        "nothing was to be refused yet"
+    );
     is_logged("/usr/bin/cat")?;
     let writable = run(&[
         "find",
@@ -123,7 +126,7 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
     run(&["systemctl", "reload", "holdfast"])?;
     run(&["systemctl", "restart", "holdfast"])?;
     is_up("enforce")?;
-    ensure!(!is_readable()?, "the secret was read");
+    ensure!(!is_readable(Path::new(SECRET))?, "the secret was read");
 
     let newer = (manager.newer)(bench, &package)?;
     let opened = while_attempting(bench, Path::new(SECRET), || install(&newer))?;
@@ -132,7 +135,10 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
         "{opened} attempts succeeded during the upgrade"
     );
     is_up("enforce")?;
-    ensure!(!is_readable()?, "the secret was read after the upgrade");
+    ensure!(
+        !is_readable(Path::new(SECRET))?,
+        "the secret was read after the upgrade"
+    );
     let kept = fs::read_to_string(SETTINGS).context("read the settings")?;
     ensure!(kept == ENFORCE, "the upgrade changed the settings: {kept}");
     bench.note(format!(
@@ -150,12 +156,15 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
         enabled.stdout.trim() == "disabled",
         "an upgrade enabled it: {enabled:?}"
     );
-    ensure!(!is_readable()?, "the secret was read without a sensor");
+    ensure!(
+        !is_readable(Path::new(SECRET))?,
+        "the secret was read without a sensor"
+    );
     run(&["systemctl", "enable", "--now", "holdfast"])?;
     is_up("enforce")?;
 
     run(manager.remove)?;
-    becomes_readable()?;
+    becomes_readable(Path::new(SECRET))?;
     ensure!(
         Path::new(manager.kept).exists() && Path::new(POLICY).exists(),
         "removing it took the settings"

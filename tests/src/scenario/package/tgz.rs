@@ -1,6 +1,7 @@
 //! The archive with its installer, where there is neither a package manager nor a service manager.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Instant;
@@ -33,7 +34,10 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     let mut sensor = Running::start(bench)?;
     is_ready("observe")?;
     super::run(&["holdfast", "doctor"])?;
-    ensure!(is_readable()?, "nothing was to be refused yet");
+    ensure!(
+        is_readable(Path::new(SECRET))?,
+        "nothing was to be refused yet"
+    );
     is_logged(BUSYBOX)?;
 
     fs::write(SETTINGS, ENFORCE).context("change the settings")?;
@@ -42,18 +46,21 @@ pub(super) fn run(bench: &Bench) -> Result<()> {
     sensor.ends()?;
     let mut sensor = Running::start(bench)?;
     is_ready("enforce")?;
-    ensure!(!is_readable()?, "the secret was read");
+    ensure!(!is_readable(Path::new(SECRET))?, "the secret was read");
 
     // A newer version over it.
     let said = super::run(&[&script("install.sh")])?.stdout;
     ensure!(said.contains(&format!("kept {SETTINGS}")), "{said}");
     let kept = fs::read_to_string(SETTINGS).context("read the settings")?;
     ensure!(kept == ENFORCE, "it changed the settings: {kept}");
-    ensure!(!is_readable()?, "the secret was read meanwhile");
+    ensure!(
+        !is_readable(Path::new(SECRET))?,
+        "the secret was read meanwhile"
+    );
 
     super::run(&[&script("uninstall.sh"), "--purge"])?;
     sensor.ends()?;
-    becomes_readable()?;
+    becomes_readable(Path::new(SECRET))?;
     fs::remove_file(SECRET).context("remove the secret")?;
     let after = files()?;
     let left: Vec<&String> = after.difference(&before).collect();
