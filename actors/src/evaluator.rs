@@ -216,14 +216,15 @@ impl Evaluator {
     async fn reload(&self, snapshot: Arc<Snapshot>) -> Result<u32, KernelError> {
         let policies = &self.shared.policies;
         policies.prepare(snapshot.clone());
+        self.shared.enter_cgroups_again(&snapshot);
         let result = self.install(snapshot.clone()).await;
         if result.is_err() {
             policies.settle();
         }
         result?;
         let (epoch, rules) = (snapshot.epoch(), snapshot.rules().len());
-        policies.switch(snapshot);
-        self.shared.enter_cgroups_again();
+        policies.switch(snapshot.clone());
+        self.shared.enter_cgroups_again(&snapshot);
         let what = format!("revision {epoch} with {rules} rules is in force");
         self.shared.degraded.tell("sensor.policy", what);
         // A root that has ended asks for nothing any more.

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 
 use holdfast_policy::snapshot::Tables;
+use holdfast_policy::table::ContainerKey;
 use holdfast_wire::control::{Counters, Tier};
 use holdfast_wire::{Domain, Kind};
 use serde::Serialize;
@@ -142,19 +143,18 @@ pub trait Kernel: Send + Sync + Debug {
     /// When a map cannot be written; the tables in force then stay in force.
     fn install(&self, tables: &Tables) -> Result<(), KernelError>;
 
-    /// Tells the programs which of the conditions on containers ([`Tables::container_conditions`] of the
-    /// policies of `epoch`) the container of a cgroup meets, a bit each. Until they are told, it is not known
-    /// to them, and user space decides.
+    /// Tells the programs which of the conditions on containers ([`Tables::container_conditions`]) the container of
+    /// a cgroup meets, a bit each. Until they are told, it is not known to them, and user space decides.
     ///
     /// # Errors
     /// When the map cannot be written.
-    fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError>;
+    fn set_container(&self, key: ContainerKey, held: u32) -> Result<(), KernelError>;
 
     /// What they were told of it is no longer so.
     ///
     /// # Errors
     /// When the map cannot be written.
-    fn forget_container(&self, cgroup: u64) -> Result<(), KernelError>;
+    fn forget_container(&self, key: ContainerKey) -> Result<(), KernelError>;
 
     /// Replaces the list of processes that the kernel programs never kill.
     ///

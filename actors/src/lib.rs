@@ -31,12 +31,14 @@
 //! ```text
 //!  from        to           message                          answer
 //!  ──────────  ───────────  ───────────────────────────────  ────────────────────────────
-//!  Handle      root         Status · Stop · Reload · Fail    yes, with a time limit each
+//!  Handle      root         Status · Stop · Reload ·         yes, with a time limit each
+//!                           Settled · Fail
 //!  root        any child    Order(Drain | Fail)              it ends, which the root sees
 //!  root        evaluator    Reload(snapshot, reply)          to the Handle, not the root
 //!  evaluator   root         PolicyChanged                    –
 //!  root        probes       Reconcile                        –
-//!  probe       root         Reported(kind)                   – (the last one makes it ready)
+//!  probe       root         Reported(kind, epoch)            – (the last one makes it ready,
+//!                                                            or settles a reload)
 //!  any worker  itself       Work, Tick                       –
 //! ```
 //!

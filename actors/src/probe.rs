@@ -70,9 +70,10 @@ impl Actor for Probe {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Reconcile => {
+                let epoch = self.shared.policies.current().epoch();
                 self.reconcile(&myself, state).await?;
                 // A root that has ended waits for nobody.
-                let _ = self.root.cast(root::Message::Reported(self.kind));
+                let _ = self.root.cast(root::Message::Reported(self.kind, epoch));
             }
             Message::Retry => {
                 // What has failed anew meanwhile has a later one coming.

@@ -57,14 +57,16 @@ pub(crate) enum Message {
     Status(RpcReplyPort<Status>),
     /// Put policies into force.
     Reload(Arc<Snapshot>, RpcReplyPort<Result<u32, KernelError>>),
+    /// Answer when every hook is as the policies in force want it, or it is known why not.
+    Settled(RpcReplyPort<()>),
     /// Stop everything, and say how it stood.
     Stop(RpcReplyPort<Status>),
     /// The delay before a child's restart is over.
     Restart(usize),
     /// The time of a stage of the stop is over.
     StageOver(Stage),
-    /// A probe has attached its hook, or knows why not.
-    Reported(Kind),
+    /// A probe has its hook as the policies of this epoch want it, or knows why not.
+    Reported(Kind, u32),
     /// Other policies are in force.
     PolicyChanged,
     /// Other policies were to be in force, and are not: why, in one line.
@@ -116,9 +118,11 @@ struct State {
     supervisor: Supervisor,
     probes: tree::Probes,
     since: String,
-    /// Kinds whose probe has not reported yet.
+    /// Kinds whose probe has not reported yet that its hook is as the policies in force want it.
     awaited: Vec<Kind>,
     ready: watch::Sender<bool>,
+    /// Who waits until none is awaited.
+    settling: Vec<RpcReplyPort<()>>,
     /// Who waits for the end.
     stop: Option<RpcReplyPort<Status>>,
 }
@@ -147,6 +151,7 @@ impl Actor for Root {
             since,
             awaited,
             ready,
+            settling: Vec::new(),
             stop: None,
         })
     }
@@ -184,8 +189,11 @@ impl Actor for Root {
             }
             Message::Restart(index) => state.start(&myself, index).await,
             Message::StageOver(stage) => state.stage_over(&myself, stage),
-            Message::Reported(kind) => {
-                state.awaited.retain(|awaited| *awaited != kind);
+            Message::Reported(kind, epoch) => {
+                // What stands as former policies wanted it is looked at again.
+                if epoch == state.shared.policies.current().epoch() {
+                    state.awaited.retain(|awaited| *awaited != kind);
+                }
                 let settles = state.awaited.is_empty() && !*state.ready.borrow();
                 if settles {
                     // Before it says that it is ready: what it replaces is gone then.
@@ -193,8 +201,16 @@ impl Actor for Root {
                     tokio::task::spawn_blocking(move || kernel.settle()).await?;
                     state.ready.send_replace(true);
                 }
+                state.tell_settled();
             }
-            Message::PolicyChanged => state.probes.reconcile(),
+            Message::PolicyChanged => {
+                state.awaited = Kind::hooked().collect();
+                state.probes.reconcile();
+            }
+            Message::Settled(reply) => {
+                state.settling.push(reply);
+                state.tell_settled();
+            }
             Message::Degraded(what, Some(reason)) => state.shared.degraded.set(what, &reason),
             Message::Degraded(what, None) => state.shared.degraded.clear(what),
             Message::PolicyRefused(reason) => {
@@ -299,6 +315,16 @@ impl State {
             let attempted = "reload".to_owned();
             let reason = "the evaluator is being restarted; try again".to_owned();
             let _ = reply.send(Err(KernelError { attempted, reason }));
+        }
+    }
+
+    /// Answers those that wait for the hooks, once no probe is awaited.
+    fn tell_settled(&mut self) {
+        if self.awaited.is_empty() {
+            for reply in self.settling.drain(..) {
+                // Who asked may have given up.
+                let _ = reply.send(());
+            }
         }
     }
 

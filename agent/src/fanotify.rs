@@ -16,6 +16,7 @@ use holdfast_actors::kernel::{
 };
 use holdfast_actors::ring::MemoryRing;
 use holdfast_policy::snapshot::Tables;
+use holdfast_policy::table::ContainerKey;
 use holdfast_wire::control::{Cap, Counters, Tier};
 use holdfast_wire::{Domain, Kind};
 
@@ -269,12 +270,12 @@ impl Kernel for Fanotify {
         Ok(())
     }
 
-    fn set_container(&self, _cgroup: u64, _epoch: u32, _held: u32) -> Result<(), KernelError> {
+    fn set_container(&self, _key: ContainerKey, _held: u32) -> Result<(), KernelError> {
         // Which container a process is in is found with the record, in user space.
         Ok(())
     }
 
-    fn forget_container(&self, _cgroup: u64) -> Result<(), KernelError> {
+    fn forget_container(&self, _key: ContainerKey) -> Result<(), KernelError> {
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use holdfast_actors::kernel::{
     Attempt, BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Predecessor,
 };
 use holdfast_policy::snapshot::Tables;
+use holdfast_policy::table::ContainerKey;
 use holdfast_wire::control::{
     Bucket, CAPPED_CGROUPS, Cap, CapKey, Counters, ProcessKey, SCRATCH_SLOTS, Tier,
 };
@@ -29,6 +30,7 @@ mod constants;
 mod containers;
 mod continuity;
 mod counts;
+mod inherited;
 mod lineage;
 mod mapping;
 mod object;
@@ -213,12 +215,13 @@ impl Loader {
         let relocated = relocated::Relocated::new(&object, &ebpf);
         // Megabytes, and what is needed of it is in the kernel by now.
         drop(object);
+        let earlier = continuity.earlier();
         let Taken { rings, oldest } = buffer
             .take(
                 &mut ebpf,
                 options.ring_bytes,
                 continuity.account(),
-                &continuity.earlier(),
+                &earlier,
             )
             .map_err(LoadError::Buffers)?;
         continuity.found(oldest);
@@ -232,7 +235,10 @@ impl Loader {
             .ok_or_else(|| missing("NEVER_KILL"))?;
         let buckets = ebpf.take_map("BUCKETS").ok_or_else(|| missing("BUCKETS"))?;
         let lineage = ebpf.take_map("LINEAGE").ok_or_else(|| missing("LINEAGE"))?;
-        let containers = Containers::take(&mut ebpf).map_err(LoadError::Object)?;
+        let mut lineage = lineage.try_into().map_err(object)?;
+        inherited::take_over(earlier.maps(), "LINEAGE", &mut lineage);
+        let containers = Containers::take(&mut ebpf, earlier.maps());
+        let containers = containers.map_err(LoadError::Object)?;
         let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
         if continuity.is_adopted() {
             policy.adopt().map_err(LoadError::Maps)?;
@@ -253,7 +259,7 @@ impl Loader {
             counters: counters.try_into().map_err(object)?,
             never_kill: never_kill.try_into().map_err(object)?,
             buckets: buckets.try_into().map_err(object)?,
-            lineages: Lineages::new(lineage.try_into().map_err(object)?, options.proc.clone()),
+            lineages: Lineages::new(lineage, options.proc.clone()),
             sensor,
             sets_clock: buffer == Buffer::Perf,
             hooks: BTreeMap::new(),
@@ -490,13 +496,13 @@ impl Kernel for Loader {
         Ok(())
     }
 
-    fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError> {
-        let told = self.containers.set(cgroup, epoch, held);
+    fn set_container(&self, key: ContainerKey, held: u32) -> Result<(), KernelError> {
+        let told = self.containers.set(key, held);
         told.map_err(kernel_error("tell the programs of a container"))
     }
 
-    fn forget_container(&self, cgroup: u64) -> Result<(), KernelError> {
-        let told = self.containers.forget(cgroup);
+    fn forget_container(&self, key: ContainerKey) -> Result<(), KernelError> {
+        let told = self.containers.forget(key);
         told.map_err(kernel_error("tell the programs of a container"))
     }
 

@@ -4,8 +4,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_uid_gid};
 use aya_ebpf::maps::lpm_trie::Key;
 use holdfast_policy::table::{
-    AddressKey, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_WORDS, NumberKey, Tag, Vector,
-    container_held, name_bucket,
+    AddressKey, ContainerKey, Dimension, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_WORDS, NumberKey,
+    Tag, Vector, name_bucket,
 };
 use holdfast_wire::layout::ABSENT;
 
@@ -132,8 +132,13 @@ pub fn by_user(run: &mut Run) {
 pub fn by_container(run: &mut Run) {
     const DIMENSION: Dimension = Dimension::Container;
     // SAFETY: no preconditions; a lookup by value.
-    let entry = unsafe { CONTAINERS.get(bpf_get_current_cgroup_id()) };
-    match entry.and_then(|entry| container_held(*entry, run.hook.epoch)) {
+    let held = unsafe {
+        CONTAINERS.get(ContainerKey {
+            cgroup: bpf_get_current_cgroup_id(),
+            conditions: run.hook.container_digest,
+        })
+    };
+    match held {
         Some(held) => by_number(run, DIMENSION, held & run.hook.container_conditions),
         None => run.candidates().unknown(run.hook, DIMENSION),
     }

@@ -96,8 +96,8 @@ pub fn class_of_task(run: &Run, task: u64) -> Option<u32> {
 /// The class of the executable of the process that `leader` leads, with [`FOUND`]; else 0.
 #[inline(always)]
 fn class_of(run: &Run, leader: u64) -> u64 {
-    let epoch = run.hook.epoch;
-    let known = cached_class(epoch, leader);
+    let classes = run.hook.class_digest;
+    let known = cached_class(classes, leader);
     if known != 0 {
         return known;
     }
@@ -107,14 +107,14 @@ fn class_of(run: &Run, leader: u64) -> u64 {
         return 0;
     }
     let class = class_of_path(run.generation, &path);
-    cache_class(epoch, leader, class)
+    cache_class(classes, leader, class)
 }
 
 /// What [`cache_class`] has kept. Remembered per process, and valid as long as the process, its image and the
-/// policy are the same: nothing needs to be kept up at fork or exec.
+/// classes are the same: nothing needs to be kept up at fork or exec.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn cached_class(epoch: u32, leader: u64) -> u64 {
+pub extern "C" fn cached_class(classes: u32, leader: u64) -> u64 {
     let tgid: u32 = read(leader, offset!(task_tgid));
     // SAFETY: values of this map are replaced as a whole.
     let Some(cached) = (unsafe { CLASS_CACHE.get(tgid) }) else {
@@ -122,7 +122,7 @@ pub extern "C" fn cached_class(epoch: u32, leader: u64) -> u64 {
     };
     let is_same = cached.start_boottime == read::<u64>(leader, offset!(task_start_boottime))
         && cached.exec_id == read::<u32>(leader, offset!(task_self_exec_id))
-        && cached.epoch == epoch;
+        && cached.classes == classes;
     if is_same {
         FOUND | u64::from(cached.class) & CLASS
     } else {
@@ -133,12 +133,12 @@ pub extern "C" fn cached_class(epoch: u32, leader: u64) -> u64 {
 /// Keeps the class of the process that `leader` leads.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn cache_class(epoch: u32, leader: u64, class: u32) -> u64 {
+pub extern "C" fn cache_class(classes: u32, leader: u64, class: u32) -> u64 {
     let tgid: u32 = read(leader, offset!(task_tgid));
     let cached = CachedClass {
         start_boottime: read(leader, offset!(task_start_boottime)),
         exec_id: read(leader, offset!(task_self_exec_id)),
-        epoch,
+        classes,
         class,
         reserved: 0,
     };
@@ -164,7 +164,7 @@ pub fn walk(run: &Run) -> u64 {
     }
     let mut back = 0;
     while back <= ANCESTORS as u32 {
-        let ancestor = step(index, run.hook.epoch);
+        let ancestor = step(index, run.hook.class_digest);
         let mut class = ancestor;
         if ancestor & LIVES != 0 {
             // SAFETY: a field of this run's slot.
@@ -209,7 +209,7 @@ pub extern "C" fn begin(index: u32) -> u64 {
 /// whether it [`LIVES`] and the class that was noted of it, with [`FOUND`].
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn step(index: u32, epoch: u32) -> u64 {
+pub extern "C" fn step(index: u32, classes: u32) -> u64 {
     let Some(slot) = SCRATCH.get_ptr_mut(index) else {
         return UNKNOWN;
     };
@@ -241,7 +241,7 @@ pub extern "C" fn step(index: u32, epoch: u32) -> u64 {
     unsafe {
         if let Some(noted) = LINEAGE.get(parent) {
             let class = (&raw const noted.class).read_volatile();
-            if class >> 32 == u64::from(epoch) {
+            if class >> 32 == u64::from(classes) {
                 found |= FOUND | class & CLASS;
             }
         }
@@ -286,31 +286,31 @@ pub fn forget_class() {
 #[inline(always)]
 pub fn note_class(run: &Run) {
     if run.hook.flags & hook_flags::LINEAGE != 0 {
-        note_class_of_path(run.claimed.index(), run.generation, run.hook.epoch);
+        note_class_of_path(run.claimed.index(), run.generation, run.hook.class_digest);
     }
 }
 
 /// Notes that the current process runs what the path of the operation leads to.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn note_class_of_path(index: u32, generation: u32, epoch: u32) -> u64 {
+pub extern "C" fn note_class_of_path(index: u32, generation: u32, classes: u32) -> u64 {
     let Some(slot) = SCRATCH.get_ptr_mut(index) else {
         return 0;
     };
     let path = Path::walked(Place::of(slot, index, Use::Path));
     if path.is_certain() {
-        note(Lineage::class_of(epoch, class_of_path(generation, &path)));
+        note(Lineage::class_of(classes, class_of_path(generation, &path)));
     }
     0
 }
 
-/// The same, before it makes another process, if it is not known yet under these policies.
+/// The same, before it makes another process, if it is not known yet among these classes.
 #[inline(always)]
 pub fn know_class(run: &Run) {
     if run.hook.flags & hook_flags::LINEAGE != 0
         && let Some(class) = own_class(run)
     {
-        note(Lineage::class_of(run.hook.epoch, class));
+        note(Lineage::class_of(run.hook.class_digest, class));
     }
 }
 

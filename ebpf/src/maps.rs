@@ -5,9 +5,9 @@ use aya_ebpf::maps::{
     Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerfEventByteArray, RingBuf,
 };
 use holdfast_policy::table::{
-    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, CONTAINER_ENTRIES, GENERATIONS, HOOKS as HOOK_SLOTS,
-    HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS, NUMBER_ENTRIES, NumberKey,
-    PATH_ENTRIES, SUFFIX_ENTRIES, Vector,
+    ADDRESS_ENTRIES, CLASS_ENTRIES, CLASSES, CONTAINER_ENTRIES, ContainerKey, GENERATIONS,
+    HOOKS as HOOK_SLOTS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS, NUMBER_ENTRIES,
+    NumberKey, PATH_ENTRIES, SUFFIX_ENTRIES, Vector,
 };
 use holdfast_wire::Domain;
 use holdfast_wire::control::{
@@ -138,10 +138,10 @@ pub static NAMES: Array<Vector> = Array::with_max_entries((GENERATIONS * NAME_BU
 pub static ANCESTOR_CONDITIONS_BY_CLASS: Array<u32> =
     Array::with_max_entries((GENERATIONS * CLASSES) as u32, 0);
 
-/// Cgroups → what their containers meet: `table::container_entry`. An id stands for a container where cgroup
-/// v2 is alone; elsewhere nothing is entered. What has no room is not known: user space decides then.
+/// Cgroups → which conditions their containers meet. An id stands for a container where cgroup v2 is alone;
+/// elsewhere nothing is entered. What has no room is not known: user space decides then.
 #[map]
-pub static CONTAINERS: LruHashMap<u64, u64> =
+pub static CONTAINERS: LruHashMap<ContainerKey, u32> =
     LruHashMap::with_max_entries(CONTAINER_ENTRIES as u32, 0);
 
 /// Addresses → terms (`table::AddressKey` → `Vector`).
@@ -244,7 +244,7 @@ pub struct Scheduling {
 /// Tries must not be preallocated (`trie_alloc`), and hashes that are mostly empty need not be.
 const BPF_F_NO_PREALLOC: u32 = 1;
 
-/// Value of [`CLASS_CACHE`]; valid only for this image of this process under this policy.
+/// Value of [`CLASS_CACHE`]; valid only for this image of this process among these classes.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct CachedClass {
@@ -252,8 +252,8 @@ pub struct CachedClass {
     pub start_boottime: u64,
     /// `task->self_exec_id`.
     pub exec_id: u32,
-    /// Epoch of the policy tables.
-    pub epoch: u32,
+    /// `HookTable::class_digest`.
+    pub classes: u32,
     /// The class.
     pub class: u32,
     /// Zero.

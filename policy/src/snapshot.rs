@@ -162,6 +162,8 @@ pub struct Tables {
     pub ancestor_conditions: Vec<u32>,
     /// What user space evaluates of each container; their places are the bits of `CONTAINERS`.
     pub container_conditions: Vec<ContainerCondition>,
+    /// Which these are: where it is the same, so are they.
+    pub container_digest: u64,
     /// `SUFFIXES`
     pub suffixes: Vec<SuffixEntry>,
     /// `NAMES`

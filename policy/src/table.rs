@@ -288,6 +288,12 @@ pub struct HookTable {
     pub ancestor_conditions: u32,
     /// The same of conditions on the container.
     pub container_conditions: u32,
+    /// Which executables the classes stand for, and not 0: what was noted of a class is so as long as this is the same.
+    pub class_digest: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Which conditions on containers the bits of [`Self::container_conditions`] stand for: second part of [`ContainerKey`].
+    pub container_digest: u64,
     /// The terms in use.
     pub all: Vector,
     /// Terms with a condition that the kernel programs cannot evaluate: if they seem to match, it is
@@ -318,6 +324,9 @@ impl HookTable {
         terms: 0,
         ancestor_conditions: 0,
         container_conditions: 0,
+        class_digest: 0,
+        reserved: 0,
+        container_digest: 0,
         all: [0; WORDS],
         uncertain: [0; WORDS],
         unlisted: [[0; WORDS]; DIMENSIONS],
@@ -363,34 +372,29 @@ pub const fn class_index(generation: u32, class: u32) -> u32 {
     generation * CLASSES as u32 + class
 }
 
-/// Value of the `CONTAINERS` map: the epoch of the policies whose conditions these are, and a bit for each
-/// that the container of the cgroup meets.
-#[must_use]
-pub const fn container_entry(epoch: u32, held: u32) -> u64 {
-    (epoch as u64) << 32 | held as u64
-}
-
-/// What an entry says to the policies of `epoch`; `None` where it is about others.
-#[must_use]
-#[inline(always)]
-pub const fn container_held(entry: u64, epoch: u32) -> Option<u32> {
-    if (entry >> 32) as u32 == epoch {
-        Some(entry as u32)
-    } else {
-        None
-    }
+/// Key of the `CONTAINERS` map, whose values have a bit for each condition that the container of the cgroup meets.
+/// By conditions rather than by epoch: policies with the same ones go on with what the map says, also those of the next
+/// sensor; and what others ask about can be entered before they come into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct ContainerKey {
+    /// Id of the cgroup, which no other gets before the next boot.
+    pub cgroup: u64,
+    /// Digest of the conditions, in the order of their bits.
+    pub conditions: u64,
 }
 
 const _: () = {
     assert!(size_of::<PathKey>() == 260);
     assert!(size_of::<AddressKey>() == 24);
     assert!(size_of::<NumberKey>() == 8);
+    assert!(size_of::<ContainerKey>() == 16);
     assert!(NAME_BUCKETS.is_power_of_two());
     assert!(size_of::<SuffixKey>() == 8 + KEY_SUFFIX_BYTES);
     assert!(KEY_SUFFIX_BYTES.is_multiple_of(8) && ANCESTOR_CONDITIONS <= 8);
     assert!(CONTAINER_CONDITIONS <= 8);
     assert!(size_of::<Term>() == 8);
     assert!(
-        size_of::<HookTable>() == 24 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS
+        size_of::<HookTable>() == 40 + 32 * (2 + 2 * DIMENSIONS + 4 + 2 + VERDICTS) + 8 * TERMS
     );
 };

@@ -182,8 +182,8 @@ impl ProcessKey {
 pub struct Lineage {
     /// Who made it; tgid 0 for the first of all.
     pub parent: ProcessKey,
-    /// In the upper half the epoch of the policies by which its executable was looked up last, in the lower
-    /// half its class there. One number, so that nobody sees half of it. 0: never.
+    /// In the upper half the digest of the classes (`HookTable::class_digest`) among which its executable was looked
+    /// up last, in the lower half its class there. One number, so that nobody sees half of it. 0: never.
     pub class: u64,
 }
 
@@ -191,8 +191,8 @@ impl Lineage {
     /// See [`Self::class`].
     #[must_use]
     #[inline(always)]
-    pub const fn class_of(epoch: u32, class: u32) -> u64 {
-        (epoch as u64) << 32 | class as u64
+    pub const fn class_of(classes: u32, class: u32) -> u64 {
+        (classes as u64) << 32 | class as u64
     }
 }
 

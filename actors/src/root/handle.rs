@@ -19,6 +19,9 @@ use crate::sink::tail::{Tail, Tails};
 const ANSWER: Duration = Duration::from_secs(2);
 /// For a reload: thousands of map writes, each some microseconds, on a loaded machine.
 const RELOAD: Duration = Duration::from_secs(10);
+/// For the hooks to be as a reload wants them, after its answer: the kernel verifies each program that is attached
+/// anew, which takes some hundred milliseconds for the longest.
+const SETTLED: Duration = Duration::from_secs(8);
 /// For a stop: above the sum of the times that the stages of a stop are given.
 const STOP: Duration = Duration::from_secs(70);
 
@@ -59,17 +62,27 @@ impl Handle {
         self.call("status", ANSWER, Message::Status).await
     }
 
-    /// Puts `snapshot` into force: the kernel's tables first, then the evaluator. Its epoch must be
-    /// greater than that of every snapshot before. Returns that epoch.
+    /// Puts `snapshot` into force: the kernel's tables first, then the evaluator, then the hooks. Its epoch must be
+    /// greater than that of every snapshot before. Returns that epoch, once every hook is as `snapshot` wants it, or
+    /// it is known why not; at the latest after eight more seconds, since hooks that are not there yet refuse nothing
+    /// but the policies are in force.
     ///
     /// # Errors
     /// When the tables cannot be installed (then nothing has changed), or the evaluator does not
     /// answer within ten seconds.
     pub async fn reload(&self, snapshot: Snapshot) -> Result<u32, HandleError> {
         let snapshot = Arc::new(snapshot);
-        self.call("reload", RELOAD, |reply| Message::Reload(snapshot, reply))
+        let epoch = self
+            .call("reload", RELOAD, |reply| Message::Reload(snapshot, reply))
             .await?
-            .map_err(HandleError::Install)
+            .map_err(HandleError::Install)?;
+        match self.call("reload", SETTLED, Message::Settled).await {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!(%error, "policies are in force, some hooks are not attached yet")
+            }
+        }
+        Ok(epoch)
     }
 
     /// Has the sensor report, as `sensor.policy`, that policies were refused before they came here.

@@ -213,9 +213,9 @@ impl Shared {
         warn_of(self.entered.enter(self, cgroup, container));
     }
 
-    /// Other policies are in force: the programs learn what containers meet of them.
-    pub(crate) fn enter_cgroups_again(&self) {
-        warn_of(self.entered.renew_all(self));
+    /// Other policies come into force: the programs learn what containers meet of them.
+    pub(crate) fn enter_cgroups_again(&self, snapshot: &Snapshot) {
+        warn_of(self.entered.renew_all(self, snapshot));
     }
 
     /// At the very end: what was read from the rings is done with, if it has come through.

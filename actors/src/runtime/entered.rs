@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_policy::lookup::held_by;
-use holdfast_policy::table::CONTAINER_ENTRIES;
+use holdfast_policy::snapshot::Snapshot;
+use holdfast_policy::table::{CONTAINER_ENTRIES, ContainerKey};
 
 use super::cgroup::Container;
 use crate::evaluator::build;
@@ -34,11 +35,12 @@ impl Entered {
         }
         if entered.len() >= CONTAINER_ENTRIES {
             for (cgroup, _) in entered.drain() {
-                shared.kernel.forget_container(cgroup)?;
+                forget(shared, cgroup)?;
             }
         }
         entered.insert(cgroup, container.cloned());
-        tell(shared, cgroup, container.map(|it| &**it))
+        let snapshot = shared.policies.current();
+        tell(shared, &snapshot, cgroup, container.map(|it| &**it))
     }
 
     /// An engine has told of a container.
@@ -47,24 +49,32 @@ impl Entered {
     /// As [`Self::enter`].
     pub(crate) fn renew(&self, shared: &Shared, id: &str) -> Result<(), KernelError> {
         let entered = self.lock();
+        let snapshot = shared.policies.current();
         for (cgroup, container) in entered.iter() {
             if let Some(container) = container
                 && container.id == id
             {
-                tell(shared, *cgroup, Some(container))?;
+                tell(shared, &snapshot, *cgroup, Some(container))?;
             }
         }
         Ok(())
     }
 
-    /// Other policies are in force.
+    /// Other policies come into force: before they do, so that the programs know at once; and when they have, since
+    /// an engine may have told something meanwhile.
     ///
     /// # Errors
     /// As [`Self::enter`].
-    pub(crate) fn renew_all(&self, shared: &Shared) -> Result<(), KernelError> {
+    pub(crate) fn renew_all(
+        &self,
+        shared: &Shared,
+        snapshot: &Snapshot,
+    ) -> Result<(), KernelError> {
         let entered = self.lock();
         let mut all = entered.iter();
-        all.try_for_each(|(cgroup, container)| tell(shared, *cgroup, container.as_deref()))
+        all.try_for_each(|(cgroup, container)| {
+            tell(shared, snapshot, *cgroup, container.as_deref())
+        })
     }
 
     /// A container has ended.
@@ -77,7 +87,7 @@ impl Entered {
         };
         let mut entered = self.lock();
         let mut ended = entered.extract_if(is_its);
-        ended.try_for_each(|(cgroup, _)| shared.kernel.forget_container(cgroup))
+        ended.try_for_each(|(cgroup, _)| forget(shared, cgroup))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Option<Arc<Container>>>> {
@@ -85,13 +95,30 @@ impl Entered {
     }
 }
 
-fn tell(shared: &Shared, cgroup: u64, container: Option<&Container>) -> Result<(), KernelError> {
-    let snapshot = shared.policies.current();
+/// Of the conditions of former policies it is told no more: what the map has of them goes when room is needed.
+fn forget(shared: &Shared, cgroup: u64) -> Result<(), KernelError> {
+    let key = key(&shared.policies.current(), cgroup);
+    shared.kernel.forget_container(key)
+}
+
+fn key(snapshot: &Snapshot, cgroup: u64) -> ContainerKey {
+    ContainerKey {
+        cgroup,
+        conditions: snapshot.tables().container_digest,
+    }
+}
+
+fn tell(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    cgroup: u64,
+    container: Option<&Container>,
+) -> Result<(), KernelError> {
     let conditions = &snapshot.tables().container_conditions;
     if conditions.is_empty() {
         return Ok(());
     }
     let shown = container.map(|named| shared.containers.shown(named));
     let held = held_by(conditions, &build::of_container(shown.as_ref()));
-    shared.kernel.set_container(cgroup, snapshot.epoch(), held)
+    shared.kernel.set_container(key(snapshot, cgroup), held)
 }

@@ -11,6 +11,7 @@ use holdfast_actors::kernel::{
 };
 use holdfast_actors::ring::{Joined, MemoryRing};
 use holdfast_policy::snapshot::Tables;
+use holdfast_policy::table::ContainerKey;
 use holdfast_wire::control::{Counters, Tier, Verdict};
 use holdfast_wire::{Domain, Kind};
 
@@ -191,12 +192,12 @@ impl Kernel for Guarded {
         Ok(())
     }
 
-    fn set_container(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), KernelError> {
-        self.programs.set_container(cgroup, epoch, held)
+    fn set_container(&self, key: ContainerKey, held: u32) -> Result<(), KernelError> {
+        self.programs.set_container(key, held)
     }
 
-    fn forget_container(&self, cgroup: u64) -> Result<(), KernelError> {
-        self.programs.forget_container(cgroup)
+    fn forget_container(&self, key: ContainerKey) -> Result<(), KernelError> {
+        self.programs.forget_container(key)
     }
 
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError> {

@@ -6,33 +6,45 @@ use std::sync::{Mutex, PoisonError};
 
 use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError};
-use holdfast_policy::table::container_entry;
+use holdfast_policy::table::ContainerKey;
 
+use super::inherited;
+use super::pins::Generation;
+use super::pod::Plain;
 use super::reason::chain;
 
+/// The map in the kernel's object.
+const NAME: &str = "CONTAINERS";
+
+type Entries = HashMap<MapData, Plain<ContainerKey>, u32>;
+
 /// See the module.
-pub(super) struct Containers(Mutex<HashMap<MapData, u64, u64>>);
+pub(super) struct Containers(Mutex<Entries>);
 
 impl Containers {
-    /// Takes the map out of `ebpf`.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
-        let map = ebpf.take_map("CONTAINERS");
+    /// Takes the map out of `ebpf`, and enters what the programs that it replaces were told.
+    pub(super) fn take<'g>(
+        ebpf: &mut Ebpf,
+        earlier: impl Iterator<Item = &'g Generation>,
+    ) -> Result<Self, String> {
+        let map = ebpf.take_map(NAME);
         let map = map.ok_or("the object has no map CONTAINERS")?;
-        let map = map.try_into().map_err(|error: MapError| chain(&error))?;
+        let mut map: Entries = map.try_into().map_err(|error: MapError| chain(&error))?;
+        inherited::take_over(earlier, NAME, &mut map);
         Ok(Self(Mutex::new(map)))
     }
 
-    /// Which conditions of the policies of `epoch` the container of a cgroup meets.
-    pub(super) fn set(&self, cgroup: u64, epoch: u32, held: u32) -> Result<(), String> {
+    /// Which of these conditions the container of a cgroup meets.
+    pub(super) fn set(&self, key: ContainerKey, held: u32) -> Result<(), String> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.insert(cgroup, container_entry(epoch, held), 0)
+        map.insert(Plain(key), held, 0)
             .map_err(|error| chain(&error))
     }
 
     /// What was told about this cgroup's container is no longer so.
-    pub(super) fn forget(&self, cgroup: u64) -> Result<(), String> {
+    pub(super) fn forget(&self, key: ContainerKey) -> Result<(), String> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match map.remove(&cgroup) {
+        match map.remove(&Plain(key)) {
             // The map forgets by itself what was not asked for.
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(error) => Err(chain(&error)),

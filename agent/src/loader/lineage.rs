@@ -4,16 +4,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{HashMap, MapData};
 use holdfast_wire::control::{Lineage, ProcessKey};
 use holdfast_wire::text;
 use holdfast_wire::uapi::process::{Stat, parse_stat};
 
+use super::inherited;
 use super::pod::Plain;
-use super::reason::chain;
-
-/// Do not replace what a program has noted meanwhile (`include/uapi/linux/bpf.h`).
-const BPF_NOEXIST: u64 = 1;
 
 /// The map `LINEAGE`, and where processes are read from.
 pub(crate) struct Lineages {
@@ -50,12 +47,8 @@ impl Lineages {
             let Some(parent) = parent else { continue };
             let key = Plain(ProcessKey::new(pid, stat.start));
             let entry = Plain(Lineage { parent, class: 0 });
-            match self.map.insert(key, entry, BPF_NOEXIST) {
-                Ok(()) => {}
-                Err(MapError::SyscallError(error))
-                    if error.io_error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(chain(&error)),
-            }
+            // A program may have noted it meanwhile.
+            inherited::enter(&mut self.map, key, entry)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Which shared types may be copied to and from maps byte by byte.
 #![allow(unsafe_code)] // `aya::Pod` is a promise about a type's bytes.
 
-use holdfast_policy::table::{HookTable, NumberKey};
+use holdfast_policy::table::{ContainerKey, HookTable, NumberKey};
 use holdfast_wire::control::{Bucket, CapKey, Control, Counters, Lineage, ProcessKey};
 
 /// A shared type as a map's key or value.
@@ -20,6 +20,8 @@ unsafe impl aya::Pod for Plain<Bucket> {}
 unsafe impl aya::Pod for Plain<CapKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<HookTable> {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Plain<ContainerKey> {}
 // SAFETY: as above.
 unsafe impl aya::Pod for Plain<NumberKey> {}
 // SAFETY: as above.

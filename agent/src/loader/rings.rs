@@ -154,6 +154,11 @@ pub(super) struct Earlier {
 }
 
 impl Earlier {
+    /// Where their maps are.
+    pub(super) fn maps(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().map(|(generation, _)| generation)
+    }
+
     fn rings(&self, domain: Domain) -> Vec<(KernelRing, Arc<Account>)> {
         let open = |(generation, account): &(Generation, Arc<Account>)| {
             let map = MapData::from_pin(generation.map(ring_name(domain))).ok()?;

@@ -1,7 +1,7 @@
 //! Terms → what is written into the kernel's maps.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::sync::Arc;
 
 use holdfast_wire::Kind;
@@ -26,7 +26,7 @@ pub(super) struct Full(pub(super) Dimension);
 pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result<Tables, Full> {
     let mut tables = Tables {
         epoch: options.epoch,
-        rules: digest(rules),
+        rules: rules_digest(rules),
         ..Tables::default()
     };
     let ancestors = conditions(
@@ -41,11 +41,13 @@ pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result
         of_container,
         CONTAINER_CONDITIONS,
     )?;
+    tables.container_digest = digest(&tables.container_conditions);
     for plan in plans {
         let mut hook = hook(plan, rules, options);
         hook.ancestor_conditions = asked(plan, Dimension::Ancestors, of_ancestors, &ancestors);
         let containers = &tables.container_conditions;
         hook.container_conditions = asked(plan, Dimension::Container, of_container, containers);
+        hook.container_digest = tables.container_digest;
         names::enter(plan, &mut hook, &mut tables.names);
         paths(plan, Dimension::Path, &mut tables.paths)?;
         paths(plan, Dimension::TargetPath, &mut tables.paths)?;
@@ -70,6 +72,11 @@ pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result
         tables.hooks.push((plan.kind, Box::new(hook)));
     }
     executables(plans, &ancestors, &mut tables)?;
+    let classes = tables.classes.iter().map(|it| (&it.path, it.class));
+    let class_digest = digest(&classes.collect::<Vec<_>>()) as u32 | 1;
+    for (_, hook) in &mut tables.hooks {
+        hook.class_digest = class_digest;
+    }
     let lineage = 1 << Dimension::Parent as u32 | 1 << Dimension::Ancestors as u32;
     if tables
         .hooks
@@ -83,11 +90,17 @@ pub(super) fn build(plans: &[Plan], rules: &[Rule], options: &Options) -> Result
 }
 
 /// See [`Tables::rules`].
-fn digest(rules: &[Rule]) -> u64 {
+fn rules_digest(rules: &[Rule]) -> u64 {
+    let named = rules
+        .iter()
+        .map(|rule| (&rule.ruleset, &rule.id, rule.verdict as u8));
+    digest(&named.collect::<Vec<_>>())
+}
+
+/// The same in every process.
+fn digest(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for rule in rules {
-        (&rule.ruleset, &rule.id, rule.verdict as u8).hash(&mut hasher);
-    }
+    of.hash(&mut hasher);
     hasher.finish()
 }
 

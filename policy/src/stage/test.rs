@@ -1,6 +1,7 @@
 //! What a term asks about one dimension, and what a listed key says about it.
 
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -82,6 +83,12 @@ impl PartialEq for ContainerCondition {
 }
 
 impl Eq for ContainerCondition {}
+
+impl Hash for ContainerCondition {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
 
 impl ContainerCondition {
     /// `None` where it asks about something else, or about nothing.

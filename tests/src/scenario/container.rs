@@ -43,13 +43,23 @@ const SLICE: &str = "kubepods-pod8f3e1c52_77aa_4d0b_9f0e_0a1b2c3d4e5f.slice";
 const UID: &str = "8f3e1c52-77aa-4d0b-9f0e-0a1b2c3d4e5f";
 
 /// A cgroup that is there as long as this is.
-struct Cgroup(PathBuf);
+pub(super) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    fn make(hierarchy: &Path, path: &str) -> Result<Self> {
-        let path = hierarchy.join(path);
+    /// A container's, as Docker names it.
+    pub(super) fn docker() -> Result<Self> {
+        Self::make(&format!("docker-{ID}.scope"))
+    }
+
+    /// Makes it in the hierarchy in which container engines would have it.
+    fn make(path: &str) -> Result<Self> {
+        let path = hierarchy().join("holdfast-test").join(path);
         fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
         Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -81,12 +91,8 @@ fn identity(bench: &Bench) -> Result<()> {
                  "when": "container.id != '' && container.runtime == 'docker'"}]),
     )?;
     let sensor = bench.sensor().policy(&policy).start()?;
-    let hierarchy = hierarchy();
-    let docker = Cgroup::make(&hierarchy, &format!("holdfast-test/docker-{ID}.scope"))?;
-    let pod = Cgroup::make(
-        &hierarchy,
-        &format!("holdfast-test/{SLICE}/cri-containerd-{ID}.scope"),
-    )?;
+    let docker = Cgroup::docker()?;
+    let pod = Cgroup::make(&format!("{SLICE}/cri-containerd-{ID}.scope"))?;
 
     let program = bench.program("inside")?;
     // As runtimes do it: the process enters the cgroup, then becomes the container's program. It lives
@@ -173,7 +179,7 @@ fn killed(bench: &Bench) -> Result<()> {
     ]);
     let policy = bench.policy("responses", &rules)?;
     let sensor = bench.sensor().enforce().policy(&policy).start()?;
-    let cgroup = Cgroup::make(&hierarchy(), &format!("holdfast-test/docker-{ID}.scope"))?;
+    let cgroup = Cgroup::docker()?;
     let enter = format!("echo $$ > {}/cgroup.procs && exec ", cgroup.0.display());
     let sleeper = |inside: bool| {
         let enter = if inside { enter.as_str() } else { "exec " };

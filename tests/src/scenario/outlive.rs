@@ -16,6 +16,8 @@ use holdfast_wire::event::rfc3339;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+mod known;
+
 use super::{EVENT, Scenario, ledger};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
@@ -52,6 +54,21 @@ pub const SCENARIOS: &[Scenario] = &[
         at: |place| *place == Place::Native || place.is_stock("6.12"),
         seconds: 90,
         run: fail_open,
+    },
+    Scenario {
+        name: "outlive-containers",
+        about: "what is denied in a container stays so while policies change what they ask of containers, and sensors are killed and replaced",
+        // Ids of cgroups stand for containers where v2 is alone.
+        at: |place| place.is_stock("6.12"),
+        seconds: 120,
+        run: |bench| closed(bench, |_| known::of_containers(bench)),
+    },
+    Scenario {
+        name: "outlive-ancestors",
+        about: "what is denied to those who descend from a program that has exited stays so while sensors are killed and replaced",
+        at: |place| place.is_stock("6.12"),
+        seconds: 120,
+        run: |bench| closed(bench, |_| known::of_ancestors(bench)),
     },
 ];
 
