@@ -9,6 +9,8 @@ llvm=22
 # The machine that is built for, and the one that builds.
 machine=$(uname -m)
 arch=${ARCH:-$machine}
+# Flags of the compiler, by which what is given away is the same wherever it was built, and does not say where.
+nowhere="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$root=/holdfast"
 
 die() {
 	echo "${0##*/}: $*" >&2

@@ -9,7 +9,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::kernel::KernelError;
+use crate::kernel::{Counted, KernelError};
 use crate::probe::bring_counters;
 use crate::root::shared::Shared;
 use crate::supervisor::Order;
@@ -50,7 +50,7 @@ pub(crate) struct State {
     watchdog: Watchdog,
     told_ready: bool,
     /// The counting that was begun last.
-    counting: Option<JoinHandle<()>>,
+    counting: Option<JoinHandle<Vec<Counted>>>,
 }
 
 impl Actor for Health {
@@ -95,7 +95,7 @@ impl Health {
         self.shared
             .progress
             .set_resources(tokio::task::spawn_blocking(limits::usage).await?);
-        self.count(&mut state.counting).await?;
+        let counted = self.count(&mut state.counting).await?;
         let silence = Duration::from_nanos(self.shared.progress.silence());
         let stuck = silence > watchdog::STUCK;
         if stuck {
@@ -111,6 +111,8 @@ impl Health {
         self.shared
             .losses
             .tell(&self.shared.ledger, &capped, &self.shared.degraded);
+        let kernel = self.shared.kernel.clone();
+        tokio::task::spawn_blocking(move || kernel.told(&counted)).await?;
         if *self.ready.borrow() && !state.told_ready {
             state.told_ready = true;
             watchdog::tell_ready();
@@ -123,25 +125,31 @@ impl Health {
     }
 
     /// Has the kernel's counters brought into the ledger, of all hooks at once, unless that is going on: while hooks are
-    /// attached it waits for them, and nobody is to wait for it.
-    async fn count(&self, counting: &mut Option<JoinHandle<()>>) -> Result<(), ActorProcessingErr> {
+    /// attached it waits for them, and nobody is to wait for it. Returns what was counted before, and is in the ledger.
+    async fn count(
+        &self,
+        counting: &mut Option<JoinHandle<Vec<Counted>>>,
+    ) -> Result<Vec<Counted>, ActorProcessingErr> {
         if counting.as_ref().is_some_and(|it| !it.is_finished()) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let shared = self.shared.clone();
         let count = move || {
-            for kind in Kind::hooked() {
+            let count = |kind: Kind| {
                 let what = format!("{} counters", kind.action());
-                match bring_counters(&shared, kind) {
-                    Ok(()) => shared.degraded.clear(&what),
+                let counted = bring_counters(&shared, kind);
+                match &counted {
+                    Ok(_) => shared.degraded.clear(&what),
                     Err(error) => shared.degraded.set(&what, &error.to_string()),
                 }
-            }
+                counted.ok()
+            };
+            Kind::hooked().filter_map(count).collect()
         };
         // A panic in it is one of this actor's.
         match counting.replace(tokio::task::spawn_blocking(count)) {
             Some(last) => Ok(last.await?),
-            None => Ok(()),
+            None => Ok(Vec::new()),
         }
     }
 

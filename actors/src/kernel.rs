@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::ContainerKey;
 use holdfast_wire::control::{Counters, Tier};
+use holdfast_wire::kind::KINDS;
 use holdfast_wire::{Domain, Kind};
 use serde::Serialize;
 
@@ -27,6 +28,10 @@ pub trait Ring: Send {
     fn release(&mut self, until: u64) {
         let _ = until;
     }
+
+    /// What was taken is not done with, and its room is needed: it is kept no longer, and noted as lost for the case that
+    /// this process is killed before it is done with.
+    fn give_up(&mut self) {}
 
     /// Up to which time every record is in the ring, as far as can be said at `now`; both are
     /// nanoseconds of `CLOCK_BOOTTIME`. What writes records a while after their time says so here.
@@ -95,6 +100,22 @@ pub struct Predecessor {
     pub adopted: bool,
     /// When the first of the records was made, nanoseconds of boot time, that it has left in the rings.
     pub unread_since: Option<u64>,
+    /// Of each kind, how many records it had taken out of the rings for want of room there, and may not have written
+    /// before it was killed.
+    pub unfinished: [u64; KINDS],
+}
+
+/// What [`Kernel::counters`] said of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// The kind.
+    pub kind: Kind,
+    /// The programs' counters.
+    pub counters: Counters,
+    /// Runs that the kernel skipped.
+    pub skipped: u64,
+    /// Records that were read and are lost, as the ledger has them.
+    pub dropped: u64,
 }
 
 /// Why a hook or the tables could not be brought into the wanted state.
@@ -161,6 +182,17 @@ pub trait Kernel: Send + Sync + Debug {
     /// # Errors
     /// When the map cannot be written.
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError>;
+
+    /// So many records that were read are lost, of which nothing is told yet.
+    fn dropped(&self, kind: Kind, records: u64) {
+        let _ = (kind, records);
+    }
+
+    /// These of its counters are told of, in an event on its way to the sinks: when that is written, who comes next need
+    /// not tell of them. With none: what was told before may be written now.
+    fn told(&self, counted: &[Counted]) {
+        let _ = counted;
+    }
 
     /// Who ran before, and left its programs attached.
     fn predecessor(&self) -> Option<Predecessor> {

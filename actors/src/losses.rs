@@ -9,6 +9,7 @@ use holdfast_wire::ledger::Entry;
 
 use crate::clock;
 use crate::degraded::Degradations;
+use crate::kernel::Predecessor;
 use crate::ledger::Ledger;
 
 /// What was told so far. Belongs to the root: who looks may be restarted, and tells nothing twice.
@@ -66,6 +67,23 @@ impl Lost {
             lead = ", ".to_owned();
         }
     }
+}
+
+/// What a sensor that was killed may have lost, if anything.
+pub(crate) fn unfinished(predecessor: &Predecessor) -> Option<String> {
+    let counts = Kind::ALL
+        .iter()
+        .map(|kind| (kind, predecessor.unfinished[kind.index()]));
+    let counts: Vec<_> = counts
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| format!("{} {count}", kind.action()))
+        .collect();
+    (!counts.is_empty()).then(|| {
+        format!(
+            "lost at most, with the sensor before, which had read them when it was killed: {}",
+            counts.join("; ")
+        )
+    })
 }
 
 impl Losses {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use holdfast_wire::Kind;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
-use crate::kernel::KernelError;
+use crate::kernel::{Counted, KernelError};
 use crate::root;
 use crate::root::shared::Shared;
 use crate::supervisor::Order;
@@ -139,8 +139,13 @@ pub(crate) fn is_wanted(shared: &Shared, kind: Kind) -> bool {
 ///
 /// # Errors
 /// When they cannot be read.
-pub(crate) fn bring_counters(shared: &Shared, kind: Kind) -> Result<(), KernelError> {
+pub(crate) fn bring_counters(shared: &Shared, kind: Kind) -> Result<Counted, KernelError> {
     let (counters, skipped) = shared.kernel.counters(kind)?;
     shared.ledger.set_kernel(kind, &counters, skipped);
-    Ok(())
+    Ok(Counted {
+        kind,
+        counters,
+        skipped,
+        dropped: shared.ledger.entry(kind).dropped,
+    })
 }

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::evaluator;
 use crate::health::watchdog;
 use crate::kernel::{Kernel, KernelError, Predecessor, Ring};
+use crate::losses;
 use crate::supervisor::restart::Policy;
 use crate::supervisor::{Outcome, Stage, Supervisor};
 use shared::Shared;
@@ -142,6 +143,13 @@ impl Actor for Root {
         shared
             .degraded
             .tell("sensor.start", beginning(shared.kernel.predecessor()));
+        if let Some(lost) = shared
+            .kernel
+            .predecessor()
+            .and_then(|it| losses::unfinished(&it))
+        {
+            shared.degraded.tell("sensor.loss", lost);
+        }
         let supervisor = Supervisor::new(specs, Policy::DEFAULT);
         let awaited = Kind::hooked().collect();
         Ok(State {
@@ -359,6 +367,7 @@ impl State {
             outlet.give_up();
         }
         self.shared.release_rings();
+        self.shared.kernel.told(&[]);
         self.shared.sinks.tails().close();
         if let Some(reply) = self.stop.take() {
             let _ = reply.send(self.status());

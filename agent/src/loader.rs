@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use holdfast_actors::kernel::{
-    Attempt, BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Predecessor,
+    Attempt, BufferReport, Capped, Condition, Counted, HookReport, Kernel, KernelError, Predecessor,
 };
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::ContainerKey;
@@ -518,6 +518,16 @@ impl Kernel for Loader {
             state.never_kill.remove(tgid).map_err(error)?;
         }
         Ok(())
+    }
+
+    fn dropped(&self, kind: Kind, records: u64) {
+        if let Some(account) = &self.account {
+            account.lost(kind, records);
+        }
+    }
+
+    fn told(&self, counted: &[Counted]) {
+        self.state().continuity.told(counted);
     }
 
     fn predecessor(&self) -> Option<Predecessor> {

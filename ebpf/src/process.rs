@@ -443,7 +443,9 @@ fn trace(target: u64, mode: u32, via: Via) -> i32 {
 
 /// `sys_enter_ptrace(request, pid, addr, data)`: the target is the caller's argument, in the caller's
 /// pid namespace.
+// Out of line it would have a name with a digest of where it was built.
 #[tracepoint]
+#[inline(always)]
 pub fn process_ptrace_enter(context: TracePointContext) -> u32 {
     // `include/uapi/linux/ptrace.h`
     const PTRACE_TRACEME: u64 = 0;

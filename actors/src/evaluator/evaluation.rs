@@ -177,7 +177,7 @@ impl Evaluation {
         }
         self.report_notices(shared);
         let step = self.handle_due(shared, draining);
-        self.outgoing.flush(&shared.sinks, &shared.ledger);
+        self.outgoing.flush(shared);
         self.finish(shared);
         shared.progress.set_processes(self.processes.len());
         step
@@ -226,7 +226,7 @@ impl Evaluation {
     pub(crate) fn close(&mut self, shared: &Shared) {
         shared.degraded.tell("sensor.stop", "stopped".to_owned());
         self.report_notices(shared);
-        self.outgoing.flush(&shared.sinks, &shared.ledger);
+        self.outgoing.flush(shared);
     }
 
     fn report_notices(&mut self, shared: &Shared) {
@@ -270,7 +270,7 @@ impl Evaluation {
             current.attempts = 0;
             current.killed = None;
             if self.outgoing.is_full() {
-                self.outgoing.flush(&shared.sinks, &shared.ledger);
+                self.outgoing.flush(shared);
             }
         }
         Step::More
@@ -358,7 +358,7 @@ impl Evaluation {
             }
             Err(error) => {
                 tracing::warn!(action = kind.action(), %error, "a corrupt record is skipped");
-                shared.ledger.evaluated(kind, Fate::Dropped, 1);
+                shared.drop_records(kind, 1);
                 None
             }
         }
@@ -514,8 +514,10 @@ impl Evaluation {
         } else {
             Some(Fate::Suppressed)
         };
-        if let Some(fate) = fate {
-            shared.ledger.evaluated(kind, fate, 1);
+        match fate {
+            Some(Fate::Dropped) => shared.drop_records(kind, 1),
+            Some(fate) => shared.ledger.evaluated(kind, fate, 1),
+            None => {}
         }
         None
     }
@@ -538,7 +540,7 @@ fn give_up(shared: &Shared, kind: Kind) {
         action = kind.action(),
         "a record is given up after two failures"
     );
-    shared.ledger.evaluated(kind, Fate::Dropped, 1);
+    shared.drop_records(kind, 1);
 }
 
 /// Whether the rule may report once more.

@@ -6,9 +6,9 @@ use holdfast_wire::Kind;
 use holdfast_wire::event::Event;
 use holdfast_wire::kind::KINDS;
 
-use crate::ledger::{Fate, Ledger};
+use crate::ledger::Fate;
 use crate::root::Format;
-use crate::sink::Sinks;
+use crate::root::shared::Shared;
 use crate::sink::pretty;
 
 /// A chunk is handed over before it grows beyond this by more than one event: large enough that the
@@ -92,18 +92,22 @@ impl Outgoing {
     }
 
     /// Hands everything to the sinks, and counts it as evaluated.
-    pub(crate) fn flush(&mut self, sinks: &Sinks, ledger: &Ledger) {
+    pub(crate) fn flush(&mut self, shared: &Shared) {
         if self.lines == 0 {
             return;
         }
         let kinds = std::mem::replace(&mut self.kinds, [0; KINDS]);
         let lines = std::mem::take(&mut self.lines);
-        let taken = sinks.offer(&self.json.take(), &self.pretty.take(), lines);
-        let fate = if taken { Fate::Emitted } else { Fate::Dropped };
+        let (json, pretty) = (self.json.take(), self.pretty.take());
+        let taken = shared.sinks.offer(&json, &pretty, lines);
         for kind in Kind::ALL {
             let count = kinds[kind.index()];
             if count > 0 {
-                ledger.evaluated(*kind, fate, count);
+                if taken {
+                    shared.ledger.evaluated(*kind, Fate::Emitted, count);
+                } else {
+                    shared.drop_records(*kind, count);
+                }
             }
         }
     }

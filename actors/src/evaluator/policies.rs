@@ -153,6 +153,7 @@ mod tests {
             rules: first.tables().rules,
             adopted: true,
             unread_since: None,
+            unfinished: [0; holdfast_wire::kind::KINDS],
         };
         let policies = Policies::new(first.clone(), Some(predecessor));
         assert_eq!(policies.of_epoch(7).epoch(), 8);

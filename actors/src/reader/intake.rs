@@ -211,7 +211,7 @@ impl Source {
     /// The lane is full: the room in the ring is for what comes, rather than for what a process after this one
     /// would read again.
     fn blocked(&mut self) -> Drained {
-        self.ring.release(u64::MAX);
+        self.ring.give_up();
         Drained::Blocked
     }
 

@@ -43,6 +43,10 @@ impl Ring for Joined {
         }
     }
 
+    fn give_up(&mut self) {
+        self.rings.iter_mut().for_each(|ring| ring.give_up());
+    }
+
     fn complete_until(&self, now: u64) -> u64 {
         let [first, second] = &self.rings;
         first.complete_until(now).min(second.complete_until(now))

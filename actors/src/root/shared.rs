@@ -22,7 +22,7 @@ use crate::evaluator::processes::scan::{self, Reading};
 use crate::kernel::{Kernel, KernelError, Ring};
 use crate::killer::Killing;
 use crate::killer::guard::Guard;
-use crate::ledger::Ledger;
+use crate::ledger::{Fate, Ledger};
 use crate::losses::Losses;
 use crate::reader::intake::Intake;
 use crate::runtime::cgroup::Container;
@@ -206,6 +206,13 @@ impl Shared {
     /// Whether a process began after the sensor did: who began before was not started just now.
     fn is_newer_than_sensor(&self, pid: u32) -> bool {
         scan::stat(&self.proc, pid).is_some_and(|stat| stat.start + scan::TICK >= self.began)
+    }
+
+    /// So many records that were read are lost. Noted where it outlives this process before it is counted, since it may be
+    /// killed before it tells of it.
+    pub(crate) fn drop_records(&self, kind: Kind, records: u64) {
+        self.kernel.dropped(kind, records);
+        self.ledger.evaluated(kind, Fate::Dropped, records);
     }
 
     /// It is known whose a cgroup is.

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_actors::kernel::{
-    BufferReport, Capped, Condition, HookReport, Kernel, KernelError, Predecessor,
+    BufferReport, Capped, Condition, Counted, HookReport, Kernel, KernelError, Predecessor,
 };
 use holdfast_actors::ring::{Joined, MemoryRing};
 use holdfast_policy::snapshot::Tables;
@@ -202,6 +202,14 @@ impl Kernel for Guarded {
 
     fn set_never_kill(&self, tgids: &[u32]) -> Result<(), KernelError> {
         self.programs.set_never_kill(tgids)
+    }
+
+    fn dropped(&self, kind: Kind, records: u64) {
+        self.programs.dropped(kind, records);
+    }
+
+    fn told(&self, counted: &[Counted]) {
+        self.programs.told(counted);
     }
 
     fn predecessor(&self) -> Option<Predecessor> {

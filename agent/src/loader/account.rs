@@ -20,16 +20,17 @@ use super::reason::chain;
 use super::sys;
 
 /// Its layout; a change of it is a new number.
-const VERSION: u64 = (ABI_VERSION as u64) << 32 | 2;
+const VERSION: u64 = (ABI_VERSION as u64) << 32 | 3;
 /// Counts that are kept of each kind beside what was read.
 const REPORTED: usize = 6;
 
-/// Words: version, epoch, rules, then of each kind how many records were read, when its hook was first attached,
-/// and what was reported.
+/// Words: version, epoch, rules, then of each kind how many records were read, how many of these may be lost without
+/// a word, when its hook was first attached, and what was reported.
 const EPOCH: usize = 1;
 const RULES: usize = 2;
 const READ: usize = 3;
-const ATTACHED: usize = READ + KINDS;
+const UNFINISHED: usize = READ + KINDS;
+const ATTACHED: usize = UNFINISHED + KINDS;
 const COUNTS: usize = ATTACHED + KINDS;
 const WORDS: usize = COUNTS + KINDS * REPORTED;
 const BYTES: usize = WORDS * size_of::<u64>();
@@ -38,6 +39,8 @@ const BYTES: usize = WORDS * size_of::<u64>();
 pub(super) struct Account {
     map: MapData,
     memory: Mapping,
+    /// This sensor's alone: up to when everything is done with.
+    finished_until: AtomicU64,
 }
 
 /// What a sensor finds counted already.
@@ -83,7 +86,11 @@ impl Account {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let memory = Mapping::shared(map.fd().as_fd(), 0, BYTES, access);
         let memory = memory.map_err(|error| format!("cannot map the account: {error}"))?;
-        Ok(Self { map, memory })
+        Ok(Self {
+            map,
+            memory,
+            finished_until: AtomicU64::new(0),
+        })
     }
 
     /// Pins it there.
@@ -100,6 +107,47 @@ impl Account {
     /// A record was read and is not in the ring any more.
     pub(super) fn read(&self, kind: Kind) {
         self.words()[READ + kind.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The same, of a record that is still under way: who comes next will not find it.
+    pub(super) fn read_early(&self, kind: Kind) {
+        self.words()[UNFINISHED + kind.index()].fetch_add(1, Ordering::Relaxed);
+        self.read(kind);
+    }
+
+    /// So many that were read are lost, and that is not told of yet.
+    pub(super) fn lost(&self, kind: Kind, records: u64) {
+        self.words()[UNFINISHED + kind.index()].fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// So many that were [read early](Self::read_early) are done with, or of so many that are
+    /// [lost](Self::lost) it is told.
+    pub(super) fn finished(&self, kind: Kind, records: u64) {
+        self.words()[UNFINISHED + kind.index()].fetch_sub(records, Ordering::Relaxed);
+    }
+
+    /// Everything that was made before `until` (boot time, nanoseconds) is done with.
+    pub(super) fn finish_until(&self, until: u64) {
+        self.finished_until.store(until, Ordering::Relaxed);
+    }
+
+    /// See [`Self::finish_until`].
+    pub(super) fn finished_until(&self) -> u64 {
+        self.finished_until.load(Ordering::Relaxed)
+    }
+
+    /// How many of each kind were read early and are not done with, or lost and not told of: where the sensor is gone, at
+    /// most so many are lost without a word.
+    pub(super) fn unfinished(&self) -> [u64; KINDS] {
+        std::array::from_fn(|kind| self.words()[UNFINISHED + kind].load(Ordering::Relaxed))
+    }
+
+    /// These were told of.
+    pub(super) fn forget_unfinished(&self) {
+        let words = &self.words()[UNFINISHED..UNFINISHED + KINDS];
+        words
+            .iter()
+            .for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     /// The hook of `kind` was attached at `now`, nanoseconds of boot time; only the first time counts.
@@ -125,7 +173,7 @@ impl Account {
         (u32::try_from(epoch).unwrap_or(u32::MAX), rules)
     }
 
-    /// The sensor is about to tell these counts (without [`Before`]) to who asks.
+    /// The sensor has told of these counts (without [`Before`]).
     pub(super) fn report(&self, kind: Kind, counters: &Counters, skipped: u64) {
         for (word, count) in self.of(kind).iter().zip(told(counters, skipped)) {
             word.store(count, Ordering::Relaxed);
@@ -163,6 +211,27 @@ const fn told(counters: &Counters, skipped: u64) -> [u64; REPORTED] {
 }
 
 impl Before {
+    /// What the programs and the kernel have counted in all, where they have counted this since.
+    pub(super) const fn and(&self, counters: &Counters, skipped: u64) -> (Counters, u64) {
+        let [
+            filtered,
+            ring_full,
+            truncated,
+            missed,
+            capped,
+            skipped_before,
+        ] = self.reported;
+        let counters = Counters {
+            filtered: counters.filtered + filtered,
+            ring_full: counters.ring_full + ring_full,
+            truncated: counters.truncated + truncated,
+            missed: counters.missed + missed,
+            capped: counters.capped + capped,
+            ..*counters
+        };
+        (counters, skipped + skipped_before)
+    }
+
     /// What the programs and the kernel have counted since.
     pub(super) const fn since(&self, counters: &Counters, skipped: u64) -> (Counters, u64) {
         let [

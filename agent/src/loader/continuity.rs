@@ -4,12 +4,13 @@
 //! it goes on reading their rings. Others stay attached until this sensor's own are, and go then.
 
 use std::array;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aya::Ebpf;
 use holdfast_actors::clock;
-use holdfast_actors::kernel::Predecessor;
+use holdfast_actors::kernel::{Counted, Predecessor};
 use holdfast_wire::Kind;
 use holdfast_wire::control::{Counters, Tier};
 use holdfast_wire::kind::KINDS;
@@ -94,12 +95,23 @@ pub(super) struct Continuity {
     account: Option<Arc<Account>>,
     before: [Before; KINDS],
     takeover: Arc<Takeover>,
+    /// Counts that are told of in an event that may not be written yet, and since when; oldest first.
+    telling: VecDeque<(u64, Vec<Counted>)>,
+    /// Of how many records that were read and are lost it is told.
+    told_dropped: [u64; KINDS],
     /// Whether other programs are attached.
     replaces: bool,
     predecessor: Option<Predecessor>,
     /// Why nothing outlives this sensor, though it should.
     fault: Option<String>,
 }
+
+/// How long an event may be on its way that is not a record's, nanoseconds: some steps of the evaluator. Records that were
+/// made later than that and are done with came behind it.
+const WAY: u64 = 100_000_000;
+
+/// Counts on their way at once: those of some seconds. When a sink hangs, the latest stand for all.
+const MAX_TELLING: usize = 16;
 
 /// Maps that exist: their names, and where they are pinned.
 pub(super) type Pinned = Vec<(String, PathBuf)>;
@@ -126,6 +138,8 @@ impl Continuity {
             account: None,
             before: array::from_fn(|_| Before::default()),
             takeover: Arc::new(Takeover::new()),
+            telling: VecDeque::new(),
+            told_dropped: [0; KINDS],
             replaces: false,
             predecessor: None,
             fault,
@@ -157,6 +171,8 @@ impl Continuity {
             if let Some(predecessor) = &mut this.predecessor {
                 predecessor.adopted = true;
             }
+            // They are in what is told of the predecessor.
+            account.forget_unfinished();
             this.account = Some(Arc::new(account));
             this.generation = Some(generation);
             ebpf
@@ -271,14 +287,40 @@ impl Continuity {
 
     /// What is this sensor's to account for of what programs and kernel have counted.
     pub(super) fn own(&self, kind: Kind, counted: &Counters, skipped: u64) -> (Counters, u64) {
-        if let Some(account) = &self.account {
-            account.report(kind, counted, skipped);
-        }
         let (mut own, skipped) = self.before[kind.index()].since(counted, skipped);
         let inherited = self.takeover.inherited(kind);
         own.seen = own.seen.wrapping_add(inherited);
         own.submitted = own.submitted.wrapping_add(inherited);
         (own, skipped)
+    }
+
+    /// These counts are told of, in an event that is on its way.
+    pub(super) fn told(&mut self, counted: &[Counted]) {
+        let Some(account) = &self.account else { return };
+        let is_written = |at: u64| account.finished_until() > at + WAY;
+        while let Some((_, told)) = self.telling.pop_front_if(|(at, _)| is_written(*at)) {
+            for Counted {
+                kind,
+                counters,
+                skipped,
+                dropped,
+            } in told
+            {
+                let before = std::mem::replace(&mut self.told_dropped[kind.index()], dropped);
+                account.finished(kind, dropped.saturating_sub(before));
+                let (counters, skipped) = self.before[kind.index()].and(&counters, skipped);
+                account.report(kind, &counters, skipped);
+            }
+        }
+        if counted.is_empty() {
+            return;
+        }
+        if self.telling.len() >= MAX_TELLING {
+            // These counts are in the ones that follow.
+            self.telling.pop_back();
+        }
+        self.telling
+            .push_back((clock::boottime(), counted.to_vec()));
     }
 
     /// All hooks are attached that are wanted: the others, and the programs that were to be replaced, go.

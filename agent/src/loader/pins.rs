@@ -24,6 +24,7 @@ use holdfast_actors::clock;
 use holdfast_actors::kernel::Predecessor;
 use holdfast_wire::Kind;
 use holdfast_wire::control::{Control, ProcessKey, Tier};
+use holdfast_wire::kind::KINDS;
 use rustix::fs::{FlockOperation, flock};
 
 use super::account::Account;
@@ -114,13 +115,22 @@ impl Pins {
     /// Who made the latest of them.
     pub(crate) fn predecessor(&self) -> Option<Predecessor> {
         let accounts = self.generations.iter().map(Generation::account);
-        let policies = accounts.map(|account| account.map_or((0, 0), |it| it.policies()));
+        let accounts: Vec<_> = accounts.map(Result::ok).collect();
+        let policies = accounts
+            .iter()
+            .map(|it| it.as_ref().map_or((0, 0), Account::policies));
         let (epoch, rules) = policies.max_by_key(|(epoch, _)| *epoch)?;
+        let mut unfinished = [0; KINDS];
+        for account in accounts.iter().flatten() {
+            let counts = unfinished.iter_mut().zip(account.unfinished());
+            counts.for_each(|(all, count)| *all += count);
+        }
         Some(Predecessor {
             epoch,
             rules,
             adopted: false,
             unread_since: None,
+            unfinished,
         })
     }
 

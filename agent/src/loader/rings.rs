@@ -15,6 +15,7 @@ use super::reason::chain;
 use super::sys;
 
 mod buffer;
+mod early;
 mod kernel;
 mod perf;
 mod succession;

@@ -17,6 +17,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 mod known;
+mod overload;
 
 use super::{EVENT, Scenario, ledger};
 use crate::bench::Bench;
@@ -54,6 +55,13 @@ pub const SCENARIOS: &[Scenario] = &[
         at: |place| *place == Place::Native || place.is_stock("6.12"),
         seconds: 90,
         run: fail_open,
+    },
+    Scenario {
+        name: "outlive-overload",
+        about: "killed in overload, with records that it had read: each open is told of once, or counted as lost",
+        at: |place| *place == Place::Native,
+        seconds: 120,
+        run: |bench| closed(bench, |_| overload::killed(bench)),
     },
     Scenario {
         name: "outlive-containers",

@@ -21,6 +21,7 @@ use rustix::mm::ProtFlags;
 use rustix::param::page_size;
 
 use super::Choice;
+use super::early::Early;
 use crate::loader::account::Account;
 use crate::loader::mapping::Mapping;
 
@@ -44,6 +45,7 @@ pub(in crate::loader) struct KernelRing {
     released: usize,
     /// Who counts what is released; `None`: what was handed on is released at once.
     account: Option<Arc<Account>>,
+    early: Early,
 }
 
 /// What stands at a position.
@@ -74,6 +76,7 @@ impl KernelRing {
             read: 0,
             released: 0,
             account,
+            early: Early::new(),
         };
         ring.released = ring.consumed().load(Ordering::Acquire);
         ring.read = ring.released;
@@ -94,7 +97,7 @@ impl KernelRing {
 
     /// Whether nothing is in it that is to be read, or was read and is not done with.
     pub(super) fn is_done(&self) -> bool {
-        self.read == self.released && self.read == self.produced()
+        self.read == self.released && self.read == self.produced() && self.early.is_empty()
     }
 
     /// Does with the next record what `choose` says; `None`: there is none, or it stays.
@@ -129,29 +132,37 @@ impl KernelRing {
         Some(choice)
     }
 
-    /// Half of the ring is for what comes: rather than that, what is under way is lost if the process dies. No more of
-    /// it than the room takes, and the oldest first, which is the likeliest to be written by now.
+    /// Half of the ring is for what comes: rather than that, what is under way is lost if the process dies, and told of by
+    /// the next one. No more of it than the room takes, and the oldest first, which is the likeliest to be written by now.
     fn make_room(&mut self) {
         let bound = self.size / 2;
         if self.produced().wrapping_sub(self.released) > bound {
             let produced = self.produced();
-            self.let_go(|at, _| produced.wrapping_sub(at) <= bound);
+            self.let_go(true, |at, _| produced.wrapping_sub(at) <= bound);
         }
     }
 
-    /// Moves the consumer position past what was read, up to the first record that stays.
-    fn let_go(&mut self, stays: impl Fn(usize, &Item<'_>) -> bool) {
+    /// Moves the consumer position past what was read, up to the first record that stays. `early`: it is not done with.
+    fn let_go(&mut self, early: bool, stays: impl Fn(usize, &Item<'_>) -> bool) {
         let mut at = self.released;
         while at != self.read {
             let Some(item) = self.item(at) else { break };
             if stays(at, &item) {
                 break;
             }
-            if let (Some(account), Some(kind)) = (&self.account, item.record.and_then(claimed_kind))
+            let next = item.next;
+            if let (Some(account), Some(record)) = (&self.account, item.record)
+                && let Some(kind) = claimed_kind(record)
             {
-                account.read(kind);
+                if early {
+                    account.read_early(kind);
+                    let made = claimed_time(record);
+                    self.early.add(kind, made);
+                } else {
+                    account.read(kind);
+                }
             }
-            at = item.next;
+            at = next;
         }
         if at != self.released {
             self.released = at;
@@ -210,8 +221,17 @@ impl Ring for KernelRing {
         self.next_as(|_| Choice::Take, take).is_some()
     }
 
+    fn give_up(&mut self) {
+        self.let_go(true, |_, _| false);
+    }
+
     fn release(&mut self, until: u64) {
-        self.let_go(|_, item| {
+        if let Some(account) = &self.account {
+            account.finish_until(until);
+            let finished = |kind, records| account.finished(kind, records);
+            self.early.release(until, finished);
+        }
+        self.let_go(false, |_, item| {
             item.record
                 .is_some_and(|record| claimed_time(record) >= until)
         });

@@ -183,6 +183,11 @@ impl Ring for Succession {
         next(new, &|record| takeover.choose_new(record))
     }
 
+    fn give_up(&mut self) {
+        self.old.iter_mut().for_each(|old| old.ring.give_up());
+        self.new.give_up();
+    }
+
     fn release(&mut self, until: u64) {
         // Before they are looked at: what is detached writes nothing after that.
         let is_over = self.takeover.is_over();
