@@ -8,6 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::MAX_DAYS;
 use crate::auth::Role;
 
+mod simulate;
+
+pub(crate) use simulate::Simulate;
+
 /// Team Server of Holdfast: one place for a fleet of sensors.
 #[derive(Debug, Parser)]
 #[command(
@@ -54,6 +58,16 @@ files that are there. It has the key that signs bundles: keep it as you keep tha
         #[command(flatten)]
         data: Data,
     },
+    /// Be a fleet of sensors that send to a server, and measure how it answers
+    #[command(after_help = "\
+Examples:
+  holdfast-server key create --tag simulated --days 1
+  holdfast-server simulate --key KEY --sensors 2000 --events-per-second 50 --for 1m
+  holdfast-server simulate --key KEY --sensors 200 --for 20s          (looks for the highest rate that holds)
+  holdfast-server simulate --key KEY --url https://team.example.org:5150 --ca ca.pem --sensors 50 --json
+Give it a server of its own: its sensors and events stay there. A rate holds when at the end of the time no more events
+wait than come in a few seconds, and none was refused. Exit code 1: the rate did not hold.")]
+    Simulate(Simulate),
     /// Show the version
     #[command(
         after_help = "Examples:\n  holdfast-server version\n  holdfast-server version --json"

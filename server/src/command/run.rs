@@ -18,7 +18,7 @@ use crate::bundle::Signer;
 use crate::cli::Run;
 use crate::clock::{DAY, now};
 use crate::store::{Store, accounts, bundles, events};
-use crate::{secret, serve, web};
+use crate::{descriptors, secret, serve, web};
 
 /// Name of the user that the first start makes.
 const ADMIN: &str = "admin";
@@ -37,6 +37,7 @@ pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
         .with_target(false)
         .with_writer(std::io::stderr)
         .init();
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     runtime.block_on(serve(arguments))
 }
