@@ -16,6 +16,7 @@ mod alerts;
 mod body;
 mod guard;
 mod policies;
+mod rollouts;
 mod sensors;
 mod session;
 mod stream;
@@ -48,7 +49,9 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/alerts/{id}", get(alerts::one))
         .route("/events", get(alerts::events))
         .route("/bundles", get(policies::list))
-        .route("/bundles/{version}", get(policies::one));
+        .route("/bundles/{version}", get(policies::one))
+        .route("/rollouts", get(rollouts::list))
+        .route("/rollouts/{id}", get(rollouts::one));
     let analyst = Router::new()
         .route("/policies/check", post(policies::check))
         .route("/bundles", post(policies::create))
@@ -57,6 +60,10 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let admin = Router::new()
         .route("/assignments", put(policies::assign))
         .route("/assignments/{target}", delete(policies::unassign))
+        .route("/rollouts", post(rollouts::start))
+        .route("/rollouts/{id}/halt", post(rollouts::halt))
+        .route("/rollouts/{id}/resume", post(rollouts::resume))
+        .route("/rollouts/{id}/rollback", post(rollouts::roll_back))
         .route("/sensors/{id}", delete(sensors::remove))
         .route("/sensors/{id}/tags", put(sensors::tag))
         .route("/keys", get(admin::keys).post(admin::create_key))

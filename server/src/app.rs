@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) secure: bool,
     /// Milliseconds after which a sensor gets a new token.
     pub(crate) token_age: i64,
+    /// Since when it runs, milliseconds since 1970.
+    pub(crate) started: i64,
     pub(crate) limits: Limits,
 }
 

@@ -19,6 +19,7 @@ mod command;
 mod descriptors;
 mod fleet;
 mod ingest;
+mod rollout;
 mod secret;
 mod serve;
 mod simulate;

@@ -19,6 +19,7 @@ pub(crate) mod bundles;
 pub(crate) mod events;
 pub(crate) mod keys;
 mod read;
+pub(crate) mod rollouts;
 mod schema;
 pub(crate) mod sensors;
 mod write;

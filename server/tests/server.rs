@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/rollouts.rs"]
+mod rollouts;
 #[path = "server/simulate.rs"]
 mod simulate;
 #[path = "server/tls.rs"]

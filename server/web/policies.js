@@ -36,7 +36,8 @@ export async function policies(content, { may }) {
       `${bundle.author}`, time(bundle.created),
       bundle.assigned.map((tag) => [badge(tag === '' ? 'all' : `tag:${tag}`, 'good'), ' ']),
       [button('Open', () => open(bundle.version), 'plain'),
-        may('admin') && [' ', button('Assign…', () => ask(bundle), 'plain')]]]);
+        may('admin') && [' ', button('Assign…', () => ask(bundle), 'plain'), ' ',
+          h('a', { href: `#/rollouts?version=${bundle.version}` }, 'Roll out…')]]]);
     fill(list, bundles.length === 0
       ? h('p', { class: 'card' }, 'There are no bundles yet: sensors go by their own policies. Write one below, check it, and save it.')
       : table(['Version', 'Name', '', 'By', 'Made', 'Assigned to', ''], rows),

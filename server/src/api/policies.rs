@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::auth::check_name;
 use crate::bundle::{self, Checked, Draft, Wrong};
 use crate::clock::now;
-use crate::store::bundles;
+use crate::store::{bundles, rollouts};
 
 /// Bundles in an answer, the newest.
 const PAGE: usize = 200;
@@ -142,7 +142,7 @@ pub(super) async fn one(
 }
 
 /// `all`, or `tag:` and a tag.
-fn target(tag: &str) -> String {
+pub(super) fn target(tag: &str) -> String {
     if tag.is_empty() {
         ALL.to_owned()
     } else {
@@ -151,7 +151,7 @@ fn target(tag: &str) -> String {
 }
 
 /// The tag that a target names; empty for all sensors.
-fn tag(target: &str) -> Result<&str, Refused> {
+pub(super) fn tag(target: &str) -> Result<&str, Refused> {
     if target == ALL {
         return Ok("");
     }
@@ -167,6 +167,13 @@ pub(super) struct Assignment {
     version: i64,
 }
 
+/// 409: the sensors of a target have what a roll-out has come to them with.
+fn goes_on(rollout: i64) -> Refused {
+    Refused::conflict(format!(
+        "roll-out {rollout} to this target has not ended: let it finish, or roll it back"
+    ))
+}
+
 /// Assigns a bundle; going back gives its content a new version.
 pub(super) async fn assign(
     State(app): State<Arc<App>>,
@@ -177,14 +184,17 @@ pub(super) async fn assign(
     let shared = app.clone();
     let write = move |connection: &Connection| {
         let author = &actor.identity.name;
+        if let Some(id) = rollouts::of_tag(connection, &tag)? {
+            return Ok(Err(id));
+        }
         let assigned = bundle::assign(connection, &shared.signer, &tag, version, author, now())?;
         if let Some(assigned) = assigned {
             let detail = format!("{target}: version {assigned}, content of {version}");
             actor.audit(connection, "bundle.assign", &detail)?;
         }
-        Ok(assigned)
+        Ok(Ok(assigned))
     };
-    let assigned = app.store.write(write).await?;
+    let assigned = app.store.write(write).await?.map_err(goes_on)?;
     let version = assigned.ok_or_else(|| Refused::not_found("there is no such bundle"))?;
     Ok(Json(json!({"version": version})))
 }
@@ -199,13 +209,16 @@ pub(super) async fn unassign(
     let shared = app.clone();
     let write = move |connection: &Connection| {
         let author = &actor.identity.name;
+        if let Some(id) = rollouts::of_tag(connection, &tag)? {
+            return Ok(Err(id));
+        }
         let there = bundle::unassign(connection, &shared.signer, &tag, author, now())?;
         if there {
             actor.audit(connection, "bundle.unassign", &target)?;
         }
-        Ok(there)
+        Ok(Ok(there))
     };
-    match app.store.write(write).await? {
+    match app.store.write(write).await?.map_err(goes_on)? {
         true => Ok(Json(json!({}))),
         false => Err(Refused::not_found("nothing is assigned to this target")),
     }

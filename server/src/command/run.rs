@@ -18,7 +18,7 @@ use crate::bundle::Signer;
 use crate::cli::Run;
 use crate::clock::{DAY, now};
 use crate::store::{Store, accounts, bundles, events};
-use crate::{descriptors, secret, serve, web};
+use crate::{descriptors, rollout, secret, serve, web};
 
 /// Name of the user that the first start makes.
 const ADMIN: &str = "admin";
@@ -53,6 +53,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         last_alert: watch::Sender::new(store.read(events::last_alert).await?),
         secure: acceptor.is_some(),
         token_age: arguments.token_days * DAY,
+        started: now(),
         limits: Limits::new(),
         store,
     });
@@ -72,6 +73,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     }
     let (stop, stopping) = watch::channel(false);
     let cleaning = tokio::spawn(clean(app.clone(), arguments.retain_days));
+    let rolling_out = tokio::spawn(rollout::watch(app.clone()));
     let serving = tokio::spawn(serve::serve(listener, acceptor, web::router(app), stopping));
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -82,6 +84,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     cleaning.abort();
+    rolling_out.abort();
     // It is looked at as long as it is served.
     let _ = stop.send(true);
     serving.await.context("serving failed")?;
