@@ -54,6 +54,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/rollouts/{id}", get(rollouts::one));
     let analyst = Router::new()
         .route("/policies/check", post(policies::check))
+        .route("/policies/dry-run", post(policies::dry_run))
         .route("/bundles", post(policies::create))
         // Twice what a bundle's policies may have: as strings in JSON they are longer.
         .layer(DefaultBodyLimit::max(2 * MAX_BUNDLE_BYTES));

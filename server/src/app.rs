@@ -16,6 +16,8 @@ const SENSOR_BUCKETS: usize = 1 << 16;
 const FRAMES: usize = 16;
 /// Passwords that are hashed at a time, which takes 19 MiB and a core each.
 const PASSWORDS: usize = 2;
+/// Dry-runs at a time, which take a core for seconds each.
+const DRY_RUNS: usize = 1;
 /// Browsers that follow the alerts at a time.
 const FOLLOWERS: usize = 64;
 
@@ -48,6 +50,7 @@ pub(crate) struct Limits {
     pub(crate) messages: Limiter,
     pub(crate) frames_at_once: Semaphore,
     pub(crate) passwords_at_once: Semaphore,
+    pub(crate) dry_runs: Semaphore,
     pub(crate) followers: std::sync::Arc<Semaphore>,
 }
 
@@ -62,6 +65,7 @@ impl Limits {
             messages: limiter(SENSOR_BUCKETS, 20, Duration::from_secs(1)),
             frames_at_once: Semaphore::new(FRAMES),
             passwords_at_once: Semaphore::new(PASSWORDS),
+            dry_runs: Semaphore::new(DRY_RUNS),
             followers: std::sync::Arc::new(Semaphore::new(FOLLOWERS)),
         }
     }

@@ -17,6 +17,7 @@ mod client;
 mod clock;
 mod command;
 mod descriptors;
+mod dryrun;
 mod fleet;
 mod ingest;
 mod rollout;

@@ -15,7 +15,8 @@ use crate::answer::Refused;
 use crate::app::App;
 use crate::auth::check_name;
 use crate::bundle::{self, Checked, Draft, Wrong};
-use crate::clock::now;
+use crate::clock::{DAY, NANOSECONDS, now};
+use crate::dryrun;
 use crate::store::{bundles, rollouts};
 
 /// Bundles in an answer, the newest.
@@ -43,6 +44,47 @@ pub(super) async fn check(Body(Drafts { policies }): Body<Drafts>) -> Result<Jso
         .await
         .map_err(|_| Refused::busy())?
         .map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DryRun {
+    policies: Vec<Draft>,
+    #[serde(default = "all_hours")]
+    hours: i64,
+}
+
+/// Hours of a dry-run, at most.
+const MAX_HOURS: i64 = 24;
+
+fn all_hours() -> i64 {
+    MAX_HOURS
+}
+
+/// Says what policies would have said of the events of the last hours, or what is wrong with them.
+pub(super) async fn dry_run(
+    State(app): State<Arc<App>>,
+    Body(DryRun { policies, hours }): Body<DryRun>,
+) -> Result<Json<Value>, Refused> {
+    if !(1..=MAX_HOURS).contains(&hours) {
+        return Err(Refused::bad(format!("hours are 1 to {MAX_HOURS}")));
+    }
+    let turn = app.limits.dry_runs.try_acquire();
+    let _turn = turn.map_err(|_| Refused::busy())?;
+    let check = move || bundle::check(&policies);
+    let checked = tokio::task::spawn_blocking(check)
+        .await
+        .map_err(|_| Refused::busy())?;
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(Wrong::Policies(problems)) => {
+            return Ok(Json(json!({"ok": false, "errors": problems})));
+        }
+        Err(wrong @ Wrong::Shape(_)) => return Err(Refused::bad(wrong.to_string())),
+    };
+    let from = (now() - hours * DAY / 24) * NANOSECONDS;
+    let read = move |connection: &Connection| dryrun::run(connection, &checked, from);
+    Ok(Json(app.store.read(read).await?))
 }
 
 fn good(Checked { policies, snapshot }: &Checked) -> Value {

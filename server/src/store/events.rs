@@ -1,5 +1,7 @@
 //! Events: stored once each, searched, and deleted when they are old.
 
+use std::ops::ControlFlow;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
@@ -174,6 +176,40 @@ pub(crate) fn find(
     statement
         .query_map(params_from_iter(conditions.values), found)?
         .collect()
+}
+
+/// Tells the events of these actions since `from` (nanoseconds since 1970), the latest `limit` of them, in the order in which they
+/// happened, until `each` ends it; how many were told.
+pub(crate) fn retell(
+    connection: &Connection,
+    actions: &[&str],
+    from: i64,
+    limit: usize,
+    mut each: impl FnMut(Found) -> ControlFlow<()>,
+) -> rusqlite::Result<usize> {
+    // As many question marks as there are actions, of which there are some dozens.
+    let marks = vec!["?"; actions.len()].join(", ");
+    let statement = format!(
+        "SELECT * FROM ({FOUND} WHERE time >= ? AND action IN ({marks}) ORDER BY time DESC, event.id DESC LIMIT ?)
+         ORDER BY time, id"
+    );
+    let mut values = vec![Value::from(from)];
+    values.extend(
+        actions
+            .iter()
+            .map(|action| Value::from((*action).to_owned())),
+    );
+    values.push(Value::from(limit as i64));
+    let mut statement = connection.prepare(&statement)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut told = 0;
+    while let Some(row) = rows.next()? {
+        told += 1;
+        if each(found(row)?).is_break() {
+            break;
+        }
+    }
+    Ok(told)
 }
 
 /// Conditions that are fixed texts, and the values for their question marks.
@@ -363,6 +399,28 @@ mod tests {
             found(|filter| filter.text = Some("' OR 1 --".into())),
             [0_i64; 0]
         );
+    }
+
+    #[test]
+    fn the_latest_are_told_in_the_order_in_which_they_happened() {
+        let connection = with_events(9);
+        let told = |actions: &[&str], from, most| {
+            let mut ids = Vec::new();
+            let told = retell(&connection, actions, from, 4, |found| {
+                ids.push(found.id);
+                if ids.len() == most {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            (told.unwrap(), ids)
+        };
+        assert_eq!(told(&["file.open", "other"], 0, 9), (4, vec![6, 7, 8, 9]));
+        assert_eq!(told(&["file.open"], 80, 9), (2, vec![8, 9]));
+        assert_eq!(told(&["file.open"], 0, 2), (2, vec![6, 7]));
+        assert_eq!(told(&["other"], 0, 9), (0, vec![]));
+        assert_eq!(told(&[], 0, 9), (0, vec![]));
     }
 
     #[test]
