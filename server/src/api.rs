@@ -22,6 +22,7 @@ mod session;
 mod stream;
 
 pub(crate) use admin::MAX_DAYS;
+pub(crate) use alerts::shown;
 use guard::{Required, required};
 
 /// Bytes of a request's body, bundles aside.
@@ -74,7 +75,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/users", get(admin::users).post(admin::add_user))
         .route("/users/{name}", delete(admin::remove_user))
         .route("/users/{name}/password", put(admin::set_password))
-        .route("/audit", get(admin::audit));
+        .route("/audit", get(admin::audit))
+        .route("/forwarding", get(admin::forwarding));
     let limited = DefaultBodyLimit::max(MAX_BODY);
     anybody
         .merge(with(Role::ReadOnly, read_only))

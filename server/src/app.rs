@@ -1,11 +1,13 @@
 //! What all requests share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::limit::{Limiter, Rate};
 use crate::bundle::Signer;
+use crate::forward::Status;
 use crate::store::Store;
 
 /// Buckets of the limits by name and address: sharing one by chance is rare, and costs little.
@@ -33,6 +35,8 @@ pub(crate) struct App {
     pub(crate) token_age: i64,
     /// Since when it runs, milliseconds since 1970.
     pub(crate) started: i64,
+    /// Where events are forwarded to.
+    pub(crate) forwards: Vec<Arc<Status>>,
     pub(crate) limits: Limits,
 }
 
@@ -51,7 +55,7 @@ pub(crate) struct Limits {
     pub(crate) frames_at_once: Semaphore,
     pub(crate) passwords_at_once: Semaphore,
     pub(crate) dry_runs: Semaphore,
-    pub(crate) followers: std::sync::Arc<Semaphore>,
+    pub(crate) followers: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -66,7 +70,7 @@ impl Limits {
             frames_at_once: Semaphore::new(FRAMES),
             passwords_at_once: Semaphore::new(PASSWORDS),
             dry_runs: Semaphore::new(DRY_RUNS),
-            followers: std::sync::Arc::new(Semaphore::new(FOLLOWERS)),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }
     }
 }

@@ -8,8 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::MAX_DAYS;
 use crate::auth::Role;
 
+mod forward;
 mod simulate;
 
+pub(crate) use forward::{Forward, Forwarded};
 pub(crate) use simulate::Simulate;
 
 /// Team Server of Holdfast: one place for a fleet of sensors.
@@ -35,6 +37,8 @@ Examples:
   holdfast-server run
   holdfast-server run --data ./data --listen 0.0.0.0:5150 --tls-certificate chain.pem --tls-key key.pem
   holdfast-server run --admin-password-file password.txt --retain-days 90
+  holdfast-server run --forward-webhook https://hooks.example.org/holdfast --forward-webhook-secret-file secret.txt
+  holdfast-server run --forward-syslog tls://siem.example.org --forward-ca ca.pem --forward-events all
 The first start makes the user `admin` and prints its password once.")]
     Run(Run),
     /// Installation keys, by which sensors enrol
@@ -120,6 +124,8 @@ pub(crate) struct Run {
     /// File with the password that the first start gives the user `admin`
     #[arg(long, value_name = "FILE")]
     pub(crate) admin_password_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) forward: Forward,
     /// What is logged to stderr: error, warn, info, debug
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub(crate) log: String,

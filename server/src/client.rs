@@ -119,6 +119,13 @@ impl Target {
                 .is_ok_and(|address: IpAddr| address.is_loopback())
     }
 
+    /// Says so in the log where everybody on the way can read what is sent.
+    pub(crate) fn warn_if_readable(&self, what: &str) {
+        if !self.encrypted && !self.is_loopback() {
+            tracing::warn!("events cross the network to the {what} in the clear: use TLS");
+        }
+    }
+
     fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)

@@ -19,6 +19,7 @@ mod command;
 mod descriptors;
 mod dryrun;
 mod fleet;
+mod forward;
 mod ingest;
 mod rollout;
 mod secret;

@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 pub(crate) mod accounts;
 pub(crate) mod bundles;
 pub(crate) mod events;
+pub(crate) mod forwards;
 pub(crate) mod keys;
 mod read;
 pub(crate) mod rollouts;

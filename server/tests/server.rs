@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 #[path = "server/dryrun.rs"]
 mod dryrun;
+#[path = "server/forward.rs"]
+mod forward;
 #[path = "server/harness.rs"]
 mod harness;
 #[path = "server/rollouts.rs"]

@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::forwards;
+
 /// An event with what it is searched by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewEvent {
@@ -280,16 +282,24 @@ pub(crate) fn alerts_by_severity(
 }
 
 /// Deletes at most `most` events that came before `time` (milliseconds since 1970), the oldest first;
-/// how many it were.
+/// how many it were. What of them waits to be forwarded is counted as lost.
 pub(crate) fn delete_before(
     connection: &Connection,
     time: i64,
     most: usize,
 ) -> rusqlite::Result<usize> {
-    connection.execute(
-        "DELETE FROM event WHERE received < ?1
-         AND id IN (SELECT id FROM event ORDER BY id LIMIT ?2)",
+    let last: Option<i64> = connection.query_row(
+        "SELECT max(id) FROM (SELECT id, received FROM event ORDER BY id LIMIT ?2) WHERE received < ?1",
         params![time, most as i64],
+        |row| row.get(0),
+    )?;
+    let Some(last) = last else {
+        return Ok(0);
+    };
+    forwards::forget(connection, last)?;
+    connection.execute(
+        "DELETE FROM event WHERE id <= ?1 AND received < ?2",
+        [last, time],
     )
 }
 
@@ -426,8 +436,14 @@ mod tests {
     #[test]
     fn the_oldest_are_deleted_a_bounded_number_at_a_time() {
         let connection = with_events(5);
+        forwards::begin(&connection, "all", false).unwrap();
+        connection
+            .execute("UPDATE forward SET position = 1", [])
+            .unwrap();
         assert_eq!(delete_before(&connection, 1000, 3).unwrap(), 0);
         assert_eq!(delete_before(&connection, 1001, 3).unwrap(), 3);
+        let forward = forwards::one(&connection, "all").unwrap().unwrap();
+        assert_eq!((forward.position, forward.lost_deleted), (3, 2));
         assert_eq!(ids(&connection, &Filter::default()), [5, 4]);
         assert_eq!(last_alert(&connection).unwrap(), 4);
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
@@ -158,6 +158,19 @@ CREATE TABLE rollout_sensor (
     PRIMARY KEY (rollout, sensor)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX rollout_of_sensor ON rollout_sensor (sensor);
+",
+    "
+CREATE TABLE forward (
+    destination TEXT PRIMARY KEY,
+    alerts_only INTEGER NOT NULL,
+    -- Number of the last event that was delivered, or counted as lost.
+    position INTEGER NOT NULL,
+    sent INTEGER NOT NULL DEFAULT 0,
+    -- Since too many waited; since the receiver never takes them; since they were old and deleted.
+    lost_full INTEGER NOT NULL DEFAULT 0,
+    lost_refused INTEGER NOT NULL DEFAULT 0,
+    lost_deleted INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
 ",
 ];
 
