@@ -110,20 +110,33 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) data: Data,
     /// Certificate chain (PEM): serve by TLS
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOLDFAST_SERVER_TLS_CERTIFICATE",
+        requires = "tls_key"
+    )]
     pub(crate) tls_certificate: Option<PathBuf>,
     /// Private key of the certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOLDFAST_SERVER_TLS_KEY",
+        requires = "tls_certificate"
+    )]
     pub(crate) tls_key: Option<PathBuf>,
     /// Days after which events are deleted
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+    #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,
     /// Days after which a sensor gets a new token
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..=MAX_DAYS))]
+    #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_TOKEN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..=MAX_DAYS))]
     pub(crate) token_days: i64,
     /// File with the password that the first start gives the user `admin`
     #[arg(long, value_name = "FILE")]
     pub(crate) admin_password_file: Option<PathBuf>,
+    /// Make no user, whose password would be in the journal: `holdfast-server user add` does
+    #[arg(long, conflicts_with = "admin_password_file")]
+    pub(crate) no_first_user: bool,
     #[command(flatten)]
     pub(crate) forward: Forward,
     /// What is logged to stderr: error, warn, info, debug

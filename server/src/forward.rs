@@ -122,7 +122,7 @@ impl Status {
         let since = match trouble.failing.take() {
             Some((_, since)) => since,
             None => {
-                tracing::warn!("forwarding to the {} fails: {why}", self.name);
+                tracing::warn!("forwarding by {} fails: {why}", self.name);
                 now()
             }
         };
@@ -132,7 +132,7 @@ impl Status {
     fn works(&self) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if trouble.failing.take().is_some() {
-            tracing::info!("forwarding to the {} works again", self.name);
+            tracing::info!("forwarding by {} works again", self.name);
         }
     }
 
@@ -231,9 +231,7 @@ impl Forwarder {
                 Ok((lost, forwards::one(connection, name)?))
             };
             let (lost, now) = self.app.store.write(shed).await.map_err(failed)?;
-            tracing::warn!(
-                "{lost} events are not forwarded to the {name}: more than {queue} waited"
-            );
+            tracing::warn!("{lost} events are not forwarded by {name}: more than {queue} waited");
             forward = now.unwrap_or(forward);
         }
         // What was shed meanwhile is not sent any more; a batch is otherwise the same at each attempt.
@@ -278,7 +276,7 @@ impl Forwarder {
                 return Ok(Duration::ZERO);
             }
             Err(Undelivered::Never(why)) => {
-                tracing::warn!("an event is lost, which the {name} refuses: {why}");
+                tracing::warn!("an event is lost, which the receiver by {name} refuses: {why}");
                 true
             }
             Err(Undelivered::Later { why, after }) => return Err((why, after)),

@@ -38,7 +38,7 @@ const BEHIND: f64 = 1.0;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SimulateError {
     /// The server cannot be reached.
-    #[error("the server: {0}")]
+    #[error(transparent)]
     Client(#[from] ClientError),
     /// It does not take the sensors.
     #[error("a sensor could not enrol: {0}")]

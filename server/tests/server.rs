@@ -420,6 +420,23 @@ fn secrets_are_in_no_log_and_in_no_file() {
 }
 
 #[test]
+fn a_start_without_a_first_user_prints_no_password() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::start_as(place.path(), &["--no-first-user"]);
+    assert_eq!(server.said.len(), 1, "{:?}", server.said);
+    assert_eq!(
+        printed(place.path(), &["user", "list", "--json"]),
+        r#"{"users":[]}"#
+    );
+    let added = printed(place.path(), &["user", "add", "ada", "--role", "admin"]);
+    let password = added.split_whitespace().last().unwrap();
+    assert_eq!(server.login("ada", password).status, 200, "{added}");
+    assert!(server.stop());
+    // There is a user now, so that no other is made.
+    assert_eq!(Server::start_as(place.path(), &[]).said.len(), 1);
+}
+
+#[test]
 fn the_first_start_prints_a_password_and_no_other_does() {
     let place = tempfile::tempdir().unwrap();
     let server = Server::start_as(place.path(), &[]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -71,7 +72,9 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         if app.secure { "https" } else { "http" },
         listener.local_addr()?,
     );
-    first_user(&app.store, arguments.admin_password_file.as_deref()).await?;
+    if !arguments.no_first_user {
+        first_user(&app.store, arguments.admin_password_file.as_deref()).await?;
+    }
     text(&format!("holdfast-server at {scheme}://{address}\n"))?;
     if !app.secure && !address.ip().is_loopback() {
         tracing::warn!(
@@ -97,6 +100,10 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    // Where a service manager waits for it.
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!("the service manager cannot be told: {error}");
+    }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
