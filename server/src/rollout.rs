@@ -36,8 +36,7 @@ const ACTOR: &str = "roll-out";
 const NAMED: usize = 3;
 
 /// How many sensors a stage comes to, those of the stages before it included.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Size {
     /// Of the sensors of the target, rounded up.
     Percent(f64),
@@ -47,12 +46,52 @@ pub(crate) enum Size {
 
 /// A stage of a roll-out.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub(crate) struct Stage {
-    #[serde(flatten)]
     pub(crate) size: Size,
     /// How long it takes at least, in seconds.
-    #[serde(rename = "wait_seconds")]
     pub(crate) wait: i64,
+}
+
+/// A stage as it is written: it has one of the sizes.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percent: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sensors: Option<u64>,
+    wait_seconds: i64,
+}
+
+impl TryFrom<Written> for Stage {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let size = match (written.percent, written.sensors) {
+            (Some(percent), None) => Size::Percent(percent),
+            (None, Some(sensors)) => Size::Sensors(sensors),
+            _ => return Err("a stage has either `percent` or `sensors`"),
+        };
+        Ok(Self {
+            size,
+            wait: written.wait_seconds,
+        })
+    }
+}
+
+impl From<Stage> for Written {
+    fn from(stage: Stage) -> Self {
+        let (percent, sensors) = match stage.size {
+            Size::Percent(percent) => (Some(percent), None),
+            Size::Sensors(sensors) => (None, Some(sensors)),
+        };
+        Self {
+            percent,
+            sensors,
+            wait_seconds: stage.wait,
+        }
+    }
 }
 
 /// Where a roll-out stands.
@@ -277,8 +316,15 @@ pub(crate) fn health(
 ) -> rusqlite::Result<Health> {
     let mut health = Health::default();
     for member in rollouts::members(connection, rollout)? {
+        let standing = judge::standing(&member, rollout.version, started, now);
+        // Another of its tags may have something newer for it by now: then it is not of this roll-out.
+        if standing != Standing::Taken
+            && bundles::of_sensor(connection, member.row)? != Some(rollout.version)
+        {
+            continue;
+        }
         health.members += 1;
-        match judge::standing(&member, rollout.version, started, now) {
+        match standing {
             Standing::Taken => health.taken += 1,
             Standing::Waiting => health.waiting += 1,
             Standing::Away => health.away += 1,

@@ -143,7 +143,15 @@ async fn wish(app: Arc<App>, actor: Actor, id: i64, wish: Wish) -> Result<Json<V
     let shared = app.clone();
     let write = move |connection: &Connection| {
         let author = &actor.identity.name;
-        let done = rollout::wish(connection, &shared.signer, id, wish, author, now())?;
+        let done = rollout::wish(
+            connection,
+            &shared.signer,
+            id,
+            wish,
+            author,
+            shared.started,
+            now(),
+        )?;
         if let Ok(version) = done {
             let action = match wish {
                 Wish::Halt => "rollout.halt",

@@ -125,7 +125,7 @@ impl Store {
     }
 
     fn wish(&self, id: i64, what: Wish) -> Result<i64, Unfit> {
-        wish(&self.connection, &self.signer, id, what, "ada", self.now).unwrap()
+        wish(&self.connection, &self.signer, id, what, "ada", 0, self.now).unwrap()
     }
 }
 
@@ -236,6 +236,26 @@ fn rolled_back_where_nothing_was_they_have_what_is_for_all_or_nothing() {
     let (id, _) = store.start("web", 2, three()).unwrap();
     let above = store.wish(id, Wish::RollBack).unwrap();
     assert_eq!((above, store.having(above)), (3, 4));
+}
+
+#[test]
+fn a_sensor_that_has_something_newer_by_now_is_not_waited_for() {
+    let mut store = Store::new(3, 4);
+    store.assign("web", 1);
+    let (id, _) = store
+        .start(
+            "web",
+            2,
+            json!([{"sensors": 2, "wait_seconds": 60}, {"percent": 100, "wait_seconds": 60}]),
+        )
+        .unwrap();
+    let rows = store.rows();
+    let first = rows[store.wanted().iter().position(|it| *it == Some(2)).unwrap()];
+    let name = format!("s{}", first - 1);
+    sensors::tag(&store.connection, &name, &["web".into(), "db".into()]).unwrap();
+    store.assign("db", 3);
+    store.pass(60, &[]);
+    assert_eq!((store.state(id), store.having(2)), (is("running", 1), 3));
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(crate) enum Wish {
     RollBack,
 }
 
-/// Does what somebody wants of the roll-out `id`; the version that its sensors have then.
+/// Does what somebody wants of the roll-out `id`; the version that its sensors have then. `started`: since when this server can
+/// have heard them.
 ///
 /// # Errors
 /// What SQLite says; [`Unfit`] within, in which case nothing is changed.
@@ -28,6 +29,7 @@ pub(crate) fn wish(
     id: i64,
     wish: Wish,
     author: &str,
+    started: i64,
     now: i64,
 ) -> rusqlite::Result<Result<i64, Unfit>> {
     let Some(mut rollout) = rollouts::one(connection, id)? else {
@@ -41,7 +43,7 @@ pub(crate) fn wish(
             rollout.reason = format!("by {author}");
         }
         Wish::Resume if state == State::Halted.name() => {
-            for (member, _) in health(connection, &rollout, 0, now)?.failed {
+            for (member, _) in health(connection, &rollout, started, now)?.failed {
                 rollouts::excuse(connection, id, member.row)?;
             }
             rollout.state = State::Running.name().to_owned();

@@ -211,6 +211,13 @@ fn only_admins_roll_out_and_what_makes_no_sense_changes_nothing() {
             400,
             changed("stages", json!([{"percents": 100, "wait_seconds": 0}])),
         ),
+        (
+            400,
+            changed(
+                "stages",
+                json!([{"percent": 100, "sensors": 1, "wait_seconds": 0}]),
+            ),
+        ),
         (400, changed("limit_percent", json!(101))),
         (400, changed("surplus", json!(1))),
         (404, changed("version", json!(99))),
