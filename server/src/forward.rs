@@ -26,6 +26,8 @@ pub(crate) use webhook::Webhook;
 const BATCH: usize = 100;
 /// … and bytes of them, unless a single one is larger.
 const BATCH_BYTES: usize = 1 << 20;
+/// A full queue is emptied by this part of it, so that it is not full again at once.
+const SPARE: i64 = 10;
 /// Between two looks for what is to be forwarded.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -218,16 +220,16 @@ impl Forwarder {
             let Some(forward) = forwards::one(connection, name)? else {
                 return Ok(None);
             };
-            let waiting = forwards::waiting(connection, &forward, queue + 1)?;
-            Ok(Some((forward, waiting)))
+            let is_full = forwards::is_full(connection, &forward, queue)?;
+            Ok(Some((forward, is_full)))
         };
         let known = self.app.store.read(look).await.map_err(failed)?;
-        let Some((mut forward, waiting)) = known else {
+        let Some((mut forward, is_full)) = known else {
             return Err(("its position is gone".to_owned(), None));
         };
-        if waiting > queue {
+        if is_full {
             let shed = move |connection: &rusqlite::Connection| {
-                let lost = forwards::shed(connection, name, queue)?;
+                let lost = forwards::shed(connection, name, queue - queue / SPARE)?;
                 Ok((lost, forwards::one(connection, name)?))
             };
             let (lost, now) = self.app.store.write(shed).await.map_err(failed)?;

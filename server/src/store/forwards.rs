@@ -57,19 +57,36 @@ pub(crate) fn one(connection: &Connection, destination: &str) -> rusqlite::Resul
     statement.query_row([destination], forward).optional()
 }
 
-/// How many events wait, counted up to `most`.
+/// How many numbers of events there are behind the position: at least as many as events wait, and found at once.
+fn behind(connection: &Connection, forward: &Forward) -> rusqlite::Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT coalesce(max(id), 0) FROM event")?;
+    let last: i64 = statement.query_row([], |row| row.get(0))?;
+    Ok((last - forward.position).max(0))
+}
+
+/// How many events wait; alerts are counted up to `most`. Where all events are forwarded a number that was given to none,
+/// as those of events that came twice, counts as one: they are not read for being counted.
 pub(crate) fn waiting(
     connection: &Connection,
     forward: &Forward,
     most: i64,
 ) -> rusqlite::Result<i64> {
-    let statement = if forward.alerts_only {
-        "SELECT count(*) FROM (SELECT 1 FROM event WHERE alert = 1 AND id > ?1 LIMIT ?2)"
-    } else {
-        "SELECT count(*) FROM (SELECT 1 FROM event WHERE id > ?1 LIMIT ?2)"
-    };
-    let mut statement = connection.prepare_cached(statement)?;
+    if !forward.alerts_only {
+        return behind(connection, forward);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM event WHERE alert = 1 AND id > ?1 LIMIT ?2)",
+    )?;
     statement.query_row([forward.position, most], |row| row.get(0))
+}
+
+/// Whether more than `most` events wait.
+pub(crate) fn is_full(
+    connection: &Connection,
+    forward: &Forward,
+    most: i64,
+) -> rusqlite::Result<bool> {
+    Ok(behind(connection, forward)? > most && waiting(connection, forward, most + 1)? > most)
 }
 
 /// Counts as lost what waits beyond the latest `most`, the oldest first; how many it were.
@@ -77,17 +94,21 @@ pub(crate) fn shed(connection: &Connection, destination: &str, most: i64) -> rus
     let Some(forward) = one(connection, destination)? else {
         return Ok(0);
     };
-    let lost = waiting(connection, &forward, i64::MAX)? - most;
-    if lost <= 0 {
+    let beyond = waiting(connection, &forward, i64::MAX)? - most;
+    if beyond <= 0 {
         return Ok(0);
     }
-    let statement = if forward.alerts_only {
-        "SELECT id FROM event WHERE alert = 1 AND id > ?1 ORDER BY id LIMIT 1 OFFSET ?2"
+    let (position, lost) = if forward.alerts_only {
+        let last = "SELECT id FROM event WHERE alert = 1 AND id > ?1 ORDER BY id LIMIT 1 OFFSET ?2";
+        let last = connection.query_row(last, [forward.position, beyond - 1], |row| row.get(0))?;
+        (last, beyond)
     } else {
-        "SELECT id FROM event WHERE id > ?1 ORDER BY id LIMIT 1 OFFSET ?2"
+        let position = forward.position + beyond;
+        let passed = "SELECT count(*) FROM event WHERE id > ?1 AND id <= ?2";
+        let passed =
+            connection.query_row(passed, [forward.position, position], |row| row.get(0))?;
+        (position, passed)
     };
-    let position: i64 =
-        connection.query_row(statement, [forward.position, lost - 1], |row| row.get(0))?;
     connection.execute(
         "UPDATE forward SET position = ?2, lost_full = lost_full + ?3 WHERE destination = ?1",
         params![destination, position, lost],
@@ -166,7 +187,12 @@ mod tests {
         let connection = with_events(10);
         let waits = |name| waiting(&connection, &of(&connection, name), 100).unwrap();
         assert_eq!((waits("alerts"), waits("all")), (5, 10));
-        assert_eq!(waiting(&connection, &of(&connection, "all"), 7).unwrap(), 7);
+        assert_eq!(
+            waiting(&connection, &of(&connection, "alerts"), 3).unwrap(),
+            3
+        );
+        let full = |name, most| is_full(&connection, &of(&connection, name), most).unwrap();
+        assert!(full("alerts", 4) && !full("alerts", 5) && full("all", 9) && !full("all", 10));
         assert_eq!(shed(&connection, "alerts", 3).unwrap(), 2);
         assert_eq!(shed(&connection, "alerts", 3).unwrap(), 0);
         assert_eq!(shed(&connection, "all", 3).unwrap(), 7);

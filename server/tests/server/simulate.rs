@@ -1,6 +1,7 @@
 //! A simulated fleet against a real server: what it says is what the store has.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -67,6 +68,63 @@ fn the_store_has_exactly_what_was_acknowledged_whatever_was_sent_twice() {
     assert_eq!(all, acknowledged + again["acknowledged"].as_u64().unwrap());
     let sensors = server.get("/api/v1/sensors", &token).json();
     assert_eq!(sensors["sensors"].as_array().unwrap().len(), 7);
+}
+
+#[test]
+fn a_server_that_is_killed_meanwhile_has_each_event_once() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let server = Server::start(&data);
+    let token = printed(&data, &["token", "create", "t"]);
+    let key = printed(&data, &["key", "create"]);
+    let address = server.address.clone();
+    let running = {
+        let (data, url) = (data.clone(), format!("http://{address}"));
+        std::thread::spawn(move || {
+            let arguments = [
+                "simulate",
+                "--json",
+                "--url",
+                &url,
+                "--key",
+                &key,
+                "--sensors",
+                "20",
+                "--events-per-second",
+                "50",
+                "--for",
+                "5s",
+                "--batch-interval",
+                "100ms",
+            ];
+            command(&data, &arguments)
+        })
+    };
+    std::thread::sleep(Duration::from_secs(2));
+    server.kill();
+    std::thread::sleep(Duration::from_millis(500));
+    let server = Server::start_at(&address, &data, &[]);
+    let output = running.join().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let found: Value = serde_json::from_str(&said).unwrap();
+    // Requests were not answered, which the rate does not hold with; and yet nothing is lost.
+    assert_eq!(output.status.code(), Some(1), "{found}");
+    assert!(
+        found["requests"]["unanswered"].as_u64().unwrap() > 0,
+        "{found}"
+    );
+    assert_eq!(
+        (&found["offered"], &found["refused"]),
+        (&found["acknowledged"], &Value::from(0))
+    );
+    let ids = stored(&server, &token);
+    let different: BTreeSet<_> = ids.iter().collect();
+    let acknowledged = found["acknowledged"].as_u64().unwrap();
+    assert!(acknowledged > 4900, "{found}");
+    assert_eq!(
+        (ids.len() as u64, different.len() as u64),
+        (acknowledged, acknowledged)
+    );
 }
 
 #[test]
