@@ -16,11 +16,13 @@ mod alerts;
 mod body;
 mod guard;
 mod policies;
+mod rollouts;
 mod sensors;
 mod session;
 mod stream;
 
 pub(crate) use admin::MAX_DAYS;
+pub(crate) use alerts::shown;
 use guard::{Required, required};
 
 /// Bytes of a request's body, bundles aside.
@@ -48,15 +50,22 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/alerts/{id}", get(alerts::one))
         .route("/events", get(alerts::events))
         .route("/bundles", get(policies::list))
-        .route("/bundles/{version}", get(policies::one));
+        .route("/bundles/{version}", get(policies::one))
+        .route("/rollouts", get(rollouts::list))
+        .route("/rollouts/{id}", get(rollouts::one));
     let analyst = Router::new()
         .route("/policies/check", post(policies::check))
+        .route("/policies/dry-run", post(policies::dry_run))
         .route("/bundles", post(policies::create))
         // Twice what a bundle's policies may have: as strings in JSON they are longer.
         .layer(DefaultBodyLimit::max(2 * MAX_BUNDLE_BYTES));
     let admin = Router::new()
         .route("/assignments", put(policies::assign))
         .route("/assignments/{target}", delete(policies::unassign))
+        .route("/rollouts", post(rollouts::start))
+        .route("/rollouts/{id}/halt", post(rollouts::halt))
+        .route("/rollouts/{id}/resume", post(rollouts::resume))
+        .route("/rollouts/{id}/rollback", post(rollouts::roll_back))
         .route("/sensors/{id}", delete(sensors::remove))
         .route("/sensors/{id}/tags", put(sensors::tag))
         .route("/keys", get(admin::keys).post(admin::create_key))
@@ -66,7 +75,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/users", get(admin::users).post(admin::add_user))
         .route("/users/{name}", delete(admin::remove_user))
         .route("/users/{name}/password", put(admin::set_password))
-        .route("/audit", get(admin::audit));
+        .route("/audit", get(admin::audit))
+        .route("/forwarding", get(admin::forwarding));
     let limited = DefaultBodyLimit::max(MAX_BODY);
     anybody
         .merge(with(Role::ReadOnly, read_only))

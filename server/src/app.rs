@@ -1,11 +1,13 @@
 //! What all requests share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::limit::{Limiter, Rate};
 use crate::bundle::Signer;
+use crate::forward::Status;
 use crate::store::Store;
 
 /// Buckets of the limits by name and address: sharing one by chance is rare, and costs little.
@@ -16,6 +18,8 @@ const SENSOR_BUCKETS: usize = 1 << 16;
 const FRAMES: usize = 16;
 /// Passwords that are hashed at a time, which takes 19 MiB and a core each.
 const PASSWORDS: usize = 2;
+/// Dry-runs at a time, which take a core for seconds each.
+const DRY_RUNS: usize = 1;
 /// Browsers that follow the alerts at a time.
 const FOLLOWERS: usize = 64;
 
@@ -29,6 +33,10 @@ pub(crate) struct App {
     pub(crate) secure: bool,
     /// Milliseconds after which a sensor gets a new token.
     pub(crate) token_age: i64,
+    /// Since when it runs, milliseconds since 1970.
+    pub(crate) started: i64,
+    /// Where events are forwarded to.
+    pub(crate) forwards: Vec<Arc<Status>>,
     pub(crate) limits: Limits,
 }
 
@@ -46,7 +54,8 @@ pub(crate) struct Limits {
     pub(crate) messages: Limiter,
     pub(crate) frames_at_once: Semaphore,
     pub(crate) passwords_at_once: Semaphore,
-    pub(crate) followers: std::sync::Arc<Semaphore>,
+    pub(crate) dry_runs: Semaphore,
+    pub(crate) followers: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -60,7 +69,8 @@ impl Limits {
             messages: limiter(SENSOR_BUCKETS, 20, Duration::from_secs(1)),
             frames_at_once: Semaphore::new(FRAMES),
             passwords_at_once: Semaphore::new(PASSWORDS),
-            followers: std::sync::Arc::new(Semaphore::new(FOLLOWERS)),
+            dry_runs: Semaphore::new(DRY_RUNS),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
         }
     }
 }

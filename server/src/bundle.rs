@@ -208,8 +208,25 @@ fn issue(
     Ok(version)
 }
 
+/// A bundle without policies: sensors that take it have their own alone.
+pub(crate) fn create_empty(
+    connection: &Connection,
+    signer: &Signer,
+    author: &str,
+    now: i64,
+) -> rusqlite::Result<i64> {
+    let bundle = Bundle {
+        version: 0,
+        rollback: true,
+        name: "no policies".to_owned(),
+        created: rfc3339(now),
+        policies: Vec::new(),
+    };
+    issue(connection, signer, bundle, author, None, now)
+}
+
 /// The content of `version` again, as a new version.
-fn reissue(
+pub(crate) fn reissue(
     connection: &Connection,
     signer: &Signer,
     version: i64,
@@ -235,18 +252,28 @@ pub(crate) fn assign(
     author: &str,
     now: i64,
 ) -> rusqlite::Result<Option<i64>> {
-    let later = bundles::assignments(connection)?
-        .iter()
-        .any(|(_, other)| *other > version);
-    let assigned = if later {
-        reissue(connection, signer, version, author, now)?
-    } else {
-        bundles::one(connection, version)?.map(|_| version)
-    };
+    let assigned = newest(connection, signer, version, author, now)?;
     if let Some(version) = assigned {
         bundles::assign(connection, tag, version, author, now)?;
     }
     Ok(assigned)
+}
+
+/// The content of `version` under a version that is not below any that sensors may have: a new one where it has to be.
+/// `None` where there is no such bundle.
+pub(crate) fn newest(
+    connection: &Connection,
+    signer: &Signer,
+    version: i64,
+    author: &str,
+    now: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let holders = bundles::holders(connection)?;
+    if holders.iter().any(|(_, other)| *other > version) {
+        reissue(connection, signer, version, author, now)
+    } else {
+        Ok(bundles::one(connection, version)?.map(|_| version))
+    }
 }
 
 /// Takes an assignment away; whether there was one. Sensors then have what is assigned otherwise.
@@ -281,20 +308,19 @@ pub(crate) fn settle(
     }
 }
 
-/// Everything that is assigned in a lower version than `version` gets one above it, in the same order.
-fn lift(
+/// Everything that sensors have in a lower version than `version` gets one above it, in the same order.
+pub(crate) fn lift(
     connection: &Connection,
     signer: &Signer,
     version: i64,
     author: &str,
     now: i64,
 ) -> rusqlite::Result<()> {
-    let mut lower = bundles::assignments(connection)?;
-    lower.retain(|(_, other)| *other < version);
-    lower.sort_by_key(|(_, other)| *other);
-    for (tag, other) in lower {
-        if let Some(new) = reissue(connection, signer, other, author, now)? {
-            bundles::assign(connection, &tag, new, author, now)?;
+    for (holder, other) in bundles::holders(connection)? {
+        if other < version
+            && let Some(new) = reissue(connection, signer, other, author, now)?
+        {
+            bundles::hand(connection, &holder, new, author, now)?;
         }
     }
     Ok(())

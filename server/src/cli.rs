@@ -8,6 +8,12 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::MAX_DAYS;
 use crate::auth::Role;
 
+mod forward;
+mod simulate;
+
+pub(crate) use forward::{Forward, Forwarded};
+pub(crate) use simulate::Simulate;
+
 /// Team Server of Holdfast: one place for a fleet of sensors.
 #[derive(Debug, Parser)]
 #[command(
@@ -31,6 +37,8 @@ Examples:
   holdfast-server run
   holdfast-server run --data ./data --listen 0.0.0.0:5150 --tls-certificate chain.pem --tls-key key.pem
   holdfast-server run --admin-password-file password.txt --retain-days 90
+  holdfast-server run --forward-webhook https://hooks.example.org/holdfast --forward-webhook-secret-file secret.txt
+  holdfast-server run --forward-syslog tls://siem.example.org --forward-ca ca.pem --forward-events all
 The first start makes the user `admin` and prints its password once.")]
     Run(Run),
     /// Installation keys, by which sensors enrol
@@ -54,6 +62,16 @@ files that are there. It has the key that signs bundles: keep it as you keep tha
         #[command(flatten)]
         data: Data,
     },
+    /// Be a fleet of sensors that send to a server, and measure how it answers
+    #[command(after_help = "\
+Examples:
+  holdfast-server key create --tag simulated --days 1
+  holdfast-server simulate --key KEY --sensors 2000 --events-per-second 50 --for 1m
+  holdfast-server simulate --key KEY --sensors 200 --for 20s          (looks for the highest rate that holds)
+  holdfast-server simulate --key KEY --url https://team.example.org:5150 --ca ca.pem --sensors 50 --json
+Give it a server of its own: its sensors and events stay there. A rate holds when at the end of the time no more events
+wait than come in a few seconds, and none was refused. Exit code 1: the rate did not hold.")]
+    Simulate(Simulate),
     /// Show the version
     #[command(
         after_help = "Examples:\n  holdfast-server version\n  holdfast-server version --json"
@@ -92,20 +110,35 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) data: Data,
     /// Certificate chain (PEM): serve by TLS
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOLDFAST_SERVER_TLS_CERTIFICATE",
+        requires = "tls_key"
+    )]
     pub(crate) tls_certificate: Option<PathBuf>,
     /// Private key of the certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOLDFAST_SERVER_TLS_KEY",
+        requires = "tls_certificate"
+    )]
     pub(crate) tls_key: Option<PathBuf>,
     /// Days after which events are deleted
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+    #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,
     /// Days after which a sensor gets a new token
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..=MAX_DAYS))]
+    #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_TOKEN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..=MAX_DAYS))]
     pub(crate) token_days: i64,
     /// File with the password that the first start gives the user `admin`
     #[arg(long, value_name = "FILE")]
     pub(crate) admin_password_file: Option<PathBuf>,
+    /// Make no user, whose password would be in the journal: `holdfast-server user add` does
+    #[arg(long, conflicts_with = "admin_password_file")]
+    pub(crate) no_first_user: bool,
+    #[command(flatten)]
+    pub(crate) forward: Forward,
     /// What is logged to stderr: error, warn, info, debug
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug"])]
     pub(crate) log: String,

@@ -14,6 +14,7 @@ use crate::store::{self, accounts};
 
 mod key;
 mod run;
+mod simulate;
 mod token;
 mod user;
 
@@ -34,6 +35,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
             store::backup(&connection, &file)?;
             text(&format!("{}\n", file.display()))
         }
+        Command::Simulate(arguments) => simulate::simulate(arguments),
         Command::Version { json } => version(json),
     }
 }

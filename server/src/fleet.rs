@@ -9,7 +9,7 @@ use crate::store::sensors::Sensor;
 /// Seconds between two heartbeats: a fleet of a thousand asks 33 times a second.
 pub(crate) const HEARTBEAT: u64 = 30;
 /// A sensor is late after this many heartbeats that did not come: one may be lost on its way.
-const LATE: u64 = 3;
+pub(crate) const LATE: u64 = 3;
 /// After this many it is gone: longer than a host takes to be restarted.
 const GONE: u64 = 20;
 

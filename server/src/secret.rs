@@ -52,6 +52,13 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
+/// 0 to 1, to spread what should not happen at once; the middle where the system has no randomness.
+pub(crate) fn fraction() -> f64 {
+    random().map_or(0.5, |bytes| {
+        f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+    })
+}
+
 /// A new secret.
 ///
 /// # Errors

@@ -10,8 +10,16 @@ use base64::prelude::BASE64_STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
+#[path = "server/dryrun.rs"]
+mod dryrun;
+#[path = "server/forward.rs"]
+mod forward;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/rollouts.rs"]
+mod rollouts;
+#[path = "server/simulate.rs"]
+mod simulate;
 #[path = "server/tls.rs"]
 mod tls;
 #[path = "server/web.rs"]
@@ -409,6 +417,23 @@ fn secrets_are_in_no_log_and_in_no_file() {
         let mode = file.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0);
     }
+}
+
+#[test]
+fn a_start_without_a_first_user_prints_no_password() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Server::start_as(place.path(), &["--no-first-user"]);
+    assert_eq!(server.said.len(), 1, "{:?}", server.said);
+    assert_eq!(
+        printed(place.path(), &["user", "list", "--json"]),
+        r#"{"users":[]}"#
+    );
+    let added = printed(place.path(), &["user", "add", "ada", "--role", "admin"]);
+    let password = added.split_whitespace().last().unwrap();
+    assert_eq!(server.login("ada", password).status, 200, "{added}");
+    assert!(server.stop());
+    // There is a user now, so that no other is made.
+    assert_eq!(Server::start_as(place.path(), &[]).said.len(), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ const ROLES = [['read-only', 'read-only'], ['analyst', 'analyst'], ['admin', 'ad
 
 export async function admin(content, { may }) {
   if (!may('admin')) throw new Error('This page is for admins.');
-  const parts = [keys, users, tokens, audit].map((part) => [h('section', {}), part]);
+  const parts = [keys, users, tokens, forwarding, audit].map((part) => [h('section', {}), part]);
   fill(content, h('h1', {}, 'Admin'), parts.map(([section]) => section));
   await Promise.all(parts.map(([section, part]) => part(section)));
 }
@@ -88,6 +88,22 @@ async function tokens(section) {
   field('Role', select('role', ROLES, 'read-only')),
   field('Days', h('input', { name: 'days', type: 'number', min: 1, max: 3650, placeholder: 'until revoked' })), submit('Make a token')), made, list);
   await refresh();
+}
+
+async function forwarding(section) {
+  const { destinations } = await get('/forwarding');
+  fill(section, h('h2', {}, 'Forwarding'), destinations.length === 0
+    ? h('p', {}, 'Nothing is forwarded. ', h('code', {}, 'holdfast-server run --forward-webhook'), ' and ', h('code', {}, '--forward-syslog'), ' do that.')
+    : table(['To', 'What', 'State', 'Sent', 'Waiting', 'Lost'], destinations.map((one) => [
+      one.destination, one.events ?? '',
+      one.failing ? [badge('failing', 'bad'), ' since ', time(one.failing.since), `: ${one.failing.reason}`] : badge('fine', 'good'),
+      one.sent ?? 0, one.waiting > one.queue ? `more than ${one.queue}` : one.waiting ?? 0, lost(one.lost ?? {})])));
+}
+
+/** What was not forwarded, and why. */
+function lost({ full = 0, refused = 0, deleted = 0 }) {
+  const reasons = [[full, 'that did not fit'], [refused, 'that were refused'], [deleted, 'that were too old']];
+  return reasons.filter(([count]) => count > 0).map(([count, why]) => `${count} ${why}`).join(', ') || 'none';
 }
 
 async function audit(section) {

@@ -1,5 +1,6 @@
 // Policies: written and checked, made into bundles, assigned.
 import { get, post, put, remove } from './api.js';
+import { dryRun } from './dryrun.js';
 import { badge, button, field, fill, form, h, notice, select, submit, table, time } from './element.js';
 
 const EXAMPLE = `{
@@ -36,7 +37,8 @@ export async function policies(content, { may }) {
       `${bundle.author}`, time(bundle.created),
       bundle.assigned.map((tag) => [badge(tag === '' ? 'all' : `tag:${tag}`, 'good'), ' ']),
       [button('Open', () => open(bundle.version), 'plain'),
-        may('admin') && [' ', button('Assign…', () => ask(bundle), 'plain')]]]);
+        may('admin') && [' ', button('Assign…', () => ask(bundle), 'plain'), ' ',
+          h('a', { href: `#/rollouts?version=${bundle.version}` }, 'Roll out…')]]]);
     fill(list, bundles.length === 0
       ? h('p', { class: 'card' }, 'There are no bundles yet: sensors go by their own policies. Write one below, check it, and save it.')
       : table(['Version', 'Name', '', 'By', 'Made', 'Assigned to', ''], rows),
@@ -84,13 +86,17 @@ export async function policies(content, { may }) {
         button('One more', () => { keep(); files.push({ file: `policy-${files.length + 1}.json`, text: EXAMPLE }); at = files.length - 1; draw(); }, 'plain'), ' ',
         files.length > 1 && button('Leave this one out', () => { files.splice(at, 1); at = 0; draw(); }, 'danger'));
     };
-    const check = async () => {
+    const check = () => judge('/policies/check', good);
+    const tryOut = () => {
+      fill(result, h('p', { class: 'quiet' }, 'Looking through the last day…'));
+      return judge('/policies/dry-run', dryRun);
+    };
+    const judge = async (path, show) => {
       keep();
-      const answer = await post('/policies/check', { policies: files });
-      fill(result, answer.ok ? good(answer) : answer.errors.map((error) => h('p', { class: 'problem' },
+      const answer = await post(path, { policies: files });
+      fill(result, answer.ok ? show(answer) : answer.errors.map((error) => h('p', { class: 'problem' },
         button(`${error.file}:${error.line}:${error.column}`, () => go(error), 'plain'), ` ${error.reason}`,
         error.nearest && ` (did you mean ${error.nearest}?)`)));
-      return answer.ok;
     };
     const go = (error) => {
       keep();
@@ -111,7 +117,7 @@ export async function policies(content, { may }) {
       notice(`Saved as version ${version}.`);
       await refresh();
     }, field('Name of the bundle', named), field('Or take files', upload), chosen, field('File', file), text,
-    h('div', {}, button('Check', check, 'plain'), ' ', submit('Save as a new version')), result));
+    h('div', {}, button('Check', check, 'plain'), ' ', button('Try against the last day', tryOut, 'plain'), ' ', submit('Save as a new version')), result));
     draw();
   };
 

@@ -251,3 +251,14 @@ pub(super) async fn audit(
     };
     Ok(Json(json!({"lines": lines, "next": next})))
 }
+
+/// Where events are forwarded to, how far, and what of them was lost.
+pub(super) async fn forwarding(State(app): State<Arc<App>>) -> Result<Json<Value>, Refused> {
+    let forwards = app.forwards.clone();
+    let read = move |connection: &Connection| {
+        let shown = forwards.iter().map(|status| status.shown(connection));
+        shown.collect::<rusqlite::Result<Vec<_>>>()
+    };
+    let destinations = app.store.read(read).await?;
+    Ok(Json(json!({"destinations": destinations})))
+}

@@ -79,7 +79,7 @@ fn place(text: &str) -> Result<(i64, i64), Refused> {
 }
 
 /// An event as JSON.
-pub(super) fn shown(found: &Found) -> Value {
+pub(crate) fn shown(found: &Found) -> Value {
     // What is stored was parsed when it came.
     let event: Value = serde_json::from_str(&found.body).unwrap_or_default();
     json!({

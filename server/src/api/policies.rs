@@ -15,8 +15,9 @@ use crate::answer::Refused;
 use crate::app::App;
 use crate::auth::check_name;
 use crate::bundle::{self, Checked, Draft, Wrong};
-use crate::clock::now;
-use crate::store::bundles;
+use crate::clock::{DAY, NANOSECONDS, now};
+use crate::dryrun;
+use crate::store::{bundles, rollouts};
 
 /// Bundles in an answer, the newest.
 const PAGE: usize = 200;
@@ -43,6 +44,47 @@ pub(super) async fn check(Body(Drafts { policies }): Body<Drafts>) -> Result<Jso
         .await
         .map_err(|_| Refused::busy())?
         .map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DryRun {
+    policies: Vec<Draft>,
+    #[serde(default = "all_hours")]
+    hours: i64,
+}
+
+/// Hours of a dry-run, at most.
+const MAX_HOURS: i64 = 24;
+
+fn all_hours() -> i64 {
+    MAX_HOURS
+}
+
+/// Says what policies would have said of the events of the last hours, or what is wrong with them.
+pub(super) async fn dry_run(
+    State(app): State<Arc<App>>,
+    Body(DryRun { policies, hours }): Body<DryRun>,
+) -> Result<Json<Value>, Refused> {
+    if !(1..=MAX_HOURS).contains(&hours) {
+        return Err(Refused::bad(format!("hours are 1 to {MAX_HOURS}")));
+    }
+    let turn = app.limits.dry_runs.try_acquire();
+    let _turn = turn.map_err(|_| Refused::busy())?;
+    let check = move || bundle::check(&policies);
+    let checked = tokio::task::spawn_blocking(check)
+        .await
+        .map_err(|_| Refused::busy())?;
+    let checked = match checked {
+        Ok(checked) => checked,
+        Err(Wrong::Policies(problems)) => {
+            return Ok(Json(json!({"ok": false, "errors": problems})));
+        }
+        Err(wrong @ Wrong::Shape(_)) => return Err(Refused::bad(wrong.to_string())),
+    };
+    let from = (now() - hours * DAY / 24) * NANOSECONDS;
+    let read = move |connection: &Connection| dryrun::run(connection, &checked, from);
+    Ok(Json(app.store.read(read).await?))
 }
 
 fn good(Checked { policies, snapshot }: &Checked) -> Value {
@@ -142,7 +184,7 @@ pub(super) async fn one(
 }
 
 /// `all`, or `tag:` and a tag.
-fn target(tag: &str) -> String {
+pub(super) fn target(tag: &str) -> String {
     if tag.is_empty() {
         ALL.to_owned()
     } else {
@@ -151,7 +193,7 @@ fn target(tag: &str) -> String {
 }
 
 /// The tag that a target names; empty for all sensors.
-fn tag(target: &str) -> Result<&str, Refused> {
+pub(super) fn tag(target: &str) -> Result<&str, Refused> {
     if target == ALL {
         return Ok("");
     }
@@ -167,6 +209,13 @@ pub(super) struct Assignment {
     version: i64,
 }
 
+/// 409: the sensors of a target have what a roll-out has come to them with.
+fn goes_on(rollout: i64) -> Refused {
+    Refused::conflict(format!(
+        "roll-out {rollout} to this target has not ended: let it finish, or roll it back"
+    ))
+}
+
 /// Assigns a bundle; going back gives its content a new version.
 pub(super) async fn assign(
     State(app): State<Arc<App>>,
@@ -177,14 +226,17 @@ pub(super) async fn assign(
     let shared = app.clone();
     let write = move |connection: &Connection| {
         let author = &actor.identity.name;
+        if let Some(id) = rollouts::of_tag(connection, &tag)? {
+            return Ok(Err(id));
+        }
         let assigned = bundle::assign(connection, &shared.signer, &tag, version, author, now())?;
         if let Some(assigned) = assigned {
             let detail = format!("{target}: version {assigned}, content of {version}");
             actor.audit(connection, "bundle.assign", &detail)?;
         }
-        Ok(assigned)
+        Ok(Ok(assigned))
     };
-    let assigned = app.store.write(write).await?;
+    let assigned = app.store.write(write).await?.map_err(goes_on)?;
     let version = assigned.ok_or_else(|| Refused::not_found("there is no such bundle"))?;
     Ok(Json(json!({"version": version})))
 }
@@ -199,13 +251,16 @@ pub(super) async fn unassign(
     let shared = app.clone();
     let write = move |connection: &Connection| {
         let author = &actor.identity.name;
+        if let Some(id) = rollouts::of_tag(connection, &tag)? {
+            return Ok(Err(id));
+        }
         let there = bundle::unassign(connection, &shared.signer, &tag, author, now())?;
         if there {
             actor.audit(connection, "bundle.unassign", &target)?;
         }
-        Ok(there)
+        Ok(Ok(there))
     };
-    match app.store.write(write).await? {
+    match app.store.write(write).await?.map_err(goes_on)? {
         true => Ok(Json(json!({}))),
         false => Err(Refused::not_found("nothing is assigned to this target")),
     }

@@ -6,19 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::user::random_password;
 use super::{ACTOR, password_of, text};
 use crate::app::{App, Limits};
 use crate::auth::{Role, hash_password};
 use crate::bundle::Signer;
-use crate::cli::Run;
+use crate::cli::{Forward, Forwarded, Run};
 use crate::clock::{DAY, now};
+use crate::forward::{self, Destination, Status, Syslog, Webhook};
 use crate::store::{Store, accounts, bundles, events};
-use crate::{secret, serve, web};
+use crate::{descriptors, rollout, secret, serve, web};
 
 /// Name of the user that the first start makes.
 const ADMIN: &str = "admin";
@@ -37,6 +40,7 @@ pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
         .with_target(false)
         .with_writer(std::io::stderr)
         .init();
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     runtime.block_on(serve(arguments))
 }
@@ -47,11 +51,18 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         _ => None,
     };
     let store = Store::open(&arguments.data.directory)?;
+    let signer = signer(&store).await?;
+    let destinations = destinations(&arguments.forward, &signer)?;
     let app = Arc::new(App {
-        signer: signer(&store).await?,
+        forwards: destinations
+            .iter()
+            .map(|(_, status)| status.clone())
+            .collect(),
+        signer,
         last_alert: watch::Sender::new(store.read(events::last_alert).await?),
         secure: acceptor.is_some(),
         token_age: arguments.token_days * DAY,
+        started: now(),
         limits: Limits::new(),
         store,
     });
@@ -61,7 +72,9 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         if app.secure { "https" } else { "http" },
         listener.local_addr()?,
     );
-    first_user(&app.store, arguments.admin_password_file.as_deref()).await?;
+    if !arguments.no_first_user {
+        first_user(&app.store, arguments.admin_password_file.as_deref()).await?;
+    }
     text(&format!("holdfast-server at {scheme}://{address}\n"))?;
     if !app.secure && !address.ip().is_loopback() {
         tracing::warn!(
@@ -71,16 +84,33 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     }
     let (stop, stopping) = watch::channel(false);
     let cleaning = tokio::spawn(clean(app.clone(), arguments.retain_days));
+    let rolling_out = tokio::spawn(rollout::watch(app.clone()));
+    let alerts_only = arguments.forward.events == Forwarded::Alerts;
+    let mut forwarding = JoinSet::new();
+    for (destination, status) in destinations {
+        forwarding.spawn(forward::forward(
+            app.clone(),
+            destination,
+            status,
+            alerts_only,
+        ));
+    }
     let serving = tokio::spawn(serve::serve(listener, acceptor, web::router(app), stopping));
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
+    // Where a service manager waits for it.
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!("the service manager cannot be told: {error}");
+    }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     cleaning.abort();
+    rolling_out.abort();
+    forwarding.shutdown().await;
     // It is looked at as long as it is served.
     let _ = stop.send(true);
     serving.await.context("serving failed")?;
@@ -94,6 +124,36 @@ async fn signer(store: &Store) -> anyhow::Result<Signer> {
         .write(move |connection| bundles::seed(connection, &new))
         .await?;
     Signer::new(&seed).ok_or_else(|| anyhow!("the key that signs bundles cannot be used"))
+}
+
+/// Where events are to be forwarded to.
+fn destinations(
+    arguments: &Forward,
+    signer: &Signer,
+) -> anyhow::Result<Vec<(Destination, Arc<Status>)>> {
+    let ca = arguments.ca.as_deref();
+    let mut destinations = Vec::new();
+    if let (Some(url), Some(file)) = (&arguments.webhook, &arguments.webhook_secret) {
+        let webhook = Webhook::new(url, &password_of(file)?, file, ca, &server_name(signer))?;
+        destinations.push(Destination::Webhook(Box::new(webhook)));
+    }
+    if let Some(url) = &arguments.syslog {
+        destinations.push(Destination::Syslog(Syslog::new(url, ca)?));
+    }
+    let with_status = destinations.into_iter().map(|destination| {
+        let status = Status::new(destination.name(), arguments.queue);
+        (destination, Arc::new(status))
+    });
+    Ok(with_status.collect())
+}
+
+/// What this server is called in messages: by the key that sensors know it by.
+fn server_name(signer: &Signer) -> String {
+    let key = signer.public_key();
+    key.iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Makes the user `admin` where there is no user at all, and prints the password once.

@@ -110,6 +110,58 @@ pub(crate) fn assignments(connection: &Connection) -> rusqlite::Result<Vec<(Stri
         .collect()
 }
 
+/// By what sensors have a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// An assignment, by its tag.
+    Assignment(String),
+    /// A roll-out that is going on, by its number.
+    Rollout(i64),
+}
+
+/// Everything by which sensors have a bundle, with its version, by increasing version.
+pub(crate) fn holders(connection: &Connection) -> rusqlite::Result<Vec<(Holder, i64)>> {
+    let mut statement = connection.prepare(
+        "SELECT tag, NULL, version FROM assignment
+         UNION ALL SELECT NULL, id, version FROM rollout WHERE ended IS NULL
+         ORDER BY 3",
+    )?;
+    let holders = statement.query_map([], |row| {
+        let holder = match row.get(0)? {
+            Some(tag) => Holder::Assignment(tag),
+            None => Holder::Rollout(row.get(1)?),
+        };
+        Ok((holder, row.get(2)?))
+    })?;
+    holders.collect()
+}
+
+/// Gives a holder another version.
+pub(crate) fn hand(
+    connection: &Connection,
+    holder: &Holder,
+    version: i64,
+    author: &str,
+    now: i64,
+) -> rusqlite::Result<()> {
+    match holder {
+        Holder::Assignment(tag) => assign(connection, tag, version, author, now),
+        Holder::Rollout(id) => {
+            let changed = params![id, version];
+            connection.execute("UPDATE rollout SET version = ?2 WHERE id = ?1", changed)?;
+            Ok(())
+        }
+    }
+}
+
+/// The version that is assigned to a tag.
+pub(crate) fn assigned(connection: &Connection, tag: &str) -> rusqlite::Result<Option<i64>> {
+    let statement = "SELECT version FROM assignment WHERE tag = ?1";
+    connection
+        .query_row(statement, [tag], |row| row.get(0))
+        .optional()
+}
+
 /// Assigns a version to the sensors with a tag, or to all.
 pub(crate) fn assign(
     connection: &Connection,
@@ -134,12 +186,18 @@ pub(crate) fn unassign(connection: &Connection, tag: &str) -> rusqlite::Result<O
         .optional()
 }
 
-/// The version that a sensor is to have: the newest of those for its tags, or else that for all.
+/// The version that a sensor is to have: the newest of those for its tags, or else the newest of those for all. A roll-out that
+/// is going on is for the sensors that it has come to.
 pub(crate) fn of_sensor(connection: &Connection, sensor: i64) -> rusqlite::Result<Option<i64>> {
     let mut statement = connection.prepare_cached(
-        "SELECT coalesce(
-             (SELECT max(version) FROM assignment JOIN sensor_tag USING (tag) WHERE sensor = ?1),
-             (SELECT version FROM assignment WHERE tag = ''))",
+        "WITH held (tag, version) AS (
+             SELECT tag, version FROM assignment
+             UNION ALL
+             SELECT tag, version FROM rollout_sensor JOIN rollout ON rollout.id = rollout
+             WHERE sensor = ?1 AND ended IS NULL)
+         SELECT coalesce(
+             (SELECT max(version) FROM held JOIN sensor_tag USING (tag) WHERE sensor = ?1),
+             (SELECT max(version) FROM held WHERE tag = ''))",
     )?;
     statement.query_row([sensor], |row| row.get(0))
 }

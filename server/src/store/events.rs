@@ -1,7 +1,11 @@
 //! Events: stored once each, searched, and deleted when they are old.
 
+use std::ops::ControlFlow;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use super::forwards;
 
 /// An event with what it is searched by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +180,44 @@ pub(crate) fn find(
         .collect()
 }
 
+/// Tells the events of these actions since `from` (nanoseconds since 1970), the latest `limit` of them, in the order in which they
+/// happened, until `each` ends it; how many were told.
+pub(crate) fn retell(
+    connection: &Connection,
+    actions: &[&str],
+    from: i64,
+    limit: usize,
+    mut each: impl FnMut(Found) -> ControlFlow<()>,
+) -> rusqlite::Result<usize> {
+    // Of each action by the index alone, so that no more rows are read and sorted than are told.
+    let mut places: Vec<(i64, i64)> = Vec::new();
+    let mut latest = connection.prepare_cached(
+        "SELECT time, id FROM event WHERE action = ?1 AND time >= ?2 ORDER BY time DESC, id DESC LIMIT ?3",
+    )?;
+    for action in actions {
+        let found = latest.query_map(params![action, from, limit as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        for place in found {
+            places.push(place?);
+        }
+    }
+    places.sort_unstable();
+    let first = places.len().saturating_sub(limit);
+    let mut one = connection.prepare_cached(&format!("{FOUND} WHERE event.id = ?1"))?;
+    let mut told = 0;
+    for (_, id) in &places[first..] {
+        // It may be deleted meanwhile, outside of a transaction.
+        if let Some(found) = one.query_row([id], found).optional()? {
+            told += 1;
+            if each(found).is_break() {
+                break;
+            }
+        }
+    }
+    Ok(told)
+}
+
 /// Conditions that are fixed texts, and the values for their question marks.
 #[derive(Default)]
 struct Conditions {
@@ -244,16 +286,24 @@ pub(crate) fn alerts_by_severity(
 }
 
 /// Deletes at most `most` events that came before `time` (milliseconds since 1970), the oldest first;
-/// how many it were.
+/// how many it were. What of them waits to be forwarded is counted as lost.
 pub(crate) fn delete_before(
     connection: &Connection,
     time: i64,
     most: usize,
 ) -> rusqlite::Result<usize> {
-    connection.execute(
-        "DELETE FROM event WHERE received < ?1
-         AND id IN (SELECT id FROM event ORDER BY id LIMIT ?2)",
+    let last: Option<i64> = connection.query_row(
+        "SELECT max(id) FROM (SELECT id, received FROM event ORDER BY id LIMIT ?2) WHERE received < ?1",
         params![time, most as i64],
+        |row| row.get(0),
+    )?;
+    let Some(last) = last else {
+        return Ok(0);
+    };
+    forwards::forget(connection, last)?;
+    connection.execute(
+        "DELETE FROM event WHERE id <= ?1 AND received < ?2",
+        [last, time],
     )
 }
 
@@ -366,10 +416,38 @@ mod tests {
     }
 
     #[test]
+    fn the_latest_are_told_in_the_order_in_which_they_happened() {
+        let connection = with_events(9);
+        let told = |actions: &[&str], from, most| {
+            let mut ids = Vec::new();
+            let told = retell(&connection, actions, from, 4, |found| {
+                ids.push(found.id);
+                if ids.len() == most {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+            (told.unwrap(), ids)
+        };
+        assert_eq!(told(&["file.open", "other"], 0, 9), (4, vec![6, 7, 8, 9]));
+        assert_eq!(told(&["file.open"], 80, 9), (2, vec![8, 9]));
+        assert_eq!(told(&["file.open"], 0, 2), (2, vec![6, 7]));
+        assert_eq!(told(&["other"], 0, 9), (0, vec![]));
+        assert_eq!(told(&[], 0, 9), (0, vec![]));
+    }
+
+    #[test]
     fn the_oldest_are_deleted_a_bounded_number_at_a_time() {
         let connection = with_events(5);
+        forwards::begin(&connection, "all", false).unwrap();
+        connection
+            .execute("UPDATE forward SET position = 1", [])
+            .unwrap();
         assert_eq!(delete_before(&connection, 1000, 3).unwrap(), 0);
         assert_eq!(delete_before(&connection, 1001, 3).unwrap(), 3);
+        let forward = forwards::one(&connection, "all").unwrap().unwrap();
+        assert_eq!((forward.position, forward.lost_deleted), (3, 2));
         assert_eq!(ids(&connection, &Filter::default()), [5, 4]);
         assert_eq!(last_alert(&connection).unwrap(), 4);
     }

@@ -7,7 +7,8 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 3] = [
+    "
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value BLOB NOT NULL
@@ -123,7 +124,55 @@ CREATE TABLE assignment (
     assigned INTEGER NOT NULL,
     author TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE rollout (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Empty: all sensors.
+    tag TEXT NOT NULL,
+    version INTEGER NOT NULL REFERENCES bundle,
+    -- What was assigned to the tag before.
+    former INTEGER REFERENCES bundle,
+    -- JSON.
+    stages TEXT NOT NULL,
+    limit_percent INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    stage INTEGER NOT NULL,
+    stage_since INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    author TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    ended INTEGER
+) STRICT;
+CREATE UNIQUE INDEX rollout_going_on ON rollout (tag) WHERE ended IS NULL;
+-- The sensors that a roll-out has come to.
+CREATE TABLE rollout_sensor (
+    rollout INTEGER NOT NULL REFERENCES rollout ON DELETE CASCADE,
+    sensor INTEGER NOT NULL REFERENCES sensor ON DELETE CASCADE,
+    joined INTEGER NOT NULL,
+    -- Whether it was heard in time then, and the JSON of what it had said.
+    online INTEGER NOT NULL,
+    heartbeat TEXT,
+    -- Whether its failing was looked at, and is not counted.
+    excused INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (rollout, sensor)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX rollout_of_sensor ON rollout_sensor (sensor);
+",
+    "
+CREATE TABLE forward (
+    destination TEXT PRIMARY KEY,
+    alerts_only INTEGER NOT NULL,
+    -- Number of the last event that was delivered, or counted as lost.
+    position INTEGER NOT NULL,
+    sent INTEGER NOT NULL DEFAULT 0,
+    -- Since too many waited; since the receiver never takes them; since they were old and deleted.
+    lost_full INTEGER NOT NULL DEFAULT 0,
+    lost_refused INTEGER NOT NULL DEFAULT 0,
+    lost_deleted INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Brings the tables to this version's.
 ///

@@ -65,8 +65,12 @@ impl Server {
     }
 
     pub(crate) fn start_as(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", directory, arguments)
+    }
+
+    pub(crate) fn start_at(listen: &str, directory: &Path, arguments: &[&str]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast-server"))
-            .args(["run", "--listen", "127.0.0.1:0", "--log", "debug"])
+            .args(["run", "--listen", listen, "--log", "debug"])
             .args(arguments)
             .env_clear()
             .env("HOLDFAST_SERVER_DATA", directory)

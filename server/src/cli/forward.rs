@@ -1,0 +1,56 @@
+//! `holdfast-server run --forward-…`
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Where events are forwarded to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Forwarding")]
+pub(crate) struct Forward {
+    /// Receiver of signed POST requests (Standard Webhooks)
+    #[arg(
+        long = "forward-webhook",
+        env = "HOLDFAST_SERVER_FORWARD_WEBHOOK",
+        value_name = "URL",
+        requires = "webhook_secret"
+    )]
+    pub(crate) webhook: Option<String>,
+    /// File with the secret that signs them: whsec_ and base64 of 24 to 64 bytes
+    #[arg(
+        long = "forward-webhook-secret-file",
+        env = "HOLDFAST_SERVER_FORWARD_WEBHOOK_SECRET_FILE",
+        value_name = "FILE",
+        requires = "webhook"
+    )]
+    pub(crate) webhook_secret: Option<PathBuf>,
+    /// Receiver of syslog (RFC 5424): tcp://HOST[:514] or tls://HOST[:6514]
+    #[arg(
+        long = "forward-syslog",
+        env = "HOLDFAST_SERVER_FORWARD_SYSLOG",
+        value_name = "URL"
+    )]
+    pub(crate) syslog: Option<String>,
+    /// Certificates (PEM) to know receivers by; whom the system trusts if not given
+    #[arg(
+        long = "forward-ca",
+        env = "HOLDFAST_SERVER_FORWARD_CA",
+        value_name = "FILE"
+    )]
+    pub(crate) ca: Option<PathBuf>,
+    /// What is forwarded
+    #[arg(long = "forward-events", env = "HOLDFAST_SERVER_FORWARD_EVENTS", value_enum, default_value_t = Forwarded::Alerts)]
+    pub(crate) events: Forwarded,
+    /// Most events that may wait for a receiver; the oldest beyond that are not forwarded, and counted
+    #[arg(long = "forward-queue", env = "HOLDFAST_SERVER_FORWARD_QUEUE", value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(i64).range(1..=10_000_000))]
+    pub(crate) queue: i64,
+}
+
+/// Which events are forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Forwarded {
+    /// What rules found.
+    Alerts,
+    /// All that sensors send.
+    All,
+}
