@@ -47,10 +47,22 @@ impl<T> Lane<T> {
     /// # Errors
     /// Gives `item` back when the lane is full.
     pub(crate) fn offer(&self, item: T) -> Result<(), T> {
+        self.put(item, false)
+    }
+
+    /// Puts `item` at the end, however much waits: for what is little and must not be lost.
+    ///
+    /// # Errors
+    /// Gives `item` back when there is no slot.
+    pub(crate) fn insist(&self, item: T) -> Result<(), T> {
+        self.put(item, true)
+    }
+
+    fn put(&self, item: T, insists: bool) -> Result<(), T> {
         let weight = (self.weigh)(&item);
         let before = self.weight.fetch_add(weight, Ordering::Relaxed);
         // An item heavier than the lane passes when nothing else is in it.
-        let fits = before == 0 || before + weight <= self.max_weight;
+        let fits = insists || before == 0 || before + weight <= self.max_weight;
         let refused = if fits {
             self.sender
                 .try_send(item)
@@ -116,6 +128,18 @@ mod tests {
 
     fn lane(slots: usize, max_weight: usize) -> Lane<Vec<u8>> {
         Lane::new(slots, max_weight, Vec::len, Arc::default())
+    }
+
+    #[test]
+    fn what_insists_is_taken_beyond_the_weight_and_not_beyond_the_slots() {
+        let lane = lane(3, 10);
+        assert_eq!(lane.offer(vec![0; 10]), Ok(()));
+        assert_eq!(lane.offer(vec![1]), Err(vec![1]));
+        assert_eq!(lane.insist(vec![2; 4]), Ok(()));
+        assert_eq!(lane.weight(), 14);
+        assert_eq!(lane.insist(vec![3]), Ok(()));
+        assert_eq!(lane.insist(vec![4]), Err(vec![4]));
+        assert_eq!(lane.weight(), 15);
     }
 
     #[test]

@@ -130,10 +130,11 @@ impl Outlet {
         self.name
     }
 
-    fn offer(&self, chunk: Chunk) -> bool {
+    fn offer(&self, chunk: Chunk, insists: bool) -> bool {
         let lines = chunk.lines.into();
         self.offered.fetch_add(lines, Ordering::Relaxed);
-        let taken = !self.closed.load(Ordering::Relaxed) && self.lane.offer(chunk).is_ok();
+        let put = if insists { Lane::insist } else { Lane::offer };
+        let taken = !self.closed.load(Ordering::Relaxed) && put(&self.lane, chunk).is_ok();
         if !taken {
             self.dropped.fetch_add(lines, Ordering::Relaxed);
         }
@@ -277,13 +278,14 @@ impl Sinks {
         &self.tails
     }
 
-    /// Hands `lines` events to every sink and follower; `false`: a sink did not take them.
-    pub(crate) fn offer(&self, json: &Bytes, pretty: &Bytes, lines: u32) -> bool {
+    /// Hands `lines` events to every sink and follower; `false`: a sink did not take them. `insists`: they are the sensor's
+    /// own, which tell of what is lost, and are taken however much waits.
+    pub(crate) fn offer(&self, json: &Bytes, pretty: &Bytes, lines: u32, insists: bool) -> bool {
         self.tails.offer(json);
         let mut taken = true;
         for outlet in &self.outlets {
             let bytes = if outlet.pretty { pretty } else { json }.clone();
-            taken &= outlet.offer(Chunk { bytes, lines });
+            taken &= outlet.offer(Chunk { bytes, lines }, insists);
         }
         taken
     }

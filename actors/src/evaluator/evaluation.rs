@@ -231,12 +231,14 @@ impl Evaluation {
 
     fn report_notices(&mut self, shared: &Shared) {
         let report = &shared.settings.report;
+        self.outgoing.flush(shared);
         while let Some(notice) = shared.degraded.next_notice() {
             self.notices += 1;
             if let Some(event) = sensor::event(&notice, self.notices, report, &self.common.host) {
                 self.outgoing.add(None, &event);
             }
         }
+        self.outgoing.insist(shared);
     }
 
     fn handle_due(&mut self, shared: &Shared, draining: bool) -> Step {

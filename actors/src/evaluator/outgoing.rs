@@ -93,13 +93,22 @@ impl Outgoing {
 
     /// Hands everything to the sinks, and counts it as evaluated.
     pub(crate) fn flush(&mut self, shared: &Shared) {
+        self.hand_over(shared, false);
+    }
+
+    /// The same of the sensor's own events, which the sinks take however much waits there.
+    pub(crate) fn insist(&mut self, shared: &Shared) {
+        self.hand_over(shared, true);
+    }
+
+    fn hand_over(&mut self, shared: &Shared, insists: bool) {
         if self.lines == 0 {
             return;
         }
         let kinds = std::mem::replace(&mut self.kinds, [0; KINDS]);
         let lines = std::mem::take(&mut self.lines);
         let (json, pretty) = (self.json.take(), self.pretty.take());
-        let taken = shared.sinks.offer(&json, &pretty, lines);
+        let taken = shared.sinks.offer(&json, &pretty, lines, insists);
         for kind in Kind::ALL {
             let count = kinds[kind.index()];
             if count > 0 {
