@@ -50,8 +50,8 @@ const BRIEF: [(&str, &str); 9] = [
     ("6.1+preempt", "missed,kill-on-exec"),
     (
         "6.12",
-        "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,reload,derive,run-mode-derive,sequence,interrupt,\
-         engine-predicates,engine-escapes,package-image,evade-best-tier",
+        "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,outlive-containers,outlive-ancestors,reload,derive,\
+         run-mode-derive,sequence,interrupt,engine-predicates,engine-escapes,package-image,evade-best-tier",
     ),
     ("6.12+icount", "instructions"),
     ("6.12+system", "package-deb"),
