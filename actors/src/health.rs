@@ -95,7 +95,7 @@ impl Health {
         self.shared
             .progress
             .set_resources(tokio::task::spawn_blocking(limits::usage).await?);
-        let counted = self.count(&mut state.counting).await?;
+        let counted = counted(&mut state.counting).await?;
         let silence = Duration::from_nanos(self.shared.progress.silence());
         let stuck = silence > watchdog::STUCK;
         if stuck {
@@ -111,8 +111,9 @@ impl Health {
         self.shared
             .losses
             .tell(&self.shared.ledger, &capped, &self.shared.degraded);
-        let kernel = self.shared.kernel.clone();
-        tokio::task::spawn_blocking(move || kernel.told(&counted)).await?;
+        if let Some(counted) = counted {
+            state.counting = Some(self.count(counted));
+        }
         if *self.ready.borrow() && !state.told_ready {
             state.told_ready = true;
             watchdog::tell_ready();
@@ -124,17 +125,11 @@ impl Health {
         Ok(())
     }
 
-    /// Has the kernel's counters brought into the ledger, of all hooks at once, unless that is going on: while hooks are
-    /// attached it waits for them, and nobody is to wait for it. Returns what was counted before, and is in the ledger.
-    async fn count(
-        &self,
-        counting: &mut Option<JoinHandle<Vec<Counted>>>,
-    ) -> Result<Vec<Counted>, ActorProcessingErr> {
-        if counting.as_ref().is_some_and(|it| !it.is_finished()) {
-            return Ok(Vec::new());
-        }
+    /// Has the kernel's counters brought into the ledger, of all hooks at once. `told`: those before, which were told of.
+    fn count(&self, told: Vec<Counted>) -> JoinHandle<Vec<Counted>> {
         let shared = self.shared.clone();
         let count = move || {
+            shared.kernel.told(&told);
             let count = |kind: Kind| {
                 let what = format!("{} counters", kind.action());
                 let counted = bring_counters(&shared, kind);
@@ -146,11 +141,7 @@ impl Health {
             };
             Kind::hooked().filter_map(count).collect()
         };
-        // A panic in it is one of this actor's.
-        match counting.replace(tokio::task::spawn_blocking(count)) {
-            Some(last) => Ok(last.await?),
-            None => Ok(Vec::new()),
-        }
+        tokio::task::spawn_blocking(count)
     }
 
     /// Which cgroups were capped since the last look, in words; empty when none were.
@@ -182,5 +173,18 @@ impl Health {
         let events = ledger.total(|entry| entry.emitted);
         let lost = ledger.total(|entry| entry.ring_full + entry.missed + entry.dropped);
         format!("{events} events, {lost} lost, {degraded} degraded")
+    }
+}
+
+/// What was counted last; `None`: that is going on. While hooks are attached it waits for them, and nobody is to wait for
+/// it.
+async fn counted(
+    counting: &mut Option<JoinHandle<Vec<Counted>>>,
+) -> Result<Option<Vec<Counted>>, ActorProcessingErr> {
+    match counting.take_if(|it| it.is_finished()) {
+        // A panic in it is one of this actor's.
+        Some(last) => Ok(Some(last.await?)),
+        None if counting.is_some() => Ok(None),
+        None => Ok(Some(Vec::new())),
     }
 }
