@@ -24,7 +24,7 @@ TESTS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run run-server test test-long bench setup build package guest-test browser-test tools-build tools-test tools-package \
-	tools-cross tools-guest foreign foreign-guest kernel-programs check build-both unit harness native fuzz packages
+	tools-cross tools-guest foreign foreign-guest kernel-programs check build-both unit harness native fuzz packages reproducible
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -54,6 +54,9 @@ bench: tools-test build harness ## what the sensor costs, against its goals: ins
 	@cargo bench --package holdfast-policy --bench matching
 	@$(FAST)/scenario bench dist/bench/native.json $(or $(SECONDS),30) $(RATES)
 	@$(FAST)/bench report dist/bench
+
+reproducible: tools-build build ## builds what is committed again, in another directory and with another cargo home: the binaries have to be the same
+	@tools/reproducible
 
 setup: tools-build ## install the tools that building lacks
 

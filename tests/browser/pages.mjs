@@ -85,6 +85,10 @@ await step('a policy: what is wrong is shown with its place; what is right is sa
   await press('Check');
   await until(`document.querySelector('p.good')`);
   await picture('policies');
+  await press('Try against the last day');
+  await until(shows('match a rule'));
+  await until(shows('What this cannot tell'));
+  await picture('dry-run');
   await type('input[name=name]', 'from the browser');
   await press('Save as a new version');
   await until(`document.querySelector('tbody td')?.textContent === '1'`);
@@ -105,9 +109,27 @@ await step('a sensor: how it is; tags', async () => {
   await picture('sensor');
 });
 
-await step('keys are made, what was done is on record', async () => {
+await step('a bundle comes in stages, is halted, and is taken back', async () => {
+  await go(`${url}/#/rollouts?version=1`);
+  await until(`document.querySelector('input[name=tag]')`);
+  await until(shows('There are no roll-outs yet'));
+  await type('input[name=tag]', 'web');
+  await press('Begin');
+  await until(shows('version 2 to tag:web'));
+  await until(`document.querySelector('h2 .badge')?.textContent === 'running'`);
+  await picture('rollouts');
+  await press('Halt');
+  await until(`document.querySelector('h2 .badge')?.textContent === 'halted'`);
+  await evaluate('window.confirm = () => true');
+  await press('Roll back');
+  await until(`document.querySelector('h2 .badge')?.textContent === 'rolled-back'`);
+});
+
+await step('keys are made, what is forwarded is said, what was done is on record', async () => {
   await go(`${url}/#/admin`);
   await until(shows('bundle.assign'));
+  await until(shows('rollout.rollback'));
+  await until(shows('Nothing is forwarded.'));
   await press('Make a key');
   await until(`document.querySelector('.hint pre')`);
 });
@@ -132,7 +154,7 @@ await step('nothing is wider than a phone', async () => {
   await phone.type('input[name=name]', 'admin');
   await phone.type('input[name=password]', password);
   await phone.press('Log in');
-  for (const [name, heading] of [['fleet', 'Fleet'], ['alerts', 'Alerts'], ['sensors', 'Sensors'], ['policies', 'Policies']]) {
+  for (const [name, heading] of [['fleet', 'Fleet'], ['alerts', 'Alerts'], ['sensors', 'Sensors'], ['policies', 'Policies'], ['rollouts', 'Roll-outs']]) {
     await phone.go(`${url}/#/${name}`);
     await phone.until(title(heading));
     const beyond = await phone.evaluate('document.documentElement.scrollWidth - innerWidth');
