@@ -390,7 +390,7 @@ fn reload(bench: &Bench) -> Result<()> {
     let policy = bench.policy("lineage", &rules("first"))?;
     let sensor = bench.sensor().policy(&policy).enforce().start()?;
     // Each is a child of the machine's first process when it reads, and its own was the mother.
-    for orphan in ["orphan-1", "orphan-2"] {
+    for orphan in ["orphan-1", "orphan-2", "orphan-3"] {
         let script = format!(
             "{other} sh -c '{}; {}; true' > /dev/null 2>&1 & true",
             go(orphan),
@@ -406,26 +406,32 @@ fn reload(bench: &Bench) -> Result<()> {
         ensure!(outcomes.contains(&outcome), "{told}: {event}");
         Ok(())
     };
-    let reload = |id: &str| -> Result<()> {
-        bench.policy("lineage", &rules(id))?;
+    let reload = |rules: &Value| -> Result<()> {
+        bench.policy("lineage", rules)?;
         sensor
             .command(&["policy", "reload"])?
             .with_code(0)
             .map(drop)
     };
     expect("orphan-1", "first", &["blocked"])?;
-    reload("second")?;
+    reload(&rules("second"))?;
     expect("one", "second", &["blocked"])?;
-    reload("third")?;
+    reload(&rules("third"))?;
     expect("two", "third", &["blocked"])?;
     for output in ["orphaned", "before", "after"] {
         let read = std::fs::read(bench.path(output)).unwrap_or_default();
         ensure!(read.is_empty(), "the file was read: {output}");
     }
-    reload("fourth")?;
-    // What an exited mother ran, the kernel cannot look up by rules that came later: user space decides, and
-    // the reader may be gone by then.
-    expect("orphan-2", "fourth", &["killed", "killed_after", "allowed"])?;
+    // What an exited mother ran is known, as long as rules name the same executables.
+    reload(&rules("fourth"))?;
+    expect("orphan-2", "fourth", &["blocked"])?;
+    // By rules that name others it cannot be looked up any more: user space decides, and the reader may be gone by then.
+    let mut others = rules("fifth");
+    let other = json!({"id": "other", "on": ["file.open"], "action": "deny",
+                       "when": format!("process.executable == '{}' && file.path == '{file}'", bench.path("absent").display())});
+    others.as_array_mut().context("no rules")?.push(other);
+    reload(&others)?;
+    expect("orphan-3", "fifth", &["killed", "killed_after", "allowed"])?;
     let _ = old.wait();
     sensor.stop().map(drop)
 }
