@@ -173,9 +173,9 @@ impl Account {
         (u32::try_from(epoch).unwrap_or(u32::MAX), rules)
     }
 
-    /// The sensor has told of these counts (without [`Before`]).
-    pub(super) fn report(&self, kind: Kind, counters: &Counters, skipped: u64) {
-        for (word, count) in self.of(kind).iter().zip(told(counters, skipped)) {
+    /// The sensor has told of these counts: [`Before::and`] what it counted itself.
+    pub(super) fn report(&self, kind: Kind, counts: [u64; REPORTED]) {
+        for (word, count) in self.of(kind).iter().zip(counts) {
             word.store(count, Ordering::Relaxed);
         }
     }
@@ -212,24 +212,11 @@ const fn told(counters: &Counters, skipped: u64) -> [u64; REPORTED] {
 
 impl Before {
     /// What the programs and the kernel have counted in all, where they have counted this since.
-    pub(super) const fn and(&self, counters: &Counters, skipped: u64) -> (Counters, u64) {
-        let [
-            filtered,
-            ring_full,
-            truncated,
-            missed,
-            capped,
-            skipped_before,
-        ] = self.reported;
-        let counters = Counters {
-            filtered: counters.filtered + filtered,
-            ring_full: counters.ring_full + ring_full,
-            truncated: counters.truncated + truncated,
-            missed: counters.missed + missed,
-            capped: counters.capped + capped,
-            ..*counters
-        };
-        (counters, skipped + skipped_before)
+    pub(super) fn and(&self, counters: &Counters, skipped: u64) -> [u64; REPORTED] {
+        let mut all = told(counters, skipped);
+        let counts = all.iter_mut().zip(self.reported);
+        counts.for_each(|(count, before)| *count += before);
+        all
     }
 
     /// What the programs and the kernel have counted since.

@@ -308,8 +308,7 @@ impl Continuity {
             {
                 let before = std::mem::replace(&mut self.told_dropped[kind.index()], dropped);
                 account.finished(kind, dropped.saturating_sub(before));
-                let (counters, skipped) = self.before[kind.index()].and(&counters, skipped);
-                account.report(kind, &counters, skipped);
+                account.report(kind, self.before[kind.index()].and(&counters, skipped));
             }
         }
         if counted.is_empty() {

@@ -159,6 +159,15 @@ fn status(server: &Server, token: &str) -> Value {
     answer["destinations"][0].clone()
 }
 
+/// A server that forwards, with a sensor, and a token for its API. It begins with what is stored from now on.
+fn begun(data: &Path, arguments: &[&str]) -> (Server, Sensor, String) {
+    let server = Server::start_with(data, arguments);
+    let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
+    let token = printed(data, &["token", "create", "t", "--role", "admin"]);
+    until("it has begun", || status(&server, &token)["sent"] == 0);
+    (server, sensor, token)
+}
+
 fn send(server: &Server, sensor: &Sensor, sequences: std::ops::RangeInclusive<u64>) {
     let answer = server.frame(&sensor.token, &frame(&sensor.id, sequences));
     assert_eq!(answer.status, 200);
@@ -181,11 +190,7 @@ fn a_webhook_gets_each_alert_in_order_whatever_the_receiver_does() {
         "--forward-webhook-secret-file",
         file.to_str().unwrap(),
     ];
-    let server = Server::start_with(&data, &arguments);
-    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
-    // It begins with what is stored from now on.
-    until("it has begun", || status(&server, &token)["sent"] == 0);
+    let (server, sensor, token) = begun(&data, &arguments);
     send(&server, &sensor, 1..=250);
     until("the receiver fails", || {
         let reason = &status(&server, &token)["failing"]["reason"];
@@ -246,10 +251,7 @@ fn what_does_not_fit_into_the_queue_is_counted() {
         "--forward-queue",
         "10",
     ];
-    let server = Server::start_with(&data, &arguments);
-    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
-    until("it has begun", || status(&server, &token)["sent"] == 0);
+    let (server, sensor, token) = begun(&data, &arguments);
     send(&server, &sensor, 1..=30);
     until("some were shed", || {
         status(&server, &token)["lost"]["full"] == 21
@@ -276,10 +278,7 @@ fn an_event_that_is_refused_is_counted_and_holds_up_no_other() {
         "--forward-webhook-secret-file",
         file.to_str().unwrap(),
     ];
-    let server = Server::start_with(&data, &arguments);
-    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
-    until("it has begun", || status(&server, &token)["sent"] == 0);
+    let (server, sensor, token) = begun(&data, &arguments);
     send(&server, &sensor, 1..=5);
     until("the others arrived", || {
         status(&server, &token)["sent"] == 4
@@ -369,10 +368,7 @@ fn syslog_over_tls_is_for_a_receiver_that_is_known() {
         let data = place.path().join(name);
         let url = format!("tls://{name}:{port}");
         let arguments = ["--forward-syslog", &url, "--forward-ca", ca];
-        let server = Server::start_with(&data, &arguments);
-        let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-        let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
-        until("it has begun", || status(&server, &token)["sent"] == 0);
+        let (server, sensor, token) = begun(&data, &arguments);
         send(&server, &sensor, 1..=3);
         let (stream, _) = listener.accept().unwrap();
         let connection = ServerConnection::new(config.clone()).unwrap();
