@@ -27,7 +27,7 @@ pub mod bundle;
 mod client;
 mod identity;
 pub(crate) mod intake;
-mod retry;
+mod pace;
 pub(crate) mod sender;
 pub mod server;
 mod session;

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use holdfast_wire::backoff::Backoff;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::backoff::Backoff;
 use crate::client::ClientError;
 use crate::clock::{now, rfc3339};
+use crate::secret;
 use crate::store::events::{self, Filter, Found};
 use crate::store::{StoreError, forwards};
 
@@ -182,7 +183,7 @@ pub(crate) async fn forward(
     let mut backoff = Backoff::default();
     while let Err(error) = forwarder.app.store.write(begin).await {
         tracing::warn!("forwarding cannot begin: {error}");
-        tokio::time::sleep(backoff.failed(None)).await;
+        tokio::time::sleep(backoff.failed(secret::fraction(), None)).await;
     }
     backoff.worked();
     let mut pending = Vec::new();
@@ -194,7 +195,7 @@ pub(crate) async fn forward(
             }
             Err((why, after)) => {
                 forwarder.status.fails(why);
-                backoff.failed(after)
+                backoff.failed(secret::fraction(), after)
             }
         };
         tokio::time::sleep(wait).await;

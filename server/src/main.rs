@@ -10,7 +10,6 @@ mod answer;
 mod api;
 mod app;
 mod auth;
-mod backoff;
 mod bundle;
 mod cli;
 mod client;

@@ -25,6 +25,8 @@ pub mod ledger;
 pub mod record;
 
 #[cfg(feature = "std")]
+pub mod backoff;
+#[cfg(feature = "std")]
 pub mod btf;
 #[cfg(feature = "std")]
 mod codec;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_wire::backoff::Backoff;
 use holdfast_wire::frame::Priority;
 use holdfast_wire::uplink::Secret;
 use hyper::StatusCode;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use super::client::{Ask, Client, ClientError};
 use super::identity::Identity;
-use super::retry::{Backoff, Pace};
+use super::pace::Pace;
 use super::{Settings, Uplink};
 use crate::root::shared::Shared;
 use crate::supervisor::random;

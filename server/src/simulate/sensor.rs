@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_wire::backoff::Backoff;
 use holdfast_wire::frame::{Compression, Entry, Frame, MAX_ENTRIES, Priority};
 use holdfast_wire::uplink::{
     Acknowledgement, Enrol, Enrolled, Heartbeat, HeartbeatAnswer, MAX_BUNDLE_BYTES,
@@ -20,7 +21,6 @@ use super::SimulateError;
 use super::counts::Counts;
 use super::event::{Host, event};
 use super::load::{IDLE, Load};
-use crate::backoff::Backoff;
 use crate::client::{Answer, Client, ClientError};
 use crate::secret::fraction;
 
@@ -268,7 +268,7 @@ impl Sensor {
                 self.shared.counts().unanswered += 1;
                 pending.unsure = true;
                 self.pending = Some(pending);
-                return Ok(self.backoff.failed(None));
+                return Ok(self.backoff.failed(fraction(), None));
             }
         };
         self.backoff.worked();
@@ -365,7 +365,7 @@ impl Sensor {
             Err(error) => {
                 tracing::debug!("{}: {error}", self.host.name);
                 self.shared.counts().unanswered += 1;
-                return Ok(self.backoff.failed(None));
+                return Ok(self.backoff.failed(fraction(), None));
             }
         };
         self.backoff.worked();
