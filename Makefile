@@ -24,7 +24,7 @@ TESTS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run run-server test test-long bench setup build package guest-test browser-test tools-build tools-test tools-package \
-	tools-cross tools-guest foreign foreign-guest kernel-programs check build-both unit harness native fuzz packages reproducible
+	tools-cross tools-guest foreign foreign-guest kernel-programs check build-both unit cost harness native fuzz packages reproducible
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,7 +40,7 @@ run-server: tools-build build ## build and run the Team Server at http://127.0.0
 	@echo '  sudo dist/holdfast run --policy policies --set uplink.url=http://127.0.0.1:5150 --set uplink.key=KEY'
 	@tools/foreground dist/holdfast-server run --data target/server $(ARGS)
 
-test: tools-test tools-package check build-both unit native fuzz packages ## what must hold: format, lints, unit, scenarios here and the kernel's part of them in guests, packages, a little fuzzing
+test: tools-test tools-package check build-both unit cost native fuzz packages ## what must hold: format, lints, unit, scenarios here and the kernel's part of them in guests, packages, a little fuzzing
 	@$(FAST)/guest --scenario $(FAST)/scenario --brief yes
 
 test-long: tools-test build harness ## fuzzing, half an hour of load, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300), SOAK=SECONDS (1800)
@@ -52,6 +52,7 @@ bench: tools-test build harness ## what the sensor costs, against its goals: ins
 	@mkdir -p dist/bench
 	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "6.12+icount 6.12+peers" --notes dist/bench/guest.json
 	@cargo bench --package holdfast-policy --bench matching
+	@$(MAKE) --no-print-directory cost
 	@$(FAST)/scenario bench dist/bench/native.json $(or $(SECONDS),30) $(RATES)
 	@$(FAST)/bench report dist/bench
 
@@ -125,6 +126,11 @@ harness: kernel-programs
 # Side by side: much of a release build is one thread's work, and the profiles share nothing.
 build-both: kernel-programs
 	@$(MAKE) --no-print-directory build & building=$$!; $(MAKE) --no-print-directory harness && wait $$building
+
+# What an event costs the agent, in instructions, beside what is recorded.
+cost:
+	@$(STATIC) bench --quiet --target $(TARGET) --package holdfast-actors --bench pipeline > target/pipeline.json
+	@$(FAST)/bench compare target/pipeline.json
 
 # Briefly, beginning from what earlier runs found; test-long does it at length.
 fuzz:

@@ -5,9 +5,10 @@
 //! hold. A rule stands in the index under each of its anchors, and under none where it has none; those are
 //! tried on every event. That is all the index knows: what it finds is evaluated as ever.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use foldhash::HashMap;
 use holdfast_wire::Kind;
 
 use crate::expression::{Condition, Constant, Operand, Set, TextTest};
@@ -54,7 +55,7 @@ impl Index {
     /// Enters the rules with these numbers, which ascend.
     pub(crate) fn new(kind: Kind, rules: &[Rule], numbers: &[u16]) -> Self {
         let mut index = Self::default();
-        let mut fields: HashMap<Field, BTreeMap<Anchor, Vec<u16>>> = HashMap::new();
+        let mut fields: HashMap<Field, BTreeMap<Anchor, Vec<u16>>> = HashMap::default();
         for number in numbers {
             let Some(rule) = rules.get(usize::from(*number)) else {
                 continue;
@@ -94,10 +95,10 @@ impl FieldIndex {
     fn new(field: Field, places: BTreeMap<Anchor, Vec<u16>>) -> Self {
         let mut index = Self {
             field,
-            texts: HashMap::new(),
+            texts: HashMap::default(),
             prefixes: Prefixes::default(),
-            numbers: HashMap::new(),
-            addresses: HashMap::new(),
+            numbers: HashMap::default(),
+            addresses: HashMap::default(),
         };
         for (anchor, rules) in places {
             match anchor {

@@ -4,10 +4,11 @@
 //! Pure: whoever judges events keeps a [`History`], tells it when each happened and by whom, and asks it. Time
 //! is that of the events, so that recorded ones are judged as they were when they happened.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use holdfast_wire::Kind;
 
 use crate::expression::Expression;

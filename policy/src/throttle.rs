@@ -2,8 +2,9 @@
 //!
 //! Pure arithmetic; whoever emits events keeps one [`Windows`] per rule that has a throttle.
 
-use std::collections::HashMap;
 use std::time::Duration;
+
+use foldhash::HashMap;
 
 use crate::field::Field;
 

@@ -109,9 +109,26 @@ await step('a sensor: how it is; tags', async () => {
   await picture('sensor');
 });
 
+await step('a bundle comes in stages, is halted, and is taken back', async () => {
+  await go(`${url}/#/rollouts?version=1`);
+  await until(`document.querySelector('input[name=tag]')`);
+  await until(shows('There are no roll-outs yet'));
+  await type('input[name=tag]', 'web');
+  await press('Begin');
+  await until(shows('version 1 to tag:web'));
+  await until(`document.querySelector('h2 .badge')?.textContent === 'running'`);
+  await picture('rollouts');
+  await press('Halt');
+  await until(`document.querySelector('h2 .badge')?.textContent === 'halted'`);
+  await evaluate('window.confirm = () => true');
+  await press('Roll back');
+  await until(`document.querySelector('h2 .badge')?.textContent === 'rolled-back'`);
+});
+
 await step('keys are made, what is forwarded is said, what was done is on record', async () => {
   await go(`${url}/#/admin`);
   await until(shows('bundle.assign'));
+  await until(shows('rollout.rollback'));
   await until(shows('Nothing is forwarded.'));
   await press('Make a key');
   await until(`document.querySelector('.hint pre')`);

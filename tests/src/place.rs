@@ -69,6 +69,15 @@ impl Variant {
         }
     }
 
+    /// How the kernel takes the timer as it is. On a busy host its interrupts come late, which a kernel would else take for
+    /// broken wiring and hang (`check_timer` of `arch/x86/kernel/apic/io_apic.c`).
+    pub fn timer(self) -> &'static str {
+        match self {
+            Self::Arm64 => "",
+            _ => "no_timer_check",
+        }
+    }
+
     /// The emulator.
     pub fn emulator(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ mod container;
 mod detail;
 mod dns;
 mod executable;
+mod json;
 mod names;
 mod path;
 mod redactable;
@@ -506,9 +507,9 @@ impl Event<'_> {
     /// Appends the event as one line of JSON, newline included.
     ///
     /// # Errors
-    /// None that can happen with this type: its keys are strings and the writer is memory.
+    /// None that can happen with this type: it has nothing in it that is not written.
     pub fn write_line(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        serde_json::to_writer(&mut *out, self)?;
+        json::write(self, out)?;
         out.push(b'\n');
         Ok(())
     }

@@ -26,6 +26,15 @@ pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Appends `number` as lower-case hexadecimal digits, at least `width` of them.
+pub fn push_hexadecimal(text: &mut String, number: u64, width: u32) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(width);
+    for place in (0..digits).rev() {
+        let digit = number.checked_shr(4 * place).unwrap_or(0) & 0xf;
+        text.push(char::from(b"0123456789abcdef"[digit as usize]));
+    }
+}
+
 /// The path that has this text; `None` when there is none, as for the escapes of what is UTF-8.
 #[must_use]
 pub fn path_bytes(text: &str) -> Option<Cow<'_, [u8]>> {

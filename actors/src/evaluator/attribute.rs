@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_child_whose_fork_was_not_seen_runs_its_parents_program() {
-        let mut table = Table::new("boot".into());
+        let mut table = Table::new("boot");
         let shell = testing::header(Kind::ProcessExec, 50);
         attributed(
             &mut table,
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_refused_exec_shows_what_was_wanted_and_changes_nothing() {
-        let mut table = Table::new("boot".into());
+        let mut table = Table::new("boot");
         let shell = testing::header(Kind::ProcessExec, 50);
         let (_, before) = attributed(&mut table, &testing::exec(shell, "/bin/sh", &["sh"]));
         let refused = Header {
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn without_task_fields_the_newest_of_the_pid_is_meant() {
-        let mut table = Table::new("boot".into());
+        let mut table = Table::new("boot");
         let bare = |kind| Header {
             start_boottime: 0,
             exec_id: 0,
@@ -329,7 +329,7 @@ mod tests {
         let proc = Path::new("/proc");
         let this = std::process::id();
         let start = scan::stat(proc, this).unwrap().start;
-        let mut table = Table::new("boot".into());
+        let mut table = Table::new("boot");
         let header = |kind, exec_id, later| Header {
             start_boottime: start,
             exec_id,

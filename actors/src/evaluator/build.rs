@@ -30,6 +30,9 @@ mod process;
 
 pub(crate) use class::denied;
 
+/// Room for nearly all ids of events.
+const ID_BYTES: usize = 40;
+
 /// Who did it, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct Subject<'a> {
@@ -237,10 +240,17 @@ pub(crate) fn boot_part(boot_id: &str) -> &str {
 
 /// The rest of it.
 pub(crate) fn record_part(header: &Header) -> String {
-    format!(
-        "{:x}-{:x}-{:x}",
-        header.boottime, header.cpu, header.sequence
-    )
+    let mut part = String::with_capacity(ID_BYTES);
+    push_record_part(&mut part, header);
+    part
+}
+
+fn push_record_part(id: &mut String, header: &Header) {
+    text::push_hexadecimal(id, header.boottime, 1);
+    for number in [header.cpu.into(), header.sequence] {
+        id.push('-');
+        text::push_hexadecimal(id, number, 1);
+    }
 }
 
 impl<'a> Place<'a> {
@@ -251,7 +261,11 @@ impl<'a> Place<'a> {
 
     /// Boot, time, CPU and sequence: the sequence begins anew with every load of the programs.
     fn id(&self, header: &Header) -> String {
-        format!("{}-{}", boot_part(self.boot_id), record_part(header))
+        let mut id = String::with_capacity(ID_BYTES);
+        id.push_str(boot_part(self.boot_id));
+        id.push('-');
+        push_record_part(&mut id, header);
+        id
     }
 
     fn path(

@@ -1,9 +1,9 @@
 //! What many events have in common, rendered once: the host, sets of capabilities, and processes as
 //! the parent or an ancestor of others.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use holdfast_wire::event::{self, Rendered, capability_names};
 
 use super::build::Place;
@@ -57,8 +57,8 @@ impl Common {
     pub(crate) fn new(host: event::Host) -> Self {
         Self {
             host: Rendered::new(host),
-            capabilities: HashMap::new(),
-            ancestors: HashMap::new(),
+            capabilities: HashMap::default(),
+            ancestors: HashMap::default(),
             bytes: 0,
         }
     }

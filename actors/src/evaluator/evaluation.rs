@@ -3,12 +3,12 @@
 //! A record is finished by *committing* it: its event is in the outgoing buffer (or it is counted),
 //! and the index of the next record moves. Until then everything can be done again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use holdfast_policy::field::{Fields, Shown};
 use holdfast_policy::sequence::{History, Identity, MAX_REMEMBERED, Moment};
 use holdfast_policy::snapshot::{Rule, Snapshot};
@@ -117,14 +117,14 @@ impl Evaluation {
             waiting: Waiting::default(),
             released: None,
             asking: None,
-            processes: Table::new(settings.host.boot_id.clone()),
+            processes: Table::new(&settings.host.boot_id),
             knows_processes: false,
             users: Users::new(settings.host.root.join("etc/passwd")),
             memberships: Memberships::new(&settings.host.root),
             common: Common::new(settings.host.event.clone()),
             mounts: Mounts::new(settings.host.proc()),
-            throttles: HashMap::new(),
-            histories: HashMap::new(),
+            throttles: HashMap::default(),
+            histories: HashMap::default(),
             forgets: false,
             epoch: 0,
             outgoing: Outgoing::new(settings.stdout.as_ref().map(|stdout| stdout.format)),

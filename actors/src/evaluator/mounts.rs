@@ -4,10 +4,11 @@
 //! What was read of a namespace is read again after [`MAX_AGE`], and at once when it lacks the mount
 //! that is asked for. When nobody is left there to read it from, what was read last stands.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use foldhash::HashMap;
 
 mod table;
 
@@ -57,7 +58,7 @@ impl Mounts {
         Self {
             host: namespace_of(&proc, 1).or_else(|| shared_with_init(&proc)),
             proc,
-            known: HashMap::new(),
+            known: HashMap::default(),
         }
     }
 

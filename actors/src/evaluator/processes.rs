@@ -4,9 +4,10 @@
 //! program, an exec replaces it, and an exit leaves the entry for a while: for events that come
 //! late, and as long as children name it as their parent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use holdfast_policy::table::ANCESTORS;
 use holdfast_wire::event::Redactable;
 use holdfast_wire::record::Header;
@@ -14,7 +15,7 @@ use holdfast_wire::record::Header;
 mod identity;
 pub(crate) mod scan;
 
-pub(crate) use identity::entity_id;
+use identity::Boot;
 
 /// Processes there is room for: twice the default `pid_max` of 32,768.
 pub(crate) const MAX_PROCESSES: usize = 65_536;
@@ -122,7 +123,7 @@ pub(crate) struct Process {
 /// All known processes.
 #[derive(Debug)]
 pub(crate) struct Table {
-    boot_id: String,
+    boot: Boot,
     by_pid: HashMap<u32, Vec<Process>>,
     count: usize,
     weight: usize,
@@ -133,10 +134,10 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(boot_id: String) -> Self {
+    pub(crate) fn new(boot_id: &str) -> Self {
         Self {
-            boot_id,
-            by_pid: HashMap::new(),
+            boot: Boot::new(boot_id),
+            by_pid: HashMap::default(),
             count: 0,
             weight: 0,
             exited: VecDeque::new(),
@@ -241,7 +242,7 @@ impl Table {
         let parent = parent
             .and_then(|parent| self.get(parent))
             .map(|parent| parent.key);
-        let entity_id = entity_id(&self.boot_id, key, exec_id.unwrap_or(0));
+        let entity_id = self.boot.entity_id(key, exec_id.unwrap_or(0));
         let program = Program {
             entity_id,
             exec_id,
@@ -260,7 +261,7 @@ impl Table {
             // Known already: read from /proc, or this record is being handled again.
             return;
         }
-        let entity_id = entity_id(&self.boot_id, child, exec_id);
+        let entity_id = self.boot.entity_id(child, exec_id);
         let image = parent.program.image.clone();
         let exec_id = (child.start != 0).then_some(exec_id);
         let program = Program {
@@ -305,7 +306,7 @@ impl Table {
         terminal: Option<Arc<str>>,
         Effective { before, now }: Effective,
     ) {
-        let entity_id = entity_id(&self.boot_id, key, exec_id);
+        let entity_id = self.boot.entity_id(key, exec_id);
         let Some(process) = self.get_mut(key) else {
             return;
         };

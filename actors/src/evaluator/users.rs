@@ -1,9 +1,10 @@
 //! Names of users, from the host's `/etc/passwd`.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io::Read};
+
+use foldhash::HashMap;
 
 /// How often the file is looked at for changes.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -23,7 +24,7 @@ impl Users {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self {
             path,
-            names: HashMap::new(),
+            names: HashMap::default(),
             looked: None,
             changed: None,
         }
@@ -60,7 +61,7 @@ impl Users {
 
 /// Reads passwd(5). The first name of a number counts, as in getpwuid(3).
 fn parse(text: &str) -> HashMap<u32, String> {
-    let mut names = HashMap::new();
+    let mut names = HashMap::default();
     for line in text.lines() {
         let mut fields = line.split(':');
         if let (Some(name), Some(Ok(uid))) = (fields.next(), fields.nth(1).map(str::parse)) {

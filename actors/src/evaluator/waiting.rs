@@ -129,7 +129,7 @@ mod tests {
     use holdfast_wire::event;
 
     fn waiter(id: &str, until: u64) -> Waiter {
-        let table = Table::new("boot".to_owned());
+        let table = Table::new("boot");
         let process = table.describe(Found {
             key: Key { tgid: 1, start: 1 },
             ppid: 0,

@@ -1,9 +1,9 @@
 //! Of which cgroups the kernel programs know the container: for each, which conditions of the policies in force
 //! it meets. Told again when an engine tells of the container, and when other policies come into force.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use holdfast_policy::lookup::held_by;
 use holdfast_policy::snapshot::Snapshot;
 use holdfast_policy::table::{CONTAINER_ENTRIES, ContainerKey};

@@ -4,11 +4,11 @@
 //! has) stands for its container, and each cgroup is looked up once. In v1 and hybrid layouts the id
 //! says nothing, and each program that a process runs is looked up.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use holdfast_wire::record::Header;
 
 use super::cgroup::{self, Container};
@@ -67,7 +67,7 @@ impl Memberships {
         Self {
             proc: root.join("proc"),
             unified: Hierarchy::alone(root),
-            known: HashMap::new(),
+            known: HashMap::default(),
             searched: 0,
         }
     }

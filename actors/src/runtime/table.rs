@@ -1,10 +1,10 @@
 //! What is known of containers, by id: what their cgroups say, and what engines add to it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use holdfast_wire::event::{self, Rendered};
 use serde::Serialize;
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
+use holdfast_actors::clock;
 use holdfast_policy::snapshot::Tables;
 use holdfast_policy::table::{
     CLASSES, GENERATIONS, HOOKS, HookTable, KEY_PATH_BYTES, KEY_SUFFIX_BYTES, NAME_BUCKETS,
     NumberKey, Tag, Vector, WORDS, class_index,
 };
 use holdfast_wire::control::{Control, ProcessKey};
-use rustix::time::{ClockId, clock_gettime};
 
 use super::pod::Plain;
 use super::reason::chain;
@@ -54,16 +54,6 @@ const GRACE: Duration = Duration::from_millis(50);
 /// What reading two clocks one after the other may differ by, nanoseconds: far above what it does, far
 /// below any suspension.
 const CLOCK_TOLERANCE: u64 = 1_000_000;
-
-/// `CLOCK_BOOTTIME` minus `CLOCK_MONOTONIC`, nanoseconds.
-fn boottime_ahead() -> u64 {
-    let [monotonic, boottime] = [ClockId::Monotonic, ClockId::Boottime].map(|clock| {
-        let time = clock_gettime(clock);
-        // Neither clock is ever negative.
-        time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
-    });
-    boottime.saturating_sub(monotonic)
-}
 
 impl PolicyMaps {
     /// Takes the maps out of `ebpf`.
@@ -148,7 +138,7 @@ impl PolicyMaps {
     /// Tells the programs how far boot time is ahead of monotonic time, if that has changed: by the time
     /// that the machine was suspended.
     pub(crate) fn set_clock(&mut self) -> Result<(), String> {
-        let ahead = boottime_ahead();
+        let ahead = clock::boottime_minus_monotonic();
         if ahead.abs_diff(self.state.boottime_ahead) <= CLOCK_TOLERANCE {
             return Ok(());
         }

@@ -1,14 +1,15 @@
-//! The tables of what was measured: printed, and kept in `docs/performance.md`.
+//! The tables of what was measured: printed, and kept in `docs/performance.md`; and what was counted beside what is recorded.
 
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use holdfast_tests::cost::record;
 use holdfast_tests::goals::{Measured, Table, page};
 use serde_json::{Value, json};
 
-const USAGE: &str = "usage: bench report DIR [--holdfast FILE] | bench keep DIR [--holdfast FILE]";
+const USAGE: &str = "usage: bench report DIR [--holdfast FILE] | bench keep DIR [--holdfast FILE] | bench compare FILE";
 /// The guests whose clocks count instructions.
 const GUEST: &str = "6.12+icount";
 const PEERS: &str = "6.12+peers";
@@ -32,6 +33,9 @@ fn main() -> ExitCode {
 fn command() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let ["compare", costs] = args.as_slice() {
+        return compare(Path::new(costs));
+    }
     let (command, dir, binary) = match args.as_slice() {
         [command, dir] => (*command, Path::new(dir), Path::new("dist/holdfast")),
         [command, dir, "--holdfast", binary] => (*command, Path::new(dir), Path::new(binary)),
@@ -54,6 +58,15 @@ fn command() -> Result<()> {
         "keep" => keep(&table, &measured),
         _ => bail!("{USAGE}"),
     }
+}
+
+/// Prints what was counted by path, and fails where one has become dearer than recorded.
+fn compare(costs: &Path) -> Result<()> {
+    let found = serde_json::from_value(read(costs)?).context("instructions by path")?;
+    for (path, instructions) in &found {
+        println!("{instructions:>8} instructions: {path}");
+    }
+    record::compare(&found)
 }
 
 fn read(path: &Path) -> Result<Value> {

@@ -121,7 +121,8 @@ impl Machine {
             .args([
                 "-append",
                 &format!(
-                    "console={console} {COMMAND_LINE} {}",
+                    "console={console} {COMMAND_LINE} {} {}",
+                    variant.timer(),
                     variant.command_line()
                 ),
             ])

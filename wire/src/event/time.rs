@@ -24,7 +24,8 @@ pub fn rfc3339(unix_nanoseconds: u64) -> String {
             number /= 10;
         }
     }
-    String::from_utf8_lossy(&text).into_owned()
+    // It is ASCII.
+    std::str::from_utf8(&text).unwrap_or_default().to_owned()
 }
 
 /// The nanoseconds of a time as [`rfc3339`] prints it; fewer digits of a second's fraction will do, or none.

@@ -43,11 +43,25 @@ pub(super) fn described<'a>(
         path,
         target_path,
         inode: (fixed.inode != 0).then(|| fixed.inode.to_string()),
-        device: (device != 0).then(|| format!("{}:{}", device >> 20, device & 0xf_ffff)),
-        mode: (fixed.mode != 0).then(|| format!("{:04o}", fixed.mode & 0o7777)),
+        device: (device != 0).then(|| number(device)),
+        mode: (fixed.mode != 0).then(|| permissions(fixed.mode)),
         uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
         gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
     }
+}
+
+/// A device as the kernel encodes it, as `MAJOR:MINOR`.
+fn number(device: u32) -> String {
+    let mut text = (device >> 20).to_string();
+    text.push(':');
+    text.push_str(&(device & 0xf_ffff).to_string());
+    text
+}
+
+/// The last twelve bits of a mode, as four octal digits.
+fn permissions(mode: u32) -> String {
+    let digit = |place: u32| char::from(b'0' + (mode >> (3 * place) & 7) as u8);
+    (0..4).rev().map(digit).collect()
 }
 
 /// Adds what the record says of a mount. `path` and `source` are resolved.

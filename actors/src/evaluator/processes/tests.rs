@@ -66,7 +66,7 @@ fn executable(program: &Program) -> &str {
 
 #[test]
 fn a_process_from_proc_is_recognised_by_its_start_tick() {
-    let mut table = Table::new("boot".into());
+    let mut table = Table::new("boot");
     table.insert(found(10, 50_000_000, 0, "sh"));
     assert!(table.attribute(&header(10, 90_000_000, 4)).is_none());
     let (process, program) = table.attribute(&header(10, 57_654_321, 4)).unwrap();
@@ -83,7 +83,7 @@ fn a_process_from_proc_is_recognised_by_its_start_tick() {
 
 #[test]
 fn fork_copies_and_exec_replaces_and_late_events_find_the_program_before() {
-    let mut table = Table::new("boot".into());
+    let mut table = Table::new("boot");
     table.insert(found(10, SECOND, 0, "sh"));
     let parent = table.attribute(&header(10, SECOND, 1)).unwrap().0;
     table.fork(&parent, key(11, 2 * SECOND), 1);
@@ -122,7 +122,7 @@ fn exec(table: &mut Table, key: Key, exec_id: u32, name: &str, now: u64) {
 
 #[test]
 fn an_event_between_an_exec_and_its_record_changes_nothing() {
-    let mut table = Table::new("boot".into());
+    let mut table = Table::new("boot");
     table.insert(found(10, SECOND, 0, "before"));
     exec(&mut table, key(10, SECOND), 2, "before", 0b1);
     // The kernel maps the new program for it.
@@ -156,7 +156,7 @@ fn an_event_between_an_exec_and_its_record_changes_nothing() {
 
 #[test]
 fn what_an_exec_gains_is_known_where_it_is_known_what_was_before() {
-    let mut table = Table::new("boot".into());
+    let mut table = Table::new("boot");
     table.insert(found(10, SECOND, 0, "sh"));
     let gained = |table: &Table| table.get(key(10, SECOND)).unwrap().program.gained;
     exec(&mut table, key(10, SECOND), 2, "a", 0b11);
@@ -185,7 +185,7 @@ fn what_an_exec_gains_is_known_where_it_is_known_what_was_before() {
 
 #[test]
 fn an_exited_process_stays_for_late_events_and_for_its_children() {
-    let mut table = Table::new("boot".into());
+    let mut table = Table::new("boot");
     table.insert(found(1, 1, 0, "init"));
     for (parent, child) in [(1, 2), (2, 3)] {
         let parent = table.get(key(parent, 0)).unwrap().clone();
@@ -212,7 +212,7 @@ fn an_exited_process_stays_for_late_events_and_for_its_children() {
 
 #[test]
 fn a_reused_pid_is_another_process() {
-    let mut table = Table::new("boot".into());
+    let mut table = Table::new("boot");
     table.insert(found(9, SECOND, 0, "old"));
     table.exit(key(9, SECOND), 2 * SECOND);
     table.insert(found(9, 3 * SECOND, 0, "new"));
@@ -224,7 +224,7 @@ fn a_reused_pid_is_another_process() {
 
 #[test]
 fn number_and_weight_are_bounded() {
-    let mut table = Table::new("boot".into());
+    let mut table = Table::new("boot");
     for tgid in 1..=(MAX_PROCESSES as u32 + 100) {
         table.insert(found(tgid, SECOND, 0, "x"));
     }
@@ -243,7 +243,7 @@ proptest! {
     fn the_books_balance(
         steps in proptest::collection::vec((0u8..5, 1u32..12, 1u32..12), 1..100),
     ) {
-        let mut table = Table::new("boot".into());
+        let mut table = Table::new("boot");
         for (now, (what, one, other)) in (1u64..).zip(steps) {
             let now = now * 4 * SECOND;
             match what {

@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::MapData;
+use holdfast_actors::clock;
 use holdfast_actors::kernel::Ring;
 use rustix::event::epoll;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::buffer::{Buffer, MIN_BYTES, Wake};
 use crate::loader::sys;
@@ -82,10 +82,9 @@ fn share(bytes: u32, cpus: usize) -> u32 {
 
 /// Looks at every buffer; the time before which everything has then been looked at.
 fn look(buffers: &mut [Buffer]) -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
+    let now = clock::boottime();
     buffers.iter_mut().for_each(Buffer::look);
-    // Not negative: it counts from boot.
-    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+    now
 }
 
 /// The time of the earliest record, and its buffer.
