@@ -178,19 +178,22 @@ impl Evaluation {
         self.report_notices(shared);
         let step = self.handle_due(shared, draining);
         self.outgoing.flush(shared);
-        self.finish(shared);
+        let inputs = self.inputs(shared, false);
+        let process = inputs[Domain::Process as usize];
+        let told = &shared.namespaces.told;
+        told.hear(process.head.unwrap_or(process.watermark));
+        self.finish(shared, &inputs);
         shared.progress.set_processes(self.processes.len());
         step
     }
 
     /// Says up to when everything is done with.
-    fn finish(&mut self, shared: &Shared) {
+    fn finish(&mut self, shared: &Shared, inputs: &[Input; DOMAINS]) {
         if !shared.kernel.outlives() && shared.kernel.predecessor().is_none() {
             return;
         }
         let released = self.released.as_ref();
         let released = released.map(|it| claimed_time(&it.waiter.record));
-        let inputs = self.inputs(shared, false);
         let judged = inputs
             .iter()
             .map(|input| input.head.unwrap_or(input.watermark))
@@ -352,6 +355,7 @@ impl Evaluation {
         let killed = current.killed.clone();
         match decode(&bytes) {
             Ok(record) => {
+                shared.namespaces.told.tell(&record);
                 let reading = shared.reading();
                 let whom = attribute::attribute(&mut self.processes, &record, &reading);
                 let may_wait = killed.is_none() && !draining;

@@ -9,7 +9,7 @@ use std::process::{Child, Command};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::{MountFlags, mount, mount_bind};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -27,6 +27,7 @@ pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
         ["zoo", directory] => zoo(Path::new(directory)),
         ["zoo-nested", depth] => parsed(depth).and_then(nested),
+        ["wander"] => wander(),
         _ => return None,
     })
 }
@@ -157,6 +158,24 @@ fn next(depth: u32) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["act", "zoo-nested", &depth.to_string()]);
     command.spawn()
+}
+
+/// Makes UTS namespaces and leaves them, as it is told line by line, and tells each time which one it is in.
+fn wander() -> io::Result<()> {
+    let home = File::open(own("uts"))?;
+    let tell = || -> io::Result<()> {
+        println!("{}", fs::metadata(own("uts"))?.ino());
+        Ok(())
+    };
+    tell()?;
+    for line in io::stdin().lines() {
+        match &*line? {
+            "make" => unshare(CloneFlags::CLONE_NEWUTS)?,
+            _ => setns(&home, CloneFlags::CLONE_NEWUTS)?,
+        }
+        tell()?;
+    }
+    Ok(())
 }
 
 /// Until whoever wanted all this has enough.
