@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub mod containers;
 mod freezer;
 mod held;
 mod kept;
@@ -25,6 +26,7 @@ mod told;
 mod traveller;
 mod tree;
 
+use containers::{Container, Engine, Group};
 pub use freezer::Places;
 use held::Held;
 pub(crate) use kept::Namespaces;
@@ -177,11 +179,20 @@ pub struct Map {
     /// What is mounted in each mount namespace, where that was asked for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub mounts: BTreeMap<u64, Paths>,
+    /// The containers that processes are in, by their first processes.
+    pub containers: BTreeMap<u32, Container>,
+    /// Their engines, by number.
+    #[serde(rename = "container-engines")]
+    pub engines: BTreeMap<usize, Engine>,
+    /// What they are grouped by, by number.
+    #[serde(rename = "container-groups")]
+    pub groups: BTreeMap<usize, Group>,
     /// Of when it is.
     pub currency: Currency,
 }
 
-/// Looks at everything, on the host whose root directory this is; `mounts`: also at what is mounted where.
+/// Looks at everything, on the host whose root directory this is; `mounts`: also at what is mounted where. Of containers
+/// nothing is known: see [`containers::add`].
 ///
 /// # Errors
 /// When there is no `/proc` below it.

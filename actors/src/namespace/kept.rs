@@ -1,6 +1,7 @@
 //! The namespaces as a running sensor has them: what it has seen is held as long as somebody asks now and then, and events
 //! say whom to look at again.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,12 @@ use tokio::time::{Instant, sleep};
 
 use super::held::{Events, Held};
 use super::told::{KINDS, Told};
-use super::{Kind, Map, of_process};
+use super::{Kind, Map, containers, of_process};
 use crate::clock;
 use crate::evaluator::processes::{MAX_PROCESSES, scan};
 use crate::probe;
 use crate::root::shared::Shared;
+use crate::runtime::engine::Place;
 
 /// How long what was seen is held that nobody asks for.
 const HELD: Duration = Duration::from_secs(600);
@@ -78,7 +80,8 @@ impl Namespaces {
             let listed = scan::pids(&shared.proc, MAX_PROCESSES)?;
             shared.namespaces.told.follow(&listed);
             let events: Events = events.map(|()| shared.namespaces.told.last());
-            let map = held.look_at(root, &listed, mounts, events)?;
+            let mut map = held.look_at(root, &listed, mounts, events)?;
+            containers::add(&mut map, &told(&shared));
             Ok::<_, io::Error>((held, map))
         };
         let (held, map) = tokio::task::spawn_blocking(look).await??;
@@ -89,6 +92,31 @@ impl Namespaces {
         tokio::spawn(let_go(Arc::downgrade(shared)));
         Ok(map)
     }
+}
+
+/// What engines have told of containers that run, by id.
+fn told(shared: &Shared) -> BTreeMap<String, containers::Told> {
+    // Others are found by asking each socket who it is, which is not for now.
+    let set = shared.settings.engines.iter();
+    let set = set.filter(|place| matches!(place, Place::At(_)));
+    let apis: BTreeMap<String, String> = set
+        .flat_map(Place::present)
+        .map(|socket| (socket.name, socket.path.display().to_string()))
+        .collect();
+    let running = shared.containers.all_running().into_iter();
+    let told = running.map(|(engine, details)| {
+        let id = details.container.id.clone();
+        let api = apis.get(&engine).cloned();
+        (
+            id,
+            containers::Told {
+                details,
+                engine,
+                api,
+            },
+        )
+    });
+    told.collect()
 }
 
 /// Lets go of what is held once nobody has asked for long enough.

@@ -28,7 +28,7 @@ pub(super) fn namespaces(arguments: &Namespaces) -> Result<(), Failure> {
     if arguments.mounts {
         return output::text(&mounts(&map).render(0));
     }
-    let names = container_names(&config)?;
+    let names = container_names(&map);
     let mut table = Table::new([
         "TYPE",
         "NAMESPACE",
@@ -115,12 +115,17 @@ pub(super) fn mapped(config: &Config, mounts: bool) -> Result<Map, Failure> {
     let root = &config.host.fs;
     let map = match held(config, mounts) {
         Some(map) => map,
-        None => namespace::map(root, mounts).map_err(|error| {
-            Failure::Other(
-                anyhow::Error::from(error)
-                    .context(format!("list the processes below {}", root.display())),
-            )
-        })?,
+        None => {
+            let mut map = namespace::map(root, mounts).map_err(|error| {
+                Failure::Other(
+                    anyhow::Error::from(error)
+                        .context(format!("list the processes below {}", root.display())),
+                )
+            })?;
+            let told = block_on(async { Ok(listing::running(root, &config.engines()).await) })?;
+            namespace::containers::add(&mut map, &told);
+            map
+        }
     };
     let Currency {
         hidden,
@@ -163,8 +168,9 @@ fn held(config: &Config, mounts: bool) -> Option<Map> {
 }
 
 /// Names of containers by id, as their engines know them.
-pub(super) fn container_names(config: &Config) -> Result<BTreeMap<String, String>, Failure> {
-    block_on(async { Ok(listing::names(&config.host.fs, &config.engines()).await) })
+pub(super) fn container_names(map: &Map) -> BTreeMap<String, String> {
+    let named = map.containers.values().filter(|it| it.name != it.id);
+    named.map(|it| (it.id.clone(), it.name.clone())).collect()
 }
 
 /// A container's name, or the beginning of its id.

@@ -299,6 +299,9 @@ fn asked(bench: &Bench, made: &[Made]) -> Result<()> {
         ensure!(all["namespaces"][&one.nsid]["type"] == one.kind, "{one:?}");
     }
     ensure!(!keys(&all["mounts"]).is_empty(), "no mounts");
+    for key in ["containers", "container-engines", "container-groups"] {
+        ensure!(all[key].is_object(), "no {key}");
+    }
     let innermost = made
         .iter()
         .rfind(|it| it.kind == "pid")
@@ -306,6 +309,11 @@ fn asked(bench: &Bench, made: &[Made]) -> Result<()> {
     let processes = answer("/v1/processes")?;
     let namespaces = &processes[&innermost.pid]["namespaces"];
     ensure!(is(&namespaces["pid"], &innermost.nsid), "{namespaces}");
+    let task = &processes[&innermost.pid]["tasks"][0];
+    ensure!(
+        is(&task["tid"], &innermost.pid) && is(&task["namespaces"]["pid"], &innermost.nsid),
+        "{task}"
+    );
     let table = answer("/v1/pidmap")?;
     let its = |ids: &&Value| {
         let ids = ids.as_array();

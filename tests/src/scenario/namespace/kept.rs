@@ -6,7 +6,7 @@ use std::process::{ChildStdin, ChildStdout, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::Started;
+use super::{Started, is};
 use crate::bench::Bench;
 use crate::control::ask;
 use crate::events::text;
@@ -70,7 +70,7 @@ fn changes<T>(bench: &Bench, is_right: impl Fn(&Value) -> Result<T>) -> Result<V
         let Wanderer { pid, uts, .. } = wanderer;
         let process = &answer["processes"][pid.to_string()];
         ensure!(
-            process["namespaces"]["uts"].to_string() == *uts,
+            is(&process["namespaces"]["uts"], uts),
             "should be in {uts}: {process}"
         );
         ensure!(
