@@ -121,7 +121,7 @@ impl Evaluation {
             knows_processes: false,
             users: Users::new(settings.host.root.join("etc/passwd")),
             memberships: Memberships::new(&settings.host.root),
-            common: Common::new(settings.host.event.clone()),
+            common: Common::new(settings.host.event.clone(), settings.host.cloud.clone()),
             mounts: Mounts::new(settings.host.proc()),
             throttles: HashMap::new(),
             histories: HashMap::new(),
@@ -237,7 +237,8 @@ impl Evaluation {
         self.outgoing.flush(shared);
         while let Some(notice) = shared.degraded.next_notice() {
             self.notices += 1;
-            if let Some(event) = sensor::event(&notice, self.notices, report, &self.common.host) {
+            let common = &self.common;
+            if let Some(event) = sensor::event(&notice, self.notices, report, common) {
                 self.outgoing.add(None, &event);
             }
         }
@@ -453,7 +454,7 @@ impl Evaluation {
             views,
         };
         let mut event = build::event(record, subject, &place);
-        event.host = Some(&common.host);
+        (event.host, event.cloud) = (Some(&common.host), common.cloud.as_ref());
         let history = self.histories.entry(snapshot.epoch()).or_default();
         let judged = snapshot.judge_after(kind, &event, &moment, history);
         let in_kernel = snapshot.rule(header.rule).map(|rule| (header.rule, rule));
