@@ -194,7 +194,8 @@ mod tests {
         let net = &map.namespaces[&own.namespaces[&Kind::Net]];
         assert_eq!(net.owner, Some(user.nsid));
         assert!(own.tasks.iter().any(|task| task.tid == own.pid));
-        assert_eq!(map.currency.looked, map.processes.len());
+        // Some may have ended since they were listed.
+        assert!(map.currency.looked >= map.processes.len());
     }
 
     /// A `/proc` of two processes, the second a child of the first.

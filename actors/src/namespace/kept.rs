@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use holdfast_wire::Domain;
@@ -33,6 +33,7 @@ const INITIAL: u64 = 0xEFFF_FFFC;
 pub(crate) struct Namespaces {
     pub(crate) told: Told,
     state: tokio::sync::Mutex<State>,
+    /// When somebody asked last, as long as what was seen is held.
     asked: Mutex<Option<Instant>>,
 }
 
@@ -59,8 +60,9 @@ impl Namespaces {
     /// When there is no `/proc`.
     pub(crate) async fn look(shared: &Arc<Shared>, mounts: bool) -> io::Result<Map> {
         let own = &shared.namespaces;
-        *own.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let shared_then = shared.clone();
+        if own.ask().is_none() {
+            tokio::spawn(let_go(Arc::downgrade(shared)));
+        }
         let mut state = own.state.lock().await;
         let mut held = std::mem::take(&mut state.held);
         let before = state.basis.take();
@@ -72,10 +74,10 @@ impl Namespaces {
             (Ok(_), Some(_)) => {
                 Err("events were lost, or other policies came into force".to_owned())
             }
-            (Ok(_), None) => Err("the first look".to_owned()),
+            (Ok(_), None) => Err("events tell from this look on".to_owned()),
         };
+        let shared = shared.clone();
         let look = move || {
-            let shared = shared_then;
             let root = &shared.settings.host.root;
             let listed = scan::pids(&shared.proc, MAX_PROCESSES)?;
             shared.namespaces.told.follow(&listed);
@@ -89,8 +91,13 @@ impl Namespaces {
             held,
             basis: basis.ok(),
         };
-        tokio::spawn(let_go(Arc::downgrade(shared)));
         Ok(map)
+    }
+
+    /// Notes that somebody asks; when that was before. `None`: nothing is held.
+    fn ask(&self) -> Option<Instant> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.replace(Instant::now())
     }
 }
 
@@ -120,17 +127,24 @@ fn told(shared: &Shared) -> BTreeMap<String, containers::Told> {
 }
 
 /// Lets go of what is held once nobody has asked for long enough.
-async fn let_go(shared: std::sync::Weak<Shared>) {
-    sleep(HELD).await;
-    let Some(shared) = shared.upgrade() else {
-        return;
-    };
-    let own = &shared.namespaces;
-    let mut state = own.state.lock().await;
-    let asked = *own.asked.lock().unwrap_or_else(PoisonError::into_inner);
-    if asked.is_some_and(|asked| asked.elapsed() >= HELD) {
-        *state = State::default();
-        own.told.follow(&[]);
+async fn let_go(shared: Weak<Shared>) {
+    let mut rest = HELD;
+    loop {
+        sleep(rest).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let own = &shared.namespaces;
+        let mut state = own.state.lock().await;
+        let mut asked = own.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = asked.map_or(HELD, |asked| asked.elapsed());
+        if since >= HELD {
+            *asked = None;
+            *state = State::default();
+            own.told.follow(&[]);
+            return;
+        }
+        rest = HELD - since;
     }
 }
 
