@@ -31,8 +31,8 @@
 //! ```text
 //!  from        to           message                          answer
 //!  ──────────  ───────────  ───────────────────────────────  ────────────────────────────
-//!  Handle      root         Status · Stop · Reload ·         yes, with a time limit each
-//!                           Settled · Fail
+//!  Handle      root         Status · Namespaces · Stop ·     yes, with a time limit each
+//!                           Reload · Settled · Fail
 //!  root        any child    Order(Drain | Fail)              it ends, which the root sees
 //!  root        evaluator    Reload(snapshot, reply)          to the Handle, not the root
 //!  evaluator   root         PolicyChanged                    –

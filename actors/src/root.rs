@@ -24,6 +24,7 @@ use crate::evaluator;
 use crate::health::watchdog;
 use crate::kernel::{Kernel, KernelError, Predecessor, Ring};
 use crate::losses;
+use crate::namespace::{Map, Namespaces};
 use crate::supervisor::restart::Policy;
 use crate::supervisor::{Outcome, Stage, Supervisor};
 use shared::Shared;
@@ -56,6 +57,8 @@ pub enum StartError {
 pub(crate) enum Message {
     /// Say how everything stands.
     Status(RpcReplyPort<Status>),
+    /// Say which namespaces there are, or why that is not known; with what is mounted where.
+    Namespaces(bool, RpcReplyPort<std::io::Result<Map>>),
     /// Put policies into force.
     Reload(Arc<Snapshot>, RpcReplyPort<Result<u32, KernelError>>),
     /// Answer when every hook is as the policies in force want it, or it is known why not.
@@ -185,6 +188,11 @@ impl Actor for Root {
             Message::Status(reply) => {
                 // Who asked may have given up.
                 let _ = reply.send(state.status());
+            }
+            Message::Namespaces(mounts, reply) => {
+                // It may take seconds, and nobody else waits for it.
+                let shared = state.shared.clone();
+                tokio::spawn(async move { reply.send(Namespaces::look(&shared, mounts).await) });
             }
             Message::Reload(snapshot, reply) => state.reload(snapshot, reply),
             Message::Stop(reply) => {

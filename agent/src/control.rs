@@ -8,6 +8,7 @@
 //! | `GET /v1/metrics` | the same as metrics, in the text format of OpenMetrics |
 //! | `GET /v1/policies` | the policies in force |
 //! | `GET /v1/namespaces` | the host's namespaces, processes and mounts; this and the next two have the keys of lxkns |
+//! | `GET /v1/namespaces?mounts=no` | the same without what is mounted, which is read anew each time |
 //! | `GET /v1/processes` | the processes, and which namespaces they are in |
 //! | `GET /v1/pidmap` | of each process its ids in the pid namespaces that see it |
 //! | `GET /v1/events` | events from now on, one JSON object a line |
@@ -20,7 +21,6 @@
 //! An answer that is not 200 has a JSON object with `error`. Filters are not evaluated here: the
 //! sensor runs nothing that a client sent.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,10 +74,6 @@ pub(crate) struct Shared {
     pub(crate) facts: Value,
     /// What this process has given up, for `status` and `doctor`.
     pub(crate) confinement: Value,
-    /// The host's root directory.
-    pub(crate) host: PathBuf,
-    /// Held by who looks at the namespaces: one at a time is enough work.
-    pub(crate) looking: tokio::sync::Mutex<()>,
     /// The policies in force.
     pub(crate) policies: Mutex<Vec<Summary>>,
     /// The way to the loop.

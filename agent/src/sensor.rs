@@ -135,8 +135,6 @@ impl Sensor {
             handle,
             facts,
             confinement: json!(confinement),
-            host: config.host.fs.clone(),
-            looking: tokio::sync::Mutex::default(),
             policies: Mutex::new(policies.summaries),
             requests: sender,
         });

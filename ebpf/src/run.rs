@@ -268,7 +268,7 @@ impl Run {
     /// Whether user space is to see it.
     #[inline(always)]
     pub fn is_wanted(&self, decided: Decided) -> bool {
-        const WHATEVER: u32 = hook_flags::REPORT | hook_flags::TRACK;
+        const WHATEVER: u32 = hook_flags::REPORT | hook_flags::TRACK | hook_flags::FOLLOW;
         self.hook.flags & WHATEVER != 0 || decided.speaks()
     }
 

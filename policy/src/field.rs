@@ -215,6 +215,12 @@ named! {
         OsFamily "host.os.family" String Kinds::ALL;
         OsPlatform "host.os.platform" String Kinds::ALL;
         OsKernel "host.os.kernel" String Kinds::ALL;
+        CloudProvider "cloud.provider" String Kinds::ALL;
+        CloudRegion "cloud.region" String Kinds::ALL;
+        CloudZone "cloud.availability_zone" String Kinds::ALL;
+        CloudInstance "cloud.instance.id" String Kinds::ALL;
+        CloudMachine "cloud.machine.type" String Kinds::ALL;
+        CloudAccount "cloud.account.id" String Kinds::ALL;
         ExitCode "process.exit_code" Int Kinds::of(&[Kind::ProcessExit]);
         ThreadId "process.thread.id" Int Kinds::ALL;
         Capabilities "process.thread.capabilities.effective" Strings Kinds::ALL;

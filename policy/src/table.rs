@@ -269,6 +269,9 @@ pub mod hook_flags {
     pub const TRACK: u32 = 1 << 2;
     /// Some hook asks who processes descend from: an exec and a fork note the class of the executable.
     pub const LINEAGE: u32 = 1 << 3;
+    /// Every record is submitted, unless the cgroup makes too many: the agent knows by it in which namespaces processes
+    /// are.
+    pub const FOLLOW: u32 = 1 << 4;
 }
 
 /// Everything about one hook in one generation that is not a lookup by value. The `HOOKS` array

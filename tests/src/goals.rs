@@ -139,6 +139,45 @@ const GOALS: &[Goal] = &[
         figure: |it| Some(at(it, "/binary")? / MILLION),
     },
     Goal {
+        what: "look at 10,000 processes in 1,000 namespaces, CPU time",
+        limit: Limit::None,
+        unit: "ms",
+        figure: |it| at(it, "/native/crowd/holdfast/cpu_milliseconds"),
+    },
+    Goal {
+        what: "the same, of lsns' CPU time on the same processes",
+        limit: Limit::AtMost(1.0),
+        unit: "",
+        figure: |it| {
+            let of = |who| at(it, &format!("/native/crowd/{who}/cpu_milliseconds"));
+            Some(of("holdfast")? / of("lsns")?)
+        },
+    },
+    Goal {
+        what: "the same, most memory",
+        limit: Limit::None,
+        unit: "MiB",
+        figure: |it| Some(at(it, "/native/crowd/holdfast/peak_kib")? / MIB),
+    },
+    Goal {
+        what: "the same, lsns' most memory",
+        limit: Limit::None,
+        unit: "MiB",
+        figure: |it| Some(at(it, "/native/crowd/lsns/peak_kib")? / MIB),
+    },
+    Goal {
+        what: "a running sensor's next answer about them, until it is there",
+        limit: Limit::None,
+        unit: "ms",
+        figure: |it| at(it, "/native/crowd/sensor/next_milliseconds"),
+    },
+    Goal {
+        what: "what it holds of them",
+        limit: Limit::None,
+        unit: "MiB",
+        figure: |it| Some(at(it, "/native/crowd/sensor/held_kib")? / MIB),
+    },
+    Goal {
         what: "opens a second, each an event in the file, none lost",
         limit: Limit::AtLeast(250.0),
         unit: "thousand",

@@ -19,6 +19,7 @@ pub mod command;
 pub mod control;
 pub mod cost;
 pub mod cri;
+pub mod crowd;
 pub mod engine;
 pub mod events;
 pub mod goals;

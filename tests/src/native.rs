@@ -1,5 +1,5 @@
-//! What a sensor takes on this machine itself, whatever its kernel allows: time to start, memory, and the rates at
-//! which it loses nothing.
+//! What a sensor takes on this machine itself, whatever its kernel allows: time to start, memory, a look at many
+//! namespaces, and the rates at which it loses nothing.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::bench::Bench;
-use crate::load;
 use crate::scenario::cost::memory;
 use crate::scenario::ledger::{number, settled};
 use crate::scenario::rate;
+use crate::{crowd, load};
 
 /// Starts, of which the one in the middle counts.
 const STARTS: usize = 5;
@@ -43,10 +43,12 @@ pub fn figures(bench: &Bench, rates: &[u32], time: Duration) -> Result<Value> {
     let loaded = memory(&sensor)?;
     println!("memory after {EVENTS} events, KiB: {loaded}");
     sensor.stop()?;
+    let crowd = crowd::figures(bench)?;
+    println!("namespaces of a crowd: {crowd}");
     let rate = rate::steps(bench, rates, time)?;
     Ok(
         json!({"start_milliseconds": start.as_millis() as u64, "memory": at_rest,
-        "memory_after_a_million": loaded, "rate": rate}),
+        "memory_after_a_million": loaded, "crowd": crowd, "rate": rate}),
     )
 }
 

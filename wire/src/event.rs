@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+mod cloud;
 mod container;
 mod detail;
 mod dns;
@@ -19,6 +20,7 @@ mod redactable;
 mod rendered;
 mod time;
 
+pub use cloud::{Cloud, Named, Typed};
 pub use container::{
     Container, Grants, Image, ImageChange, ImageHash, Lifecycle, Orchestrator, Resource,
 };
@@ -50,6 +52,9 @@ pub struct Event<'a> {
     /// Where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<&'a Rendered<Host>>,
+    /// In which cloud that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud: Option<&'a Rendered<Cloud>>,
     /// Who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<Process<'a>>,

@@ -21,6 +21,8 @@ const MAX_BYTES: usize = 2 << 20;
 pub(crate) struct Common {
     /// `host.*`
     pub(crate) host: Rendered<event::Host>,
+    /// `cloud.*`
+    pub(crate) cloud: Option<Rendered<event::Cloud>>,
     capabilities: HashMap<u64, Rendered<event::Capabilities>>,
     /// By pid and whether as a parent.
     ancestors: HashMap<(u32, bool), Ancestor>,
@@ -54,9 +56,10 @@ impl Ancestor {
 }
 
 impl Common {
-    pub(crate) fn new(host: event::Host) -> Self {
+    pub(crate) fn new(host: event::Host, cloud: Option<event::Cloud>) -> Self {
         Self {
             host: Rendered::new(host),
+            cloud: cloud.map(Rendered::new),
             capabilities: HashMap::default(),
             ancestors: HashMap::default(),
             bytes: 0,

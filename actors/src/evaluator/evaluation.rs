@@ -121,7 +121,7 @@ impl Evaluation {
             knows_processes: false,
             users: Users::new(settings.host.root.join("etc/passwd")),
             memberships: Memberships::new(&settings.host.root),
-            common: Common::new(settings.host.event.clone()),
+            common: Common::new(settings.host.event.clone(), settings.host.cloud.clone()),
             mounts: Mounts::new(settings.host.proc()),
             throttles: HashMap::default(),
             histories: HashMap::default(),
@@ -178,19 +178,22 @@ impl Evaluation {
         self.report_notices(shared);
         let step = self.handle_due(shared, draining);
         self.outgoing.flush(shared);
-        self.finish(shared);
+        let inputs = self.inputs(shared, false);
+        let process = inputs[Domain::Process as usize];
+        let told = &shared.namespaces.told;
+        told.hear(process.head.unwrap_or(process.watermark));
+        self.finish(shared, &inputs);
         shared.progress.set_processes(self.processes.len());
         step
     }
 
     /// Says up to when everything is done with.
-    fn finish(&mut self, shared: &Shared) {
+    fn finish(&mut self, shared: &Shared, inputs: &[Input; DOMAINS]) {
         if !shared.kernel.outlives() && shared.kernel.predecessor().is_none() {
             return;
         }
         let released = self.released.as_ref();
         let released = released.map(|it| claimed_time(&it.waiter.record));
-        let inputs = self.inputs(shared, false);
         let judged = inputs
             .iter()
             .map(|input| input.head.unwrap_or(input.watermark))
@@ -234,7 +237,8 @@ impl Evaluation {
         self.outgoing.flush(shared);
         while let Some(notice) = shared.degraded.next_notice() {
             self.notices += 1;
-            if let Some(event) = sensor::event(&notice, self.notices, report, &self.common.host) {
+            let common = &self.common;
+            if let Some(event) = sensor::event(&notice, self.notices, report, common) {
                 self.outgoing.add(None, &event);
             }
         }
@@ -352,6 +356,7 @@ impl Evaluation {
         let killed = current.killed.clone();
         match decode(&bytes) {
             Ok(record) => {
+                shared.namespaces.told.tell(&record);
                 let reading = shared.reading();
                 let whom = attribute::attribute(&mut self.processes, &record, &reading);
                 let may_wait = killed.is_none() && !draining;
@@ -449,7 +454,7 @@ impl Evaluation {
             views,
         };
         let mut event = build::event(record, subject, &place);
-        event.host = Some(&common.host);
+        (event.host, event.cloud) = (Some(&common.host), common.cloud.as_ref());
         let history = self.histories.entry(snapshot.epoch()).or_default();
         let judged = snapshot.judge_after(kind, &event, &moment, history);
         let in_kernel = snapshot.rule(header.rule).map(|rule| (header.rule, rule));

@@ -2,6 +2,7 @@
 
 use holdfast_wire::event::{self, Event};
 
+use super::common::Common;
 use super::glob;
 use crate::degraded::Notice;
 
@@ -11,7 +12,7 @@ pub(crate) fn event<'a>(
     notice: &'a Notice,
     number: u64,
     report: &[String],
-    host: &'a event::Rendered<event::Host>,
+    common: &'a Common,
 ) -> Option<Event<'a>> {
     if !report
         .iter()
@@ -36,7 +37,8 @@ pub(crate) fn event<'a>(
             reason: Some(notice.reason.as_str().into()),
             ..Default::default()
         },
-        host: Some(host),
+        host: Some(&common.host),
+        cloud: common.cloud.as_ref(),
         process: Some(event::Process {
             pid: pid.cast_signed(),
             name: Some("holdfast".into()),

@@ -4,28 +4,38 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::runtime::hierarchy::Hierarchy;
 
-/// Where a process is, as its `cgroup` says.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Places<'t> {
-    pub(super) cpu: &'t str,
-    pub(super) freezer: &'t str,
-    unified: Option<&'t str>,
+/// Where a process or thread is, and whether that is frozen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// Its cgroup where shares of CPUs are controlled; from the root of that hierarchy, as the reader sees it.
+    #[serde(rename = "cpucgroup")]
+    pub cpu: String,
+    /// Its cgroup where freezing is controlled, likewise.
+    #[serde(rename = "fridgecgroup")]
+    pub freezer: String,
+    /// It is frozen: by its cgroup, or by one that this is in.
+    #[serde(rename = "fridgefrozen")]
+    pub is_frozen: bool,
+    #[serde(skip)]
+    unified: Option<String>,
+    #[serde(skip)]
     is_first_version: bool,
 }
 
-/// Reads `/proc/PID/cgroup`: `NUMBER:CONTROLLERS:PATH`, of version 2 `0::PATH`.
-pub(super) fn places(text: &str) -> Places<'_> {
-    let mut places = Places::default();
+/// Reads `/proc/PID/cgroup`: `NUMBER:CONTROLLERS:PATH`, of version 2 `0::PATH`. Nothing is frozen yet.
+pub(super) fn places(text: &str) -> Places {
     let lines = text.lines().filter_map(|line| {
         let (_, rest) = line.split_once(':')?;
         rest.split_once(':')
     });
-    let (mut cpu, mut freezer) = (None, None);
+    let (mut cpu, mut freezer, mut unified) = (None, None, None);
     for (controllers, path) in lines {
         if controllers.is_empty() {
-            places.unified = Some(path);
+            unified = Some(path);
         }
         for controller in controllers.split(',') {
             match controller {
@@ -35,10 +45,14 @@ pub(super) fn places(text: &str) -> Places<'_> {
             }
         }
     }
-    places.is_first_version = freezer.is_some();
-    let unified = places.unified.unwrap_or_default();
-    (places.cpu, places.freezer) = (cpu.unwrap_or(unified), freezer.unwrap_or(unified));
-    places
+    let or_unified = |path: Option<&str>| path.or(unified).unwrap_or_default().to_owned();
+    Places {
+        cpu: or_unified(cpu),
+        freezer: or_unified(freezer),
+        is_frozen: false,
+        unified: unified.map(str::to_owned),
+        is_first_version: freezer.is_some(),
+    }
 }
 
 /// What the hierarchies of both versions say; each cgroup is asked once.
@@ -60,7 +74,7 @@ impl Freezer {
     }
 
     /// Whether what is there is frozen, also because of a cgroup above.
-    pub(super) fn is_frozen(&mut self, places: &Places<'_>) -> bool {
+    pub(super) fn is_frozen(&mut self, places: &Places) -> bool {
         let Self {
             first,
             unified,
@@ -72,7 +86,7 @@ impl Freezer {
                 .or_insert_with(look)
         };
         let by_first = places.is_first_version
-            && once(places.freezer, true, &|| {
+            && once(&places.freezer, true, &|| {
                 let below = places.freezer.trim_start_matches('/');
                 let state = fs::read_to_string(first.join(below).join("freezer.state"));
                 state.is_ok_and(|state| state.trim() == "FROZEN")
@@ -83,7 +97,7 @@ impl Freezer {
         };
         let unified = unified.as_ref();
         by_first
-            || places.unified.is_some_and(|path| {
+            || places.unified.as_deref().is_some_and(|path| {
                 once(path, false, &|| {
                     unified.is_some_and(|hierarchy| by_unified(path, hierarchy))
                 })
@@ -98,9 +112,9 @@ mod tests {
     #[test]
     fn both_versions_are_read() {
         let hybrid = places("4:freezer:/f\n3:cpu,cpuacct:/c\n1:name=systemd:/s\n0::/u\n");
-        assert_eq!((hybrid.cpu, hybrid.freezer), ("/c", "/f"));
+        assert_eq!((&*hybrid.cpu, &*hybrid.freezer), ("/c", "/f"));
         let unified = places("0::/u\n");
-        assert_eq!((unified.cpu, unified.freezer), ("/u", "/u"));
+        assert_eq!((&*unified.cpu, &*unified.freezer), ("/u", "/u"));
         assert_eq!(places("").freezer, "");
     }
 

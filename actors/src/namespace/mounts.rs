@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use holdfast_wire::text;
 use holdfast_wire::uapi::mounts;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Mounts by the path that they are at.
 pub type Paths = BTreeMap<String, At>;
 
 /// The mounts at a path: at most one of them can be reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct At {
     /// In the order in which they were made.
     pub mounts: Vec<Mount>,
@@ -23,7 +23,7 @@ pub struct At {
 }
 
 /// A mount.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Its number.
     pub mountid: u32,

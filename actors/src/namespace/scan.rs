@@ -1,8 +1,7 @@
-//! What `/proc` tells of namespaces.
+//! From what was seen of processes to all namespaces: with those that only mounts keep, and those of the kernel's list.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,66 +9,77 @@ use std::path::{Path, PathBuf};
 use holdfast_wire::uapi::mounts as list;
 use rustix::fs::{Mode, OFlags, fstat, fstatfs, open};
 
-use super::freezer::{self, Freezer};
-use super::sockets::Sockets;
+use super::freezer::Freezer;
+use super::look::{Seen, named};
+use super::relations::{MAX_NAMESPACES, Relations};
 use super::traveller::Traveller;
-use super::{Kind, Map, Namespace, Process, mounts, nsfs, pids};
-use crate::evaluator::processes::{MAX_PROCESSES, scan};
-use crate::runtime::membership::membership;
-
-/// Open files of one process that are looked at: as many as a process has by default at most.
-const MAX_FILES: usize = 1 << 20;
-/// Namespaces that are kept; what is beyond is an attack on whoever looks.
-const MAX_NAMESPACES: usize = 1 << 20;
+use super::{Kind, Map, Namespace, mounts, nsfs};
 
 /// `include/uapi/linux/magic.h`
 const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
 
+/// The namespaces that are mounted in a mount namespace, when that was looked into.
+#[derive(Debug)]
+pub(super) struct Mounted {
+    found: Vec<(Kind, u64, PathBuf)>,
+    /// Nanoseconds of boot time.
+    pub(super) looked: u64,
+}
+
+impl Mounted {
+    /// Their numbers.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = u64> {
+        self.found.iter().map(|(_, nsid, _)| *nsid)
+    }
+}
+
 /// What is found, and how the kernel can be asked about each.
-struct Scan {
+struct Scan<'a> {
     proc: PathBuf,
     map: Map,
     /// Where it is opened.
     ways: HashMap<u64, PathBuf>,
     /// Mount namespaces that only another one leads to: open, until they were looked into.
     open: HashMap<u64, File>,
-    /// Whose owners and parents were asked for.
-    asked: HashSet<u64>,
-    freezer: Freezer,
-    sockets: Sockets,
+    relations: &'a mut Relations,
+    mounted: &'a mut HashMap<u64, Mounted>,
+    now: u64,
 }
 
-/// Looks at all processes, their threads, open files, sockets and mounts, and the kernel's list. `mounts`: what is mounted
-/// where is kept.
-///
-/// # Errors
-/// When there is no `/proc` below `root`.
-pub(super) fn map(root: &Path, mounts: bool) -> io::Result<Map> {
-    let proc = root.join("proc");
+/// What there is, by what was `seen`. Relations and what is mounted are as far as they are known, and kept for the next
+/// time. `mounts`: what is mounted where is kept, too, and read anew.
+pub(super) fn map(
+    root: &Path,
+    seen: &BTreeMap<u32, Seen>,
+    relations: &mut Relations,
+    mounted: &mut HashMap<u64, Mounted>,
+    now: u64,
+    mounts: bool,
+) -> Map {
     let mut scan = Scan {
+        proc: root.join("proc"),
         map: Map::default(),
         ways: HashMap::new(),
         open: HashMap::new(),
-        asked: HashSet::new(),
-        freezer: Freezer::new(root),
-        sockets: Sockets::new(&proc),
-        proc,
+        relations,
+        mounted,
+        now,
     };
-    let pids = scan::pids(&scan.proc, MAX_PROCESSES)?;
-    for pid in &pids {
-        scan.process(*pid);
+    // A process says best how a namespace is reached, then a thread, then a file.
+    for seen in seen.values() {
+        scan.members(seen);
     }
-    for pid in &pids {
-        scan.threads(*pid);
-        scan.files(*pid);
+    for seen in seen.values() {
+        scan.others(seen);
     }
+    scan.processes(seen, Freezer::new(root));
     scan.listed();
     scan.mounts(mounts);
     scan.relations();
-    Ok(scan.map)
+    scan.map
 }
 
-impl Scan {
+impl Scan<'_> {
     fn directory(&self, pid: u32) -> PathBuf {
         self.proc.join(pid.to_string())
     }
@@ -95,16 +105,10 @@ impl Scan {
         true
     }
 
-    /// One was met that is opened by a path.
-    fn met_at(
-        &mut self,
-        nsid: u64,
-        kind: Kind,
-        way: &Path,
-        reference: impl FnOnce() -> Vec<String>,
-    ) {
-        if self.met(nsid, kind, reference) {
-            self.ways.insert(nsid, way.to_owned());
+    /// One was met that is opened by a path below a process's directory.
+    fn met_below(&mut self, nsid: u64, kind: Kind, pid: u32, path: &str) {
+        if self.met(nsid, kind, || vec![format!("/proc/{pid}/{path}")]) {
+            self.ways.insert(nsid, self.directory(pid).join(path));
         }
     }
 
@@ -121,108 +125,50 @@ impl Scan {
         if let (Kind::Mnt, Ok(file)) = (kind, file.try_clone()) {
             self.open.insert(nsid, file);
         }
-        self.ask(nsid, file);
+        self.relations.ask(nsid, kind, file);
     }
 
-    fn process(&mut self, pid: u32) {
-        let directory = self.directory(pid);
-        let Some(stat) = scan::stat(&self.proc, pid) else {
-            return;
-        };
-        let mut namespaces = BTreeMap::new();
-        for kind in Kind::ALL {
-            let way = directory.join("ns").join(kind.name());
-            if let Some((_, nsid)) = linked(&way) {
-                namespaces.insert(kind, nsid);
-                self.met_at(nsid, kind, &way, || {
-                    vec![shown(&["/proc", &pid.to_string(), "ns", kind.name()])]
-                });
-            }
+    fn members(&mut self, seen: &Seen) {
+        for (kind, nsid) in &seen.process.namespaces {
+            let path = format!("ns/{}", kind.name());
+            self.met_below(*nsid, *kind, seen.process.pid, &path);
         }
-        if namespaces.is_empty() && !stat.exited {
-            self.map.hidden += 1;
-        }
-        let text = |name| fs::read_to_string(directory.join(name)).unwrap_or_default();
-        let cgroup = text("cgroup");
-        let places = freezer::places(&cgroup);
-        let process = Process {
-            pid,
-            ppid: stat.ppid,
-            name: stat.name,
-            cmdline: fs::read(directory.join("cmdline"))
-                .map(|bytes| scan::split_arguments(&bytes))
-                .unwrap_or_default(),
-            starttime: stat.start / scan::TICK,
-            cpucgroup: places.cpu.to_owned(),
-            fridgecgroup: places.freezer.to_owned(),
-            fridgefrozen: self.freezer.is_frozen(&places),
-            namespaces,
-            container: membership(&cgroup).container().map(|it| it.id.clone()),
-            nspids: pids::nspids(&text("status")),
-        };
-        self.map.processes.insert(pid, process);
     }
 
-    /// Threads that have gone to namespaces of their own.
-    fn threads(&mut self, pid: u32) {
-        let Some(process) = self.map.processes.get(&pid) else {
-            return;
-        };
-        let own = process.namespaces.clone();
-        let task = self.directory(pid).join("task");
-        let tids = scan::pids(&task, MAX_PROCESSES).unwrap_or_default();
-        for tid in tids.into_iter().filter(|tid| *tid != pid) {
-            for kind in Kind::ALL {
-                let way = task.join(tid.to_string()).join("ns").join(kind.name());
-                let Some((_, nsid)) = linked(&way) else {
-                    continue;
-                };
-                if own.get(&kind) == Some(&nsid) {
+    /// Those that threads have gone to, and those that files lead to.
+    fn others(&mut self, seen: &Seen) {
+        let process = &seen.process;
+        for task in process.tasks.iter().filter(|it| it.tid != process.pid) {
+            for (kind, nsid) in &task.namespaces {
+                if process.namespaces.get(kind) == Some(nsid) {
                     continue;
                 }
-                let (pid, thread) = (pid.to_string(), tid.to_string());
-                self.met_at(nsid, kind, &way, || {
-                    vec![shown(&["/proc", &pid, "task", &thread, "ns", kind.name()])]
-                });
-                if let Some(namespace) = self.map.namespaces.get_mut(&nsid) {
-                    namespace.loose_threads.push(tid);
+                let path = format!("task/{}/ns/{}", task.tid, kind.name());
+                self.met_below(*nsid, *kind, process.pid, &path);
+                if let Some(namespace) = self.map.namespaces.get_mut(nsid) {
+                    namespace.loose_threads.push(task.tid);
                 }
             }
         }
-    }
-
-    /// Open files that are namespaces or sockets, and those in which a process's children are going to be.
-    fn files(&mut self, pid: u32) {
-        let directory = self.directory(pid);
-        for name in ["pid_for_children", "time_for_children"] {
-            let way = directory.join("ns").join(name);
-            if let Some((kind, nsid)) = linked(&way) {
-                self.met_at(nsid, kind, &way, || {
-                    vec![shown(&["/proc", &pid.to_string(), "ns", name])]
-                });
+        for way in &seen.ways {
+            if way.is_socket {
+                let reference = || vec![format!("/proc/{}/{}", process.pid, way.path)];
+                self.met(way.nsid, way.kind, reference);
+            } else {
+                self.met_below(way.nsid, way.kind, process.pid, &way.path);
             }
         }
-        let mut owner = None;
-        for entry in fs::read_dir(directory.join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .take(MAX_FILES)
-        {
-            let way = entry.path();
-            let Ok(target) = fs::read_link(&way) else {
-                continue;
-            };
-            let target = target.to_str().unwrap_or_default();
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let reference = || vec![shown(&["/proc", &pid.to_string(), "fd", &name])];
-            if let Some((kind, nsid)) = named(target) {
-                self.met_at(nsid, kind, &way, reference);
-            } else if let Some(file) = self.sockets.namespace(target, pid, &name, &mut owner)
-                && let Ok(metadata) = file.metadata()
-            {
-                self.met_open((metadata.ino(), Kind::Net), file, reference);
+    }
+
+    /// The processes themselves. Whether they are frozen is asked each time, once for each cgroup.
+    fn processes(&mut self, seen: &BTreeMap<u32, Seen>, mut freezer: Freezer) {
+        for (pid, seen) in seen {
+            let mut process = seen.process.clone();
+            process.places.is_frozen = freezer.is_frozen(&process.places);
+            for task in &mut process.tasks {
+                task.places.is_frozen = freezer.is_frozen(&task.places);
             }
+            self.map.processes.insert(*pid, process);
         }
     }
 
@@ -273,6 +219,17 @@ impl Scan {
         traveller: &mut Traveller,
         kept: bool,
     ) {
+        let outside = match inside {
+            Some(pid) => vec![format!("/proc/{pid}/ns/mnt")],
+            None => self.map.namespaces[&nsid].reference.clone(),
+        };
+        if !kept && self.is_known(nsid) {
+            let found = self.mounted.get(&nsid).map(|it| it.found.clone());
+            for (kind, met, point) in found.unwrap_or_default() {
+                self.met(met, kind, || reached(&outside, &point));
+            }
+            return;
+        }
         let way = self.ways.get(&nsid);
         let file = self
             .open
@@ -286,32 +243,31 @@ impl Scan {
             (None, None) => None,
         };
         let Some(text) = text else {
-            self.map.closed += 1;
+            self.map.currency.closed += 1;
             return;
         };
-        let outside = match inside {
-            Some(pid) => vec![shown(&["/proc", &pid.to_string(), "ns/mnt"])],
-            None => self.map.namespaces[&nsid].reference.clone(),
-        };
+        let mut found = Vec::new();
         for mounted in list::parse(&text).filter(|mount| mount.kind == "nsfs") {
             let Some((kind, met)) = mounted.root.to_str().and_then(named) else {
                 continue;
             };
+            found.push((kind, met, mounted.point.clone()));
             let is_news = self.map.namespaces.get(&met);
             if is_news.is_some_and(|known| !known.reference.is_empty()) {
                 continue;
             }
-            let point = mounted.point.display().to_string();
-            let reference = || outside.iter().cloned().chain([point]).collect();
-            let found = entered
+            let reference = || reached(&outside, &mounted.point);
+            let file = entered
                 .as_ref()
                 .and_then(|_| traveller.look(mounted.point.clone()).ok());
             let below = mounted.point.strip_prefix("/").unwrap_or(&mounted.point);
-            match (found.and_then(|found| reopened(&found, met)), inside) {
+            match (file.and_then(|found| reopened(&found, met)), inside) {
                 (Some(file), _) => self.met_open((met, kind), file, reference),
                 (None, Some(pid)) => {
                     let way = self.directory(pid).join("root").join(below);
-                    self.met_at(met, kind, &way, reference);
+                    if self.met(met, kind, reference) {
+                        self.ways.insert(met, way);
+                    }
                 }
                 // Something is mounted over it.
                 (None, None) => {
@@ -319,64 +275,41 @@ impl Scan {
                 }
             }
         }
+        let looked = self.now;
+        self.mounted.insert(nsid, Mounted { found, looked });
         if kept {
             self.map.mounts.insert(nsid, mounts::paths(&text));
         }
     }
 
-    /// Asks the kernel whose they are, and what they are below: that may be ones that were not met.
+    /// Whether it need not be looked into: all that is mounted there was asked about.
+    fn is_known(&self, nsid: u64) -> bool {
+        let mounted = self.mounted.get(&nsid);
+        mounted.is_some_and(|it| {
+            it.namespaces()
+                .all(|nsid| self.ways.contains_key(&nsid) || self.relations.knows(nsid))
+        })
+    }
+
+    /// Asks the kernel about those that it was not asked about: they may lead to ones that were not met.
     fn relations(&mut self) {
-        let known: Vec<u64> = self.map.namespaces.keys().copied().collect();
-        for nsid in known {
-            if !self.asked.contains(&nsid)
+        let known = self.map.namespaces.values();
+        let known: Vec<(u64, Kind)> = known.map(|it| (it.nsid, it.kind)).collect();
+        for (nsid, kind) in known {
+            if !self.relations.knows(nsid)
                 && let Some(file) = self.ways.get(&nsid).and_then(|way| opened(way, nsid))
             {
-                self.ask(nsid, file);
+                self.relations.ask(nsid, kind, file);
             }
         }
-    }
-
-    fn ask(&mut self, nsid: u64, file: File) {
-        let mut open = vec![(nsid, file)];
-        while let Some((nsid, file)) = open.pop() {
-            self.asked.insert(nsid);
-            self.ask_one(nsid, &file, &mut open);
-        }
-    }
-
-    fn ask_one(&mut self, nsid: u64, file: &File, open: &mut Vec<(u64, File)>) {
-        let Some(kind) = self.map.namespaces.get(&nsid).map(|it| it.kind) else {
-            return;
-        };
-        let mut found = |file: Option<File>, kind: Kind| {
-            let file = file?;
-            let nsid = file.metadata().ok()?.ino();
-            let namespaces = &mut self.map.namespaces;
-            if !namespaces.contains_key(&nsid) && namespaces.len() < MAX_NAMESPACES {
-                namespaces.insert(nsid, Namespace::new(nsid, kind));
-                open.push((nsid, file));
-            }
-            Some(nsid)
-        };
-        let owner = found(nsfs::owner(file), Kind::User);
-        let parent = if kind.is_nested() {
-            found(nsfs::parent(file), kind)
-        } else {
-            None
-        };
-        let user_id = (kind == Kind::User)
-            .then(|| nsfs::owner_uid(file))
-            .flatten();
-        if let Some(namespace) = self.map.namespaces.get_mut(&nsid) {
-            (namespace.owner, namespace.parent, namespace.user_id) = (owner, parent, user_id);
-        }
+        self.relations.tell(&mut self.map);
     }
 }
 
-/// The namespace of a type that a process is in, as far as it may be read.
-pub(crate) fn of_process(proc: &Path, pid: u32, kind: Kind) -> Option<u64> {
-    let way = proc.join(pid.to_string()).join("ns").join(kind.name());
-    linked(&way).map(|(_, nsid)| nsid)
+/// How what is mounted at a path is reached, where the mount namespace is reached so.
+fn reached(outside: &[String], point: &Path) -> Vec<String> {
+    let point = point.display().to_string();
+    outside.iter().cloned().chain([point]).collect()
 }
 
 /// The file of a namespace. By now something else may be there, put by whom it is about: nothing but a namespace is
@@ -392,42 +325,4 @@ fn reopened(found: &OwnedFd, nsid: u64) -> Option<File> {
     let is_it = fstatfs(found).ok()?.f_type == NSFS_MAGIC && fstat(found).ok()?.st_ino == nsid;
     let own = format!("/proc/self/fd/{}", found.as_fd().as_raw_fd());
     is_it.then(|| File::open(own).ok()).flatten()
-}
-
-/// The namespace that a link in `/proc` leads to.
-fn linked(way: &Path) -> Option<(Kind, u64)> {
-    named(fs::read_link(way).ok()?.to_str()?)
-}
-
-/// A namespace by its name in nsfs, as `net:[4026531840]`.
-fn named(text: &str) -> Option<(Kind, u64)> {
-    let (kind, nsid) = text.strip_suffix(']')?.split_once(":[")?;
-    Some((Kind::from_name(kind)?, nsid.parse().ok()?))
-}
-
-fn shown(parts: &[&str]) -> String {
-    parts.join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_nsfs_are_read() {
-        assert_eq!(named("net:[4026531840]"), Some((Kind::Net, 4_026_531_840)));
-        for other in ["socket:[7]", "net:[]", "net:[x]", "net", "/bin/sh", ""] {
-            assert_eq!(named(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn this_process_is_in_some() {
-        let map = map(Path::new("/"), true).unwrap();
-        let own = &map.processes[&std::process::id()];
-        let user = &map.namespaces[&own.namespaces[&Kind::User]];
-        assert_eq!((user.kind, user.reference.len()), (Kind::User, 1));
-        let net = &map.namespaces[&own.namespaces[&Kind::Net]];
-        assert_eq!(net.owner, Some(user.nsid));
-    }
 }

@@ -13,10 +13,13 @@ use super::Fault;
 use super::Message;
 use super::status::Status;
 use crate::kernel::KernelError;
+use crate::namespace::Map;
 use crate::sink::tail::{Tail, Tails};
 
 /// For an answer out of memory: far longer than the root's longest handler.
 const ANSWER: Duration = Duration::from_secs(2);
+/// For a look at everything: of 10,000 processes it takes a second or two, and others may be before it.
+const LOOK: Duration = Duration::from_secs(60);
 /// For a reload: thousands of map writes, each some microseconds, on a loaded machine.
 const RELOAD: Duration = Duration::from_secs(10);
 /// For the hooks to be as a reload wants them, after its answer: the kernel verifies each program that is attached
@@ -42,6 +45,9 @@ pub enum HandleError {
     /// It took too long.
     #[error("{0}: no answer within {1:?}")]
     Timeout(&'static str, Duration),
+    /// It could not be read.
+    #[error("look at the namespaces: {0}")]
+    Look(#[from] std::io::Error),
     /// The tables could not be installed; the policies in force stay in force.
     #[error("the policies in force stay in force: {0}")]
     Install(#[from] KernelError),
@@ -60,6 +66,15 @@ impl Handle {
     /// When the root does not answer within two seconds.
     pub async fn status(&self) -> Result<Status, HandleError> {
         self.call("status", ANSWER, Message::Status).await
+    }
+
+    /// The namespaces of the host; `mounts`: with what is mounted where.
+    ///
+    /// # Errors
+    /// When the root does not answer within a minute, or there is no `/proc`.
+    pub async fn namespaces(&self, mounts: bool) -> Result<Map, HandleError> {
+        let message = |reply| Message::Namespaces(mounts, reply);
+        Ok(self.call("namespaces", LOOK, message).await??)
     }
 
     /// Puts `snapshot` into force: the kernel's tables first, then the evaluator, then the hooks. Its epoch must be

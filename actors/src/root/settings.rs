@@ -13,6 +13,7 @@ use holdfast_wire::event;
 use crate::runtime::engine::Place;
 use crate::uplink;
 
+mod cloud;
 mod os;
 
 /// Everything that is set, and does not change while the sensor runs.
@@ -97,6 +98,8 @@ pub struct Log {
 pub struct Host {
     /// `host.*` of every event.
     pub event: event::Host,
+    /// `cloud.*` of every event, where files on the host tell of one.
+    pub cloud: Option<event::Cloud>,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
     /// The host's root directory: `/`, or where it is mounted when the sensor runs in a container.
@@ -119,6 +122,7 @@ impl Host {
         };
         Ok(Self {
             event,
+            cloud: cloud::read(root),
             boot_id,
             root: root.to_owned(),
         })

@@ -24,6 +24,7 @@ use crate::killer::Killing;
 use crate::killer::guard::Guard;
 use crate::ledger::{Fate, Ledger};
 use crate::losses::Losses;
+use crate::namespace::Namespaces;
 use crate::reader::intake::Intake;
 use crate::runtime::cgroup::Container;
 use crate::runtime::entered::Entered;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) entered: Entered,
     /// What becomes of them.
     lifecycle: Lifecycle,
+    /// Which namespaces there are, and who is in them.
+    pub(crate) namespaces: Namespaces,
     /// When the sensor began, nanoseconds of boot time.
     pub(crate) began: u64,
     /// Everything made before this time is done with: see [`crate::evaluator::finished`].
@@ -121,6 +124,7 @@ impl Shared {
             containers: Containers::default(),
             entered: Entered::default(),
             lifecycle,
+            namespaces: Namespaces::default(),
             began: clock::boottime(),
             finished: AtomicU64::new(0),
             degraded: Degradations::new(arrival.clone()),

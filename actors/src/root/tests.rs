@@ -214,6 +214,7 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
         cap: None,
         host: Host {
             event,
+            cloud: None,
             boot_id: "0123456789".into(),
             root: root.to_owned(),
         },

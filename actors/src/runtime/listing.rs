@@ -7,10 +7,11 @@ use std::path::Path;
 use holdfast_wire::event::Container;
 use serde::Serialize;
 
-use super::engine::{self, Place};
+use super::engine::{self, Place, Socket};
 use super::membership::{Membership, membership};
 use super::table::{Details, Pod};
 use crate::evaluator::processes::{MAX_PROCESSES, scan};
+use crate::namespace::containers::Told;
 
 /// A container, and what runs in it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -45,7 +46,7 @@ pub async fn list(root: &Path, places: &[Place]) -> Listing {
     let proc = root.join("proc");
     let mut all = in_cgroups(&proc);
     let (told, errors) = told(&proc, places).await;
-    for details in told {
+    for (_, details) in told {
         let Details {
             container,
             pod,
@@ -65,23 +66,29 @@ pub async fn list(root: &Path, places: &[Place]) -> Listing {
     }
 }
 
-/// The names of the containers that engines of the host with this root know, by id. Engines that do not answer are
-/// left out.
-pub async fn names(root: &Path, places: &[Place]) -> BTreeMap<String, String> {
+/// What the engines of the host with this root tell of containers that run, by id. Engines that do not answer are left
+/// out.
+pub async fn running(root: &Path, places: &[Place]) -> BTreeMap<String, Told> {
     let (told, _) = told(&root.join("proc"), places).await;
-    let named = told
-        .into_iter()
-        .filter_map(|details| Some((details.container.id, details.container.name?)));
-    named.collect()
+    let told = told.into_iter().map(|(socket, details)| {
+        let id = details.container.id.clone();
+        let told = Told {
+            details,
+            engine: socket.name,
+            api: Some(socket.path.display().to_string()),
+        };
+        (id, told)
+    });
+    told.collect()
 }
 
 /// What the engines that are there tell, and why some do not.
-async fn told(proc: &Path, places: &[Place]) -> (Vec<Details>, Vec<String>) {
+async fn told(proc: &Path, places: &[Place]) -> (Vec<(Socket, Details)>, Vec<String>) {
     let mut all = Vec::new();
     let mut errors = Vec::new();
     for socket in places.iter().flat_map(Place::present) {
         match engine::running(&socket, proc).await {
-            Ok(told) => all.extend(told),
+            Ok(told) => all.extend(told.into_iter().map(|it| (socket.clone(), it))),
             Err(error) => errors.push(format!("{}: {error}", socket.path.display())),
         }
     }

@@ -268,6 +268,23 @@ impl Containers {
         running.map(|(id, _)| id.clone()).collect()
     }
 
+    /// All that run, as engines have told, with the engine's name.
+    pub(crate) fn all_running(&self) -> Vec<(String, Details)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let running = known.values().filter_map(|entry| {
+            let run = entry.run.as_ref()?;
+            let pid = run.pid;
+            Some((
+                run.engine.clone(),
+                Details {
+                    pid,
+                    ..entry.details()
+                },
+            ))
+        });
+        running.collect()
+    }
+
     /// From now on an engine of `runtime` tells of each container that it has.
     pub(crate) fn watched(&self, runtime: &'static str) -> Watched<'_> {
         let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_actors::namespace::{self, Kind, Map, Namespace, mounts::Mount};
+use holdfast_actors::namespace::{self, Currency, Kind, Map, Namespace, mounts::Mount};
 use holdfast_actors::runtime::listing;
 
 use crate::cli::Namespaces;
 use crate::config::Config;
-use crate::control::client::block_on;
+use crate::control::client::{Client, block_on};
 use crate::failure::Failure;
 use crate::output::{self, Table};
 
 /// As much of a container's id as people read.
 const SHORT: usize = 12;
+/// Nobody is told of what is younger, milliseconds.
+const SOON: u64 = 1000;
 
 pub(super) fn namespaces(arguments: &Namespaces) -> Result<(), Failure> {
     let config = arguments.show.settings.inputs().load()?;
@@ -26,7 +28,7 @@ pub(super) fn namespaces(arguments: &Namespaces) -> Result<(), Failure> {
     if arguments.mounts {
         return output::text(&mounts(&map).render(0));
     }
-    let names = container_names(&config)?;
+    let names = container_names(&map);
     let mut table = Table::new([
         "TYPE",
         "NAMESPACE",
@@ -107,33 +109,68 @@ fn propagation(mount: &Mount) -> String {
     }
 }
 
-/// What there is, and a line about what is not to be seen; `mounts`: with what is mounted where.
+/// What there is, as a running sensor has it or by looking, and lines about what is not to be seen; `mounts`: with what is
+/// mounted where.
 pub(super) fn mapped(config: &Config, mounts: bool) -> Result<Map, Failure> {
     let root = &config.host.fs;
-    let map = namespace::map(root, mounts).map_err(|error| {
-        Failure::Other(
-            anyhow::Error::from(error)
-                .context(format!("list the processes below {}", root.display())),
-        )
-    })?;
-    if map.hidden > 0 {
+    let map = match held(config, mounts) {
+        Some(map) => map,
+        None => {
+            let mut map = namespace::map(root, mounts).map_err(|error| {
+                Failure::Other(
+                    anyhow::Error::from(error)
+                        .context(format!("list the processes below {}", root.display())),
+                )
+            })?;
+            let told = block_on(async { Ok(listing::running(root, &config.engines()).await) })?;
+            namespace::containers::add(&mut map, &told);
+            map
+        }
+    };
+    let Currency {
+        hidden,
+        closed,
+        oldest,
+        ..
+    } = map.currency;
+    if hidden > 0 {
         eprintln!(
-            "holdfast: the namespaces of {} processes may not be read: that takes CAP_SYS_PTRACE",
-            map.hidden
+            "holdfast: the namespaces of {hidden} processes may not be read: that takes CAP_SYS_PTRACE"
         );
     }
-    if map.closed > 0 {
+    if closed > 0 {
         eprintln!(
-            "holdfast: {} mount namespaces could not be looked into: that takes CAP_SYS_ADMIN and CAP_SYS_CHROOT",
-            map.closed
+            "holdfast: {closed} mount namespaces could not be looked into: that takes CAP_SYS_ADMIN and CAP_SYS_CHROOT"
+        );
+    }
+    if oldest >= SOON {
+        eprintln!(
+            "holdfast: open files, sockets, threads, cgroups and mounts are as they were within the last {} s",
+            oldest.div_ceil(1000)
         );
     }
     Ok(map)
 }
 
+/// What the running sensor has; `None`: there is none that answers.
+fn held(config: &Config, mounts: bool) -> Option<Map> {
+    let client = Client::new(config);
+    if !client.is_running() {
+        return None;
+    }
+    let query = if mounts { "" } else { "?mounts=no" };
+    let answer = client.get(&format!("/v1/namespaces{query}"));
+    let map = answer.and_then(|map| Ok(serde_json::from_value(map).map_err(anyhow::Error::from)?));
+    map.inspect_err(|error| {
+        eprintln!("holdfast: the sensor does not tell, so this looks itself: {error}")
+    })
+    .ok()
+}
+
 /// Names of containers by id, as their engines know them.
-pub(super) fn container_names(config: &Config) -> Result<BTreeMap<String, String>, Failure> {
-    block_on(async { Ok(listing::names(&config.host.fs, &config.engines()).await) })
+pub(super) fn container_names(map: &Map) -> BTreeMap<String, String> {
+    let named = map.containers.values().filter(|it| it.name != it.id);
+    named.map(|it| (it.id.clone(), it.name.clone())).collect()
 }
 
 /// A container's name, or the beginning of its id.

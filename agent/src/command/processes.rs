@@ -15,7 +15,7 @@ pub(super) fn processes(arguments: &Processes) -> Result<(), Failure> {
     if arguments.show.json {
         return output::json(&map.processes);
     }
-    let names = container_names(&config)?;
+    let names = container_names(&map);
     let mut table = Table::new(["PID", "PARENT", "CONTAINER", "COMMAND"]);
     for (depth, process) in ordered(&map, arguments.tree) {
         let container = process.container.as_deref();

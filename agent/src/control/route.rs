@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_actors::namespace::{self, Map, pids};
+use holdfast_actors::namespace::{Map, pids};
 #[cfg(feature = "fault-injection")]
 use holdfast_actors::root::Fault;
 use holdfast_actors::root::status::Status;
@@ -49,7 +49,10 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
         },
         (&Method::GET, "/v1/metrics") => metrics(shared).await,
         (&Method::GET, "/v1/policies") => ok(&shared.policies()),
-        (&Method::GET, "/v1/namespaces") => looked(shared, true, ok).await,
+        (&Method::GET, "/v1/namespaces") => {
+            let mounts = request.uri().query() != Some("mounts=no");
+            looked(shared, mounts, ok).await
+        }
         (&Method::GET, "/v1/processes") => looked(shared, false, |map| ok(&map.processes)).await,
         (&Method::GET, "/v1/pidmap") => looked(shared, false, |map| ok(&pids::table(map))).await,
         (&Method::GET, "/v1/events") => events(shared),
@@ -96,13 +99,10 @@ struct Whole<'a> {
     confinement: &'a Value,
 }
 
-/// What there is on the host at this moment. Looking takes a second where there is much, and nobody else waits for it.
+/// What there is on the host at this moment.
 async fn looked(shared: &Shared, mounts: bool, answer: impl FnOnce(&Map) -> Answer) -> Answer {
-    let _alone = shared.looking.lock().await;
-    let root = shared.host.clone();
-    match tokio::task::spawn_blocking(move || namespace::map(&root, mounts)).await {
-        Ok(Ok(map)) => answer(&map),
-        Ok(Err(error)) => unavailable(&error),
+    match shared.handle.namespaces(mounts).await {
+        Ok(map) => answer(&map),
         Err(error) => unavailable(&error),
     }
 }

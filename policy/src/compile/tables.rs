@@ -118,6 +118,10 @@ fn hook(plan: &Plan, rules: &[Rule], options: &Options) -> HookTable {
     ) {
         hook.flags |= hook_flags::TRACK;
     }
+    // Where nothing asks for them, their hooks are not attached.
+    if matches!(plan.kind, Kind::ProcessSetns | Kind::ProcessUnshare) {
+        hook.flags |= hook_flags::FOLLOW;
+    }
     // Any lookup may fail to know its value, so user space may have to step in for any such rule.
     let mut in_force = plan
         .rules

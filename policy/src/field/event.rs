@@ -78,6 +78,7 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
     let image = container.and_then(|container| container.image.as_ref());
     let orchestrator = event.orchestrator.as_ref();
     let os = event.host.map(|host| &host.os);
+    let cloud = event.cloud.map(|cloud| &**cloud);
     let holdfast = &event.holdfast;
     let xattr = holdfast.xattr.as_ref();
     let (mount, socket) = (holdfast.mount.as_ref(), holdfast.socket.as_ref());
@@ -105,6 +106,23 @@ fn plain_field<'a>(event: &'a Event<'_>, plain: Plain) -> Value<'a> {
         Plain::OsFamily => Value::string(os.and_then(|os| os.family.as_deref())),
         Plain::OsPlatform => Value::string(os.and_then(|os| os.platform.as_deref())),
         Plain::OsKernel => Value::string(os.map(|os| os.kernel.as_str())),
+        Plain::CloudProvider => Value::string(cloud.map(|cloud| cloud.provider.as_str())),
+        Plain::CloudRegion => Value::string(cloud.and_then(|cloud| cloud.region.as_deref())),
+        Plain::CloudZone => {
+            Value::string(cloud.and_then(|cloud| cloud.availability_zone.as_deref()))
+        }
+        Plain::CloudInstance => {
+            let instance = cloud.and_then(|cloud| cloud.instance.as_ref());
+            Value::string(instance.map(|it| it.id.as_str()))
+        }
+        Plain::CloudMachine => {
+            let machine = cloud.and_then(|cloud| cloud.machine.as_ref());
+            Value::string(machine.map(|it| it.kind.as_str()))
+        }
+        Plain::CloudAccount => {
+            let account = cloud.and_then(|cloud| cloud.account.as_ref());
+            Value::string(account.map(|it| it.id.as_str()))
+        }
         Plain::ExitCode => Value::int(process.and_then(|process| process.exit_code)),
         Plain::ThreadId => Value::int(thread.map(|thread| thread.id)),
         Plain::Capabilities => Value::Strings(
@@ -306,10 +324,10 @@ fn part_of<'a>(process: Option<&'a Process<'_>>, part: Part, side: Side) -> Valu
 mod tests {
     use super::*;
     use holdfast_wire::event::{
-        Becomes, Bpf, Capabilities, CapabilitySets, Container, Dns, DnsQuestion, Endpoint,
+        Becomes, Bpf, Capabilities, CapabilitySets, Cloud, Container, Dns, DnsQuestion, Endpoint,
         EventFields, Executable, File, Grants, Holdfast, Host, Id, Ids, Image, ImageChange,
-        ImageHash, Ipc, Lifecycle, Memory, Mount, Namespaces, Network, Orchestrator, Os, PathView,
-        Resource, Rlimit, Scheduler, Socket, Thread, Tty, User, Xattr,
+        ImageHash, Ipc, Lifecycle, Memory, Mount, Named, Namespaces, Network, Orchestrator, Os,
+        PathView, Resource, Rlimit, Scheduler, Socket, Thread, Tty, Typed, User, Xattr,
     };
 
     fn process(name: &'static str) -> Process<'static> {
@@ -383,6 +401,14 @@ mod tests {
                 kernel: "6.1".into(),
             },
         });
+        let cloud = Rendered::new(Cloud {
+            provider: "aws".into(),
+            region: Some("us-east-2".into()),
+            availability_zone: Some("us-east-2b".into()),
+            instance: Some(Named::new("i-1".into())),
+            machine: Some(Typed::new("m5.large".into())),
+            account: Some(Named::new("123456789012".into())),
+        });
         let labels = ["tier:front".to_owned()];
         let grants = Grants {
             added_capabilities: vec!["CAP_SYS_ADMIN".into()],
@@ -405,6 +431,7 @@ mod tests {
                 ..Default::default()
             },
             host: Some(&host),
+            cloud: Some(&cloud),
             process: Some(Process {
                 exit_code: Some(3),
                 thread: Some(thread),

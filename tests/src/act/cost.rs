@@ -6,6 +6,7 @@ use super::Done;
 pub(super) fn act(words: &[&str]) -> Done {
     match words {
         ["cost", operation, directory] => Some(crate::cost::work(operation, directory)),
+        ["used", program, args @ ..] => Some(crate::crowd::used(program, args)),
         _ => None,
     }
 }

@@ -5,16 +5,17 @@ use std::io::{self, Read as _};
 use std::net::UdpSocket;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use rustix::mount::{MountFlags, mount, mount_bind};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::mount::alone;
 use super::{Done, parsed};
+use crate::bench::BUSYBOX;
 
 /// `include/uapi/linux/sched.h`
 const CLONE_NEWTIME: i32 = 0x80;
@@ -27,6 +28,11 @@ pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
         ["zoo", directory] => zoo(Path::new(directory)),
         ["zoo-nested", depth] => parsed(depth).and_then(nested),
+        ["wander"] => wander(),
+        ["crowd", processes, namespaces] => crowd(&["crowd-within", processes, namespaces]),
+        ["crowd-within", processes, namespaces] => parsed(processes)
+            .and_then(|processes| Ok((processes, parsed(namespaces)?)))
+            .and_then(|(processes, namespaces)| crowd_within(processes, namespaces)),
         _ => return None,
     })
 }
@@ -157,6 +163,55 @@ fn next(depth: u32) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["act", "zoo-nested", &depth.to_string()]);
     command.spawn()
+}
+
+/// Makes UTS namespaces and leaves them, as it is told line by line, and tells each time which one it is in.
+fn wander() -> io::Result<()> {
+    let home = File::open(own("uts"))?;
+    let tell = || -> io::Result<()> {
+        println!("{}", fs::metadata(own("uts"))?.ino());
+        Ok(())
+    };
+    tell()?;
+    for line in io::stdin().lines() {
+        match &*line? {
+            "make" => unshare(CloneFlags::CLONE_NEWUTS)?,
+            _ => setns(&home, CloneFlags::CLONE_NEWUTS)?,
+        }
+        tell()?;
+    }
+    Ok(())
+}
+
+/// Does this in a pid namespace of its own, with which all end that were begun there.
+fn crowd(deed: &[&str]) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWPID)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("act").args(deed);
+    command.spawn()?.wait().map(drop)
+}
+
+/// So many processes that sleep, in so many namespaces, of five types one after the other.
+fn crowd_within(processes: usize, namespaces: usize) -> io::Result<()> {
+    let kinds = [
+        libc::CLONE_NEWUTS,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWNS,
+    ];
+    for kind in kinds.into_iter().cycle().take(namespaces) {
+        inside(kind, || {
+            for _ in 0..processes / namespaces {
+                let mut sleeper = Command::new(BUSYBOX);
+                sleeper.args(["sleep", "3600"]).stdin(Stdio::null());
+                sleeper.spawn()?;
+            }
+            Ok(())
+        })?;
+    }
+    println!("ready");
+    listen()
 }
 
 /// Until whoever wanted all this has enough.

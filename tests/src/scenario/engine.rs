@@ -232,6 +232,13 @@ fn docker(bench: &Bench, burst: usize) -> Result<()> {
         "it is not listed: {listed}"
     );
 
+    is_mapped(
+        &sensor
+            .command(&["namespaces", "--json"])?
+            .with_code(0)?
+            .stdout,
+    )?;
+
     docker.kill()?;
     let is_degraded = |status: &Value| {
         let degraded = status["degraded"].as_array();
@@ -247,6 +254,22 @@ fn docker(bench: &Bench, burst: usize) -> Result<()> {
     let status = sensor.status()?;
     bench.note(format!("containers: {}", status["containers"]));
     sensor.stop()?;
+    Ok(())
+}
+
+/// The container is where its namespaces are shown, with its engine, as lxkns has it.
+fn is_mapped(shown: &str) -> Result<()> {
+    let shown: Value = serde_json::from_str(shown).context("parse it")?;
+    let containers = shown["containers"].as_object().context("no containers")?;
+    let stays = containers.iter().find(|(_, it)| it["name"] == "stays");
+    let (pid, stays) = stays.with_context(|| format!("it is none of {containers:?}"))?;
+    let engine = &shown["container-engines"][stays["engine"].to_string()];
+    let process = &shown["processes"][pid];
+    let is_right = stays["type"] == "docker.com"
+        && engine["id"] == ENGINE
+        && process["container"] == stays["id"]
+        && process["name"] == "sleep";
+    ensure!(is_right, "{stays} of {engine}, {process}");
     Ok(())
 }
 

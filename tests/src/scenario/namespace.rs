@@ -17,15 +17,27 @@ use crate::command::{Bounded as _, Ended};
 use crate::control::ask;
 use crate::place::Place;
 
+mod kept;
+
 /// The scenarios of this theme.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "namespaces",
-    about: "of a zoo of namespaces, kept by processes, files, sockets and mounts, all are found, and what is mounted and \
-            frozen; those of lsns are among them",
-    at: |place| *place == Place::Native || place.is_stock("5.10") || place.is_stock("7"),
-    seconds: 60,
-    run: namespaces,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "namespaces",
+        about: "of a zoo of namespaces, kept by processes, files, sockets and mounts, all are found, and what is mounted \
+                and frozen; those of lsns are among them",
+        at: |place| *place == Place::Native || place.is_stock("5.10") || place.is_stock("7"),
+        seconds: 60,
+        run: namespaces,
+    },
+    Scenario {
+        name: "namespaces-kept",
+        about: "a namespace that was made, joined or left between two answers is so in the second, which looks at hardly \
+                any process; where no event tells, it says so and checks all",
+        at: |place| *place == Place::Native || place.is_stock("5.10") || place.is_stock("7"),
+        seconds: 60,
+        run: kept::kept,
+    },
+];
 
 const COMMAND: Duration = Duration::from_secs(30);
 /// Where cgroups of version 1 are frozen.
@@ -287,6 +299,9 @@ fn asked(bench: &Bench, made: &[Made]) -> Result<()> {
         ensure!(all["namespaces"][&one.nsid]["type"] == one.kind, "{one:?}");
     }
     ensure!(!keys(&all["mounts"]).is_empty(), "no mounts");
+    for key in ["containers", "container-engines", "container-groups"] {
+        ensure!(all[key].is_object(), "no {key}");
+    }
     let innermost = made
         .iter()
         .rfind(|it| it.kind == "pid")
@@ -294,6 +309,11 @@ fn asked(bench: &Bench, made: &[Made]) -> Result<()> {
     let processes = answer("/v1/processes")?;
     let namespaces = &processes[&innermost.pid]["namespaces"];
     ensure!(is(&namespaces["pid"], &innermost.nsid), "{namespaces}");
+    let task = &processes[&innermost.pid]["tasks"][0];
+    ensure!(
+        is(&task["tid"], &innermost.pid) && is(&task["namespaces"]["pid"], &innermost.nsid),
+        "{task}"
+    );
     let table = answer("/v1/pidmap")?;
     let its = |ids: &&Value| {
         let ids = ids.as_array();

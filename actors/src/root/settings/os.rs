@@ -31,7 +31,7 @@ pub(super) fn read(root: &Path) -> Os {
 }
 
 /// A file as the host sees it: a link does not lead out of its root directory.
-fn inside(root: &Path, place: &str) -> io::Result<String> {
+pub(super) fn inside(root: &Path, place: &str) -> io::Result<String> {
     let root = open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat2(root, place, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
