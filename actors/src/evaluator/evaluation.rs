@@ -155,6 +155,8 @@ impl Evaluation {
     }
 
     /// Handles what is due, bounded. `draining`: nothing more is coming, so nothing is waited for.
+    // A function of its own for `benches/pipeline.rs`, which counts what it costs.
+    #[inline(never)]
     pub(crate) fn step(&mut self, shared: &Shared, draining: bool) -> Step {
         let offset = clock::wall_minus_boottime();
         if (offset.wrapping_sub(self.wall_offset) as i64).unsigned_abs() > CLOCK_TOLERANCE {
