@@ -71,10 +71,10 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: PODMAN_LONG,
-        about: "the same, with 200 containers of each",
+        about: "the same, with 200 containers, half of them the user's",
         at: |place| place.is_variant(Variant::Podman),
-        seconds: 600,
-        run: |bench| podman::run(bench, LONG_BURST),
+        seconds: 750,
+        run: |bench| podman::run(bench, LONG_BURST / 2),
     },
 ];
 
