@@ -14,6 +14,7 @@ use crate::auth::Role;
 mod admin;
 mod alerts;
 mod body;
+mod compliance;
 mod guard;
 mod policies;
 mod rollouts;
@@ -51,6 +52,8 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/events", get(alerts::events))
         .route("/bundles", get(policies::list))
         .route("/bundles/{version}", get(policies::one))
+        .route("/compliance", get(compliance::json))
+        .route("/compliance.csv", get(compliance::csv))
         .route("/rollouts", get(rollouts::list))
         .route("/rollouts/{id}", get(rollouts::one));
     let analyst = Router::new()

@@ -25,6 +25,17 @@ pub(crate) enum State {
     Gone,
 }
 
+impl State {
+    /// As it is shown.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Late => "late",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// The state of a sensor that was last heard at `seen`, in milliseconds since 1970.
 pub(crate) fn state(seen: i64, now: i64) -> State {
     let silent = u64::try_from(now - seen).unwrap_or(0) / 1000;

@@ -15,6 +15,7 @@ mod cli;
 mod client;
 mod clock;
 mod command;
+mod compliance;
 mod descriptors;
 mod dryrun;
 mod fleet;

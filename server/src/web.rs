@@ -64,7 +64,7 @@ macro_rules! asset {
     };
 }
 
-const ASSETS: [Asset; 13] = [
+const ASSETS: [Asset; 14] = [
     asset!("/", HTML, "index.html"),
     asset!("/assets/style.css", CSS, "style.css"),
     asset!("/assets/icon.svg", IMAGE, "icon.svg"),
@@ -76,6 +76,7 @@ const ASSETS: [Asset; 13] = [
     asset!("/assets/events.js", SCRIPT, "events.js"),
     asset!("/assets/policies.js", SCRIPT, "policies.js"),
     asset!("/assets/dryrun.js", SCRIPT, "dryrun.js"),
+    asset!("/assets/compliance.js", SCRIPT, "compliance.js"),
     asset!("/assets/rollouts.js", SCRIPT, "rollouts.js"),
     asset!("/assets/admin.js", SCRIPT, "admin.js"),
 ];

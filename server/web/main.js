@@ -6,6 +6,7 @@ import { alert, alerts } from './alerts.js';
 import { events } from './events.js';
 import { policies } from './policies.js';
 import { rollouts } from './rollouts.js';
+import { compliance } from './compliance.js';
 import { admin } from './admin.js';
 
 const main = document.getElementById('main');
@@ -13,7 +14,8 @@ const header = document.getElementById('header');
 const ROLES = ['read-only', 'analyst', 'admin'];
 const PAGES = [
   ['fleet', 'Fleet', fleet], ['alerts', 'Alerts', alerts], ['events', 'Events', events],
-  ['policies', 'Policies', policies], ['rollouts', 'Roll-outs', rollouts], ['sensors', 'Sensors', sensors], ['admin', 'Admin', admin],
+  ['policies', 'Policies', policies], ['rollouts', 'Roll-outs', rollouts],
+  ['compliance', 'Compliance', compliance], ['sensors', 'Sensors', sensors], ['admin', 'Admin', admin],
 ];
 
 let me = null;

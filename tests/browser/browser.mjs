@@ -57,8 +57,8 @@ export async function launch(width = 1200, height = 800) {
     if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
     return result.value;
   };
-  const until = async (expression) => {
-    for (const deadline = Date.now() + LIMIT; Date.now() < deadline;) {
+  const until = async (expression, limit = LIMIT) => {
+    for (const deadline = Date.now() + limit; Date.now() < deadline;) {
       if (await evaluate(`!!(${expression})`)) return;
       await new Promise((resolve) => setTimeout(resolve, POLL));
     }

@@ -125,6 +125,16 @@ await step('a bundle comes in stages, is halted, and is taken back', async () =>
   await until(`document.querySelector('h2 .badge')?.textContent === 'rolled-back'`);
 });
 
+await step('who enforces what, and as a table', async () => {
+  await go(`${url}/#/compliance`);
+  // The sensor has asked for its bundle and said that it has it, a heartbeat later each.
+  await until(shows('no-victim'), 75_000);
+  await until(shows('Hosts that enforce'));
+  await picture('compliance');
+  const table = await evaluate(`fetch('/api/v1/compliance.csv').then((answer) => answer.text())`);
+  if (!/"from-the-browser","no-victim","kill","3","","(observed|enforced|absent)"/.test(table)) throw new Error(table);
+});
+
 await step('keys are made, what is forwarded is said, what was done is on record', async () => {
   await go(`${url}/#/admin`);
   await until(shows('bundle.assign'));
@@ -154,7 +164,7 @@ await step('nothing is wider than a phone', async () => {
   await phone.type('input[name=name]', 'admin');
   await phone.type('input[name=password]', password);
   await phone.press('Log in');
-  for (const [name, heading] of [['fleet', 'Fleet'], ['alerts', 'Alerts'], ['sensors', 'Sensors'], ['policies', 'Policies'], ['rollouts', 'Roll-outs']]) {
+  for (const [name, heading] of [['fleet', 'Fleet'], ['alerts', 'Alerts'], ['sensors', 'Sensors'], ['policies', 'Policies'], ['rollouts', 'Roll-outs'], ['compliance', 'Compliance']]) {
     await phone.go(`${url}/#/${name}`);
     await phone.until(title(heading));
     const beyond = await phone.evaluate('document.documentElement.scrollWidth - innerWidth');
