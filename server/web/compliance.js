@@ -26,7 +26,7 @@ async function show(content) {
   }
   const own = hosts.filter((host) => host.bundle == null).length;
   return fill(content, title,
-    h('p', {}, `${controls.length} rules about ${Object.keys(techniques).length} techniques, on ${total} hosts, `, time(when), '. ',
+    h('p', {}, `Hosts: ${total}. Rules: ${controls.length}. Techniques: ${Object.keys(techniques).length}. `, time(when), ' ',
       h('span', { class: 'no-print' }, button('Print, or save as PDF', () => window.print(), 'plain'), ' ',
         h('a', { href: '/api/v1/compliance.csv', download: 'holdfast-compliance.csv' }, 'Each rule on each host, as CSV'))),
     h('p', { class: 'quiet' }, 'Enforced: the sensor and the policy enforce, and the rule acts. Observed: it is reported, and happens. Not known: the host was not heard for minutes',

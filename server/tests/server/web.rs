@@ -118,7 +118,7 @@ fn the_page_has_nothing_inline_and_nothing_from_elsewhere() {
             }
         }
     }
-    assert_eq!(assets.len(), 12, "{assets:?}");
+    assert_eq!(assets.len(), 13, "{assets:?}");
 }
 
 #[test]
