@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::document::{MAX_BYTES, Mode, Policy};
-use holdfast_policy::error::Problem;
+use holdfast_policy::error::{Problem, Problems};
 use holdfast_policy::field::Kinds;
 use holdfast_policy::snapshot::Snapshot;
 use holdfast_wire::uplink::{Bundle, BundlePolicy, MAX_BUNDLE_BYTES};
@@ -67,15 +67,23 @@ pub(crate) fn check(drafts: &[Draft]) -> Result<Checked, Wrong> {
     if !problems.is_empty() {
         return Err(Wrong::Policies(problems));
     }
+    match enforced(&policies) {
+        Ok(snapshot) => Ok(Checked { policies, snapshot }),
+        Err(wrong) => Err(Wrong::Policies(wrong.0)),
+    }
+}
+
+/// What a sensor that enforces makes of policies.
+///
+/// # Errors
+/// What is wrong with them together.
+pub(crate) fn enforced(policies: &[Policy]) -> Result<Snapshot, Problems> {
     let options = Options {
         epoch: 0,
         mode: Mode::Enforce,
         reported: Kinds::NONE,
     };
-    match compile(&policies, &options) {
-        Ok(snapshot) => Ok(Checked { policies, snapshot }),
-        Err(wrong) => Err(Wrong::Policies(wrong.0)),
-    }
+    compile(policies, &options)
 }
 
 fn check_shape(drafts: &[Draft]) -> Result<(), Wrong> {

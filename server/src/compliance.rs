@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_policy::compile::{Options, compile};
-use holdfast_policy::document::{Mode, Policy};
-use holdfast_policy::field::Kinds;
-use holdfast_wire::uplink::Bundle;
+use holdfast_policy::document::Policy;
+use holdfast_policy::snapshot::Rule;
+use holdfast_wire::uplink::{Bundle, BundlePolicy};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::bundle::enforced;
 use crate::fleet::State;
 use crate::store::sensors::Sensor;
 
@@ -77,21 +77,15 @@ pub(crate) type Controls = BTreeMap<(String, String), Control>;
 /// What a bundle asks for; `None`: it is none that this server can read.
 pub(crate) fn controls(payload: &[u8]) -> Option<Controls> {
     let bundle: Bundle = serde_json::from_slice(payload).ok()?;
-    let parse = |policy: &holdfast_wire::uplink::BundlePolicy| {
-        Policy::parse(&policy.file, policy.document.get().as_bytes()).ok()
-    };
+    let parse =
+        |policy: &BundlePolicy| Policy::parse(&policy.file, policy.document.get().as_bytes()).ok();
     let policies = bundle
         .policies
         .iter()
         .map(parse)
         .collect::<Option<Vec<_>>>()?;
-    let options = Options {
-        epoch: 0,
-        mode: Mode::Enforce,
-        reported: Kinds::NONE,
-    };
-    let snapshot = compile(&policies, &options).ok()?;
-    let control = |rule: &holdfast_policy::snapshot::Rule| {
+    let snapshot = enforced(&policies).ok()?;
+    let control = |rule: &Rule| {
         let control = Control {
             policy: rule.ruleset.clone(),
             rule: rule.id.clone(),

@@ -1,9 +1,8 @@
 // Which hosts enforce which rules, and which techniques of ATT&CK these cover.
 import { get } from './api.js';
 import { badge, button, h, fill, table, time } from './element.js';
+import { SEVERITIES, STATES } from './fleet.js';
 
-const SEVERITIES = ['', 'low', 'medium', 'high', 'critical'];
-const STATES = { online: 'good', late: 'warn', gone: 'bad' };
 /** How often what is shown is asked for again. */
 const REFRESH = 15000;
 const COUNTS = ['Enforced', 'Observed', 'Without', 'Not known'];

@@ -3,8 +3,8 @@ import { get, put, remove } from './api.js';
 import { badge, button, facts, field, fill, form, h, notice, submit, table, time } from './element.js';
 import { row, TITLES } from './alerts.js';
 
-const STATES = { online: 'good', late: 'warn', gone: 'bad' };
-const SEVERITIES = ['none', 'low', 'medium', 'high', 'critical'];
+export const STATES = { online: 'good', late: 'warn', gone: 'bad' };
+export const SEVERITIES = ['none', 'low', 'medium', 'high', 'critical'];
 /** How often what is shown is asked for again. */
 const REFRESH = 15000;
 

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use holdfast_policy::compile::{Options, compile};
-use holdfast_policy::document::{Mode, Policy};
-use holdfast_policy::field::Kinds;
+use holdfast_policy::document::Policy;
 use holdfast_wire::uplink::Bundle;
 use rusqlite::Connection;
 use serde::Deserialize;
@@ -15,6 +13,7 @@ use serde_json::{Value, json};
 use super::body::Asked;
 use crate::answer::Refused;
 use crate::app::App;
+use crate::bundle::enforced;
 use crate::clock::{self, rfc3339};
 use crate::store::events::{self, Filter, Found};
 use crate::store::{bundles, sensors};
@@ -174,12 +173,7 @@ fn explained(bundle: &Bundle, policy: &str, id: &str) -> Option<Value> {
             .iter()
             .find(|rule| rule["id"] == id)?;
         let parsed = Policy::parse(&candidate.file, text.as_bytes()).ok()?;
-        let options = Options {
-            epoch: 0,
-            mode: Mode::Enforce,
-            reported: Kinds::NONE,
-        };
-        let snapshot = compile(&[parsed], &options).ok()?;
+        let snapshot = enforced(&[parsed]).ok()?;
         let explanation = snapshot.explain();
         let hooks = explanation
             .rules

@@ -17,8 +17,6 @@ use crate::compliance::{self, Host, Report};
 use crate::fleet::state;
 use crate::store::{bundles, sensors};
 
-/// Sensors that are read at a time.
-const PAGE: usize = 200;
 /// Hosts that are shown one by one; the table has all.
 const SHOWN: usize = 1000;
 /// Bundles that are looked into, the newest: each is compiled, which takes some tens of milliseconds. Who has an older one in force
@@ -27,16 +25,10 @@ const MAX_BUNDLES: usize = 64;
 
 fn report(connection: &Connection) -> rusqlite::Result<Report> {
     let now = now();
-    let (mut hosts, mut after) = (Vec::new(), 0);
-    loop {
-        let page = sensors::list(connection, after, PAGE)?;
-        let Some(last) = page.last() else { break };
-        after = last.row;
-        hosts.extend(
-            page.iter()
-                .map(|sensor| Host::of(sensor, state(sensor.seen, now))),
-        );
-    }
+    let mut hosts = Vec::new();
+    sensors::each(connection, |sensor| {
+        hosts.push(Host::of(sensor, state(sensor.seen, now)));
+    })?;
     let versions: BTreeSet<i64> = hosts.iter().filter_map(|host| host.bundle).collect();
     let mut bundles = BTreeMap::new();
     for version in versions.into_iter().rev().take(MAX_BUNDLES) {

@@ -29,36 +29,31 @@ pub(super) async fn overview(State(app): State<Arc<App>>) -> Result<Json<Value>,
     let read = |connection: &Connection| {
         let now = now();
         let mut counts: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
-        let (mut total, mut after) = (0, 0);
-        loop {
-            let page = sensors::list(connection, after, PAGE)?;
-            let Some(last) = page.last() else { break };
-            after = last.row;
-            for sensor in &page {
-                let shown = shown(sensor, None, now);
-                total += 1;
-                let degraded = shown["degraded"]
-                    .as_array()
-                    .is_some_and(|list| !list.is_empty());
-                let health = if degraded { "degraded" } else { "fine" };
-                let mut count = |what, value: &Value| {
-                    if let Some(value) = value.as_str() {
-                        *counts
-                            .entry(what)
-                            .or_default()
-                            .entry(value.to_owned())
-                            .or_default() += 1;
-                    }
-                };
-                for what in ["state", "tier", "mode", "version"] {
-                    count(what, &shown[what]);
+        let mut total = 0;
+        sensors::each(connection, |sensor| {
+            let shown = shown(sensor, None, now);
+            total += 1;
+            let degraded = shown["degraded"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty());
+            let health = if degraded { "degraded" } else { "fine" };
+            let mut count = |what, value: &Value| {
+                if let Some(value) = value.as_str() {
+                    *counts
+                        .entry(what)
+                        .or_default()
+                        .entry(value.to_owned())
+                        .or_default() += 1;
                 }
-                // Of one that is gone nothing is known.
-                if shown["tier"].is_string() {
-                    count("health", &health.into());
-                }
+            };
+            for what in ["state", "tier", "mode", "version"] {
+                count(what, &shown[what]);
             }
-        }
+            // Of one that is gone nothing is known.
+            if shown["tier"].is_string() {
+                count("health", &health.into());
+            }
+        })?;
         let alerts = events::alerts_by_severity(connection, (now - DAY) * NANOSECONDS)?;
         let alerts: BTreeMap<_, _> = alerts
             .into_iter()

@@ -184,6 +184,20 @@ pub(crate) fn list(
         .collect()
 }
 
+/// Shows each sensor to `look`, some at a time.
+pub(crate) fn each(connection: &Connection, mut look: impl FnMut(&Sensor)) -> rusqlite::Result<()> {
+    const PAGE: usize = 200;
+    let mut after = 0;
+    loop {
+        let page = list(connection, after, PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = last.row;
+        page.iter().for_each(&mut look);
+    }
+}
+
 /// The sensor of this id.
 pub(crate) fn one(connection: &Connection, sensor_id: &str) -> rusqlite::Result<Option<Sensor>> {
     let statement = format!("SELECT {COLUMNS} FROM sensor WHERE sensor_id = ?1");
