@@ -179,8 +179,12 @@ impl Shared {
         (id, pid): (&str, Option<u32>),
         just_now: bool,
     ) {
-        let is_new = self.containers.start(id, engine, pid);
-        if is_new && (just_now || pid.is_some_and(|pid| self.is_newer_than_sensor(pid))) {
+        let just_now = if just_now {
+            Some(true)
+        } else {
+            pid.and_then(|pid| self.is_newer_than_sensor(pid))
+        };
+        if self.containers.start(id, engine, pid, just_now) {
             self.tell_of(id, pid, Happened::Start);
         }
     }
@@ -207,9 +211,10 @@ impl Shared {
             .tell(&self.ledger, (id, pid), happened, epoch);
     }
 
-    /// Whether a process began after the sensor did: who began before was not started just now.
-    fn is_newer_than_sensor(&self, pid: u32) -> bool {
-        scan::stat(&self.proc, pid).is_some_and(|stat| stat.start + scan::TICK >= self.began)
+    /// Whether a process began after the sensor did: who began before was not started just now. `None`: it is gone.
+    fn is_newer_than_sensor(&self, pid: u32) -> Option<bool> {
+        let stat = scan::stat(&self.proc, pid)?;
+        Some(stat.start + scan::TICK >= self.began)
     }
 
     /// So many records that were read are lost. Noted where it outlives this process before it is counted, since it may be

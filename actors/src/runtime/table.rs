@@ -161,6 +161,8 @@ impl Entry {
 struct Run {
     engine: String,
     pid: Option<u32>,
+    /// Whether it is known if it was started just now.
+    is_settled: bool,
 }
 
 impl Containers {
@@ -227,18 +229,29 @@ impl Containers {
         self.told.fetch_add(1, Ordering::Release);
     }
 
-    /// A container of which `engine` has told runs, with this first process where that is known; `true`: it did
-    /// not before.
-    pub(crate) fn start(&self, id: &str, engine: &str, pid: Option<u32>) -> bool {
+    /// A container of which `engine` has told runs, with this first process where that is known. `just_now`: whether it was
+    /// started just now, or ran before anybody looked, where that is known. `true`: it was, and that was not said before.
+    ///
+    /// An engine that is asked about a container as it is made may answer when it runs, or has run, already.
+    pub(crate) fn start(
+        &self,
+        id: &str,
+        engine: &str,
+        pid: Option<u32>,
+        just_now: Option<bool>,
+    ) -> bool {
         let mut known = self.lock();
         let Some(entry) = known.get_mut(id) else {
             return false;
         };
-        let before = entry.run.replace(Run {
+        let before = entry.run.take();
+        let was_settled = before.as_ref().is_some_and(|run| run.is_settled);
+        entry.run = Some(Run {
             engine: engine.to_owned(),
-            pid,
+            pid: pid.or(before.and_then(|run| run.pid)),
+            is_settled: was_settled || just_now.is_some(),
         });
-        before.is_none()
+        !was_settled && just_now == Some(true)
     }
 
     /// The container with this id, as its cgroup would name it.
@@ -398,11 +411,12 @@ mod tests {
     #[test]
     fn each_start_and_each_end_is_one() {
         let containers = Containers::default();
-        assert!(!containers.start("a", "engine", Some(7)), "it is not known");
+        let start = |just_now| containers.start("a", "engine", Some(7), just_now);
+        assert!(!start(Some(true)), "it is not known");
         containers.tell("engine", details("a", "web"));
         assert_eq!(containers.end("a"), None);
-        assert!(containers.start("a", "engine", Some(7)));
-        assert!(!containers.start("a", "engine", Some(7)));
+        assert!(start(Some(true)));
+        assert!(!start(Some(true)));
         containers.tell("engine", details("a", "shop"));
         assert_eq!(containers.running("engine"), ["a"]);
         assert_eq!(containers.running("other"), [""; 0]);
@@ -411,11 +425,26 @@ mod tests {
     }
 
     #[test]
+    fn a_start_is_one_also_when_the_container_was_seen_to_run_before() {
+        let containers = Containers::default();
+        containers.tell("engine", details("a", "web"));
+        let start = |pid, just_now| containers.start("a", "engine", pid, just_now);
+        // Asked about as it was made, and its first process was gone when it was looked for.
+        assert!(!start(Some(7), None));
+        assert!(start(None, Some(true)));
+        assert!(!start(Some(7), Some(true)));
+        assert_eq!(containers.end("a"), Some(Some(7)));
+        // One that ran before is not started by old news.
+        assert!(!start(Some(8), Some(false)));
+        assert!(!start(Some(8), Some(true)));
+    }
+
+    #[test]
     fn who_told_of_a_container_may_tell_of_its_next_start() {
         let containers = Containers::default();
         assert!(containers.is_free_for("a", "engine"));
         containers.tell("engine", details("a", "web"));
-        containers.start("a", "engine", Some(7));
+        containers.start("a", "engine", Some(7), Some(true));
         containers.end("a");
         assert!(containers.is_free_for("a", "engine"));
         assert!(!containers.is_free_for("a", "other"));
