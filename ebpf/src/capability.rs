@@ -14,7 +14,7 @@ use crate::decide;
 use crate::maps::{LastUse, USES, UseKey};
 use crate::run::Run;
 use crate::syscall::field;
-use crate::task::{current_tgid, pointer, process_start, read};
+use crate::task::{current_tgid, own, own_start, pointer, read};
 use crate::{hook, offset};
 
 // int security_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)
@@ -103,11 +103,11 @@ fn judge_use(via: Via, user_namespace: u64, capability: u32) -> i32 {
             capability,
         };
         let this = LastUse {
-            start_boottime: process_start(run.task),
+            start_boottime: own_start(),
             // SAFETY: no preconditions.
             told_at: unsafe { bpf_ktime_get_ns() },
             suppressed: 0,
-            exec_id: read(run.task, offset!(task_self_exec_id)),
+            exec_id: own(offset!(task_self_exec_id)),
             epoch: run.hook.epoch,
         };
         match before(&key, &this) {
@@ -212,7 +212,7 @@ pub fn capability_set_enter(context: TracePointContext) -> u32 {
         permitted: all(data[1], data[4]),
         inheritable: all(data[2], data[5]),
     };
-    let cred = pointer(crate::task::current(), offset!(task_cred));
+    let cred = own(offset!(task_cred));
     judge_set(Via::tracepoint(&context), cred, set);
     0
 }

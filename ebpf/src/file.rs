@@ -260,11 +260,19 @@ fn changed(run: Run, path: u64, change: Change) -> i32 {
         || {
             let mut facts = Facts::of_dentry(pointer(path, offset!(path_dentry)));
             match change {
-                Change::Mode(mode) => {
-                    let now: u16 = read(facts.inode, offset!(inode_mode));
-                    facts.mode = u32::from(mode) | u32::from(now) & S_IFMT;
+                Change::Mode(mode) => facts.mode = u32::from(mode) | facts.mode & S_IFMT,
+                Change::Owner(owner, group) => {
+                    facts.owner = if owner == u32::MAX {
+                        facts.owner
+                    } else {
+                        owner
+                    };
+                    facts.group = if group == u32::MAX {
+                        facts.group
+                    } else {
+                        group
+                    };
                 }
-                Change::Owner(owner, group) => (facts.owner, facts.group) = (owner, group),
                 Change::Content => {}
             }
             facts
@@ -318,7 +326,7 @@ fn opened(mut run: Run, arguments: &impl Arguments) -> i32 {
         || Facts {
             open_flags,
             dentry,
-            ..Facts::of_inode(arguments.field(0, offset!(file_inode)))
+            ..Facts::of_opened(arguments)
         },
     )
 }
@@ -327,13 +335,15 @@ fn opened(mut run: Run, arguments: &impl Arguments) -> i32 {
 pub struct Facts {
     /// Of the path, where it is that of a file that is there.
     dentry: u64,
+    /// Number of its inode; 0 where it has none, or it is not known.
     inode: u64,
-    /// What is asked for; 0: as the inode has it.
+    device: u32,
+    /// What is asked for, or else what the inode has, as the next two.
     mode: u32,
-    open_flags: u32,
-    /// What is asked for; `u32::MAX`: as the inode has it.
+    /// `u32::MAX` where it is not known.
     owner: u32,
     group: u32,
+    open_flags: u32,
     directory: i32,
     target_directory: i32,
 }
@@ -343,10 +353,11 @@ impl Facts {
     pub const NONE: Self = Self {
         dentry: 0,
         inode: 0,
+        device: 0,
         mode: 0,
-        open_flags: 0,
         owner: u32::MAX,
         group: u32::MAX,
+        open_flags: 0,
         directory: AT_FDCWD,
         target_directory: AT_FDCWD,
     };
@@ -379,11 +390,44 @@ impl Facts {
         }
     }
 
-    /// An inode, whose fields are read when a record is written.
+    /// What an inode has, which may be none.
     #[inline(always)]
     pub fn of_inode(inode: u64) -> Self {
+        let owner = |offset: u32| {
+            if inode == 0 || offset == ABSENT {
+                u32::MAX
+            } else {
+                read(inode, offset)
+            }
+        };
         Self {
-            inode,
+            inode: read(inode, offset!(inode_number)),
+            device: read(pointer(inode, offset!(inode_super)), offset!(super_dev)),
+            mode: u32::from(read::<u16>(inode, offset!(inode_mode))),
+            owner: owner(offset!(inode_owner)),
+            group: owner(offset!(inode_group)),
+            ..Self::NONE
+        }
+    }
+
+    /// The same of an open file, which has one. `arguments`: the first is the `struct file`.
+    #[inline(always)]
+    fn of_opened(arguments: &impl Arguments) -> Self {
+        let inode = offset!(file_inode);
+        let owner = |offset: u32| {
+            if offset == ABSENT {
+                u32::MAX
+            } else {
+                arguments.behind(0, inode, offset)
+            }
+        };
+        let superblock = arguments.behind(0, inode, offset!(inode_super));
+        Self {
+            inode: arguments.behind(0, inode, offset!(inode_number)),
+            device: read(superblock, offset!(super_dev)),
+            mode: u32::from(arguments.behind::<u16>(0, inode, offset!(inode_mode))),
+            owner: owner(offset!(inode_owner)),
+            group: owner(offset!(inode_group)),
             ..Self::NONE
         }
     }
@@ -391,21 +435,14 @@ impl Facts {
     /// What a record says of the file with this path, of so many bytes, where there is no second one.
     #[inline(always)]
     pub fn describe(&self, path: &Path, path_length: u16) -> File {
-        let inode = self.inode;
-        let superblock = pointer(inode, offset!(inode_super));
-        let mode: u16 = read(inode, offset!(inode_mode));
         let (mount_namespace, mount_id) = path.mount();
         File {
-            inode: read(inode, offset!(inode_number)),
-            device: read(superblock, offset!(super_dev)),
-            mode: if self.mode == 0 {
-                u32::from(mode)
-            } else {
-                self.mode
-            },
+            inode: self.inode,
+            device: self.device,
+            mode: self.mode,
             open_flags: self.open_flags,
-            owner: owner(self.owner, inode, offset!(inode_owner)),
-            group: owner(self.group, inode, offset!(inode_group)),
+            owner: self.owner,
+            group: self.group,
             directory: self.directory,
             target_directory: self.target_directory,
             path_length,
@@ -469,14 +506,4 @@ fn settle(mut run: Run, path: Path, target: Path, facts: impl FnOnce() -> Facts)
             }
         },
     )
-}
-
-/// The id asked for, else the inode's.
-#[inline(always)]
-fn owner(asked: u32, inode: u64, offset: u32) -> u32 {
-    if asked != u32::MAX || inode == 0 || offset == ABSENT {
-        asked
-    } else {
-        read(inode, offset)
-    }
 }

@@ -15,7 +15,7 @@ use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::Use;
 use crate::syscall::{field, file_of_descriptor};
-use crate::task::{current, read};
+use crate::task::read;
 use crate::{hook, offset};
 
 // int security_kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents), the last since 5.10
@@ -77,7 +77,7 @@ fn load_image(arguments: &impl Arguments, via: Via) -> i32 {
 /// `sys_enter_finit_module(fd, uargs, flags)`
 #[tracepoint]
 pub fn kernel_finit_module_enter(context: TracePointContext) -> u32 {
-    let file = file_of_descriptor(current(), field(&context, 0));
+    let file = file_of_descriptor(field(&context, 0));
     from_file(
         Kind::KernelModule,
         Via::tracepoint(&context),
@@ -104,7 +104,7 @@ pub fn kernel_kexec_file_enter(context: TracePointContext) -> u32 {
     /// `include/uapi/linux/kexec.h`
     const KEXEC_FILE_UNLOAD: u64 = 1;
     if field(&context, 4) & KEXEC_FILE_UNLOAD == 0 {
-        let file = file_of_descriptor(current(), field(&context, 0));
+        let file = file_of_descriptor(field(&context, 0));
         from_file(
             Kind::KernelKexec,
             Via::tracepoint(&context),

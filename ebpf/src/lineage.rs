@@ -16,7 +16,7 @@ use crate::offset;
 use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::{Place, Use};
-use crate::task::{current, current_tgid, pointer, process_start, read};
+use crate::task::{current_tgid, own, own_start, pointer, read};
 
 /// How far back a walk to the ancestors is, and what it has found.
 #[derive(Clone, Copy)]
@@ -73,7 +73,7 @@ fn real_parent(leader: u64) -> u64 {
 
 #[inline(always)]
 fn own_key() -> ProcessKey {
-    ProcessKey::new(current_tgid(), process_start(current()))
+    ProcessKey::new(current_tgid(), own_start())
 }
 
 // What follows is in several global functions, called one after the other from the programs themselves: the
@@ -82,14 +82,18 @@ fn own_key() -> ProcessKey {
 /// The class of the current process's executable; `None` when its path is not known.
 #[inline(always)]
 pub fn own_class(run: &Run) -> Option<u32> {
-    class_of_task(run, run.task)
+    found_class(class_of(run, own(offset!(task_group_leader))))
 }
 
 /// The class of the executable of the process that `task` is of; `None` when its path is not known.
 #[inline(always)]
 pub fn class_of_task(run: &Run, task: u64) -> Option<u32> {
     let leader = pointer(task, offset!(task_group_leader));
-    let found = class_of(run, leader);
+    found_class(class_of(run, leader))
+}
+
+#[inline(always)]
+fn found_class(found: u64) -> Option<u32> {
     (found & FOUND != 0).then_some(class_in(found))
 }
 
@@ -193,7 +197,7 @@ pub extern "C" fn begin(index: u32) -> u64 {
     if offset!(task_group_leader) == ABSENT {
         return 0;
     }
-    let leader = pointer(current(), offset!(task_group_leader));
+    let leader = own(offset!(task_group_leader));
     // SAFETY: a field of a map value.
     unsafe {
         (*slot).descent = Descent {

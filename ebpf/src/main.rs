@@ -29,6 +29,7 @@ mod superblock;
 mod syscall;
 mod task;
 mod transport;
+mod typed;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -16,7 +16,7 @@ use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::Use;
 use crate::syscall::{field, file_of_descriptor};
-use crate::task::{current, pointer, read};
+use crate::task::{own, pointer, read};
 use crate::{call, decide, hook, offset};
 
 mod process_write;
@@ -73,7 +73,7 @@ pub fn memory_map_enter(context: TracePointContext) -> u32 {
     let protection = implied(field(&context, 2) as u32);
     if protection & protection::EXEC != 0 {
         let flags = field(&context, 3) as u32;
-        let file = file_of_descriptor(current(), u64::from(field(&context, 4) as u32));
+        let file = file_of_descriptor(u64::from(field(&context, 4) as u32));
         let piece = Piece {
             address: field(&context, 0),
             size: field(&context, 1),
@@ -118,7 +118,7 @@ fn implied(asked: u32) -> u32 {
     if asked & (protection::READ | protection::EXEC) != protection::READ {
         return asked;
     }
-    let personality: u32 = read(current(), offset!(task_personality));
+    let personality: u32 = own(offset!(task_personality));
     if personality & READ_IMPLIES_EXEC == 0 {
         asked
     } else {

@@ -9,7 +9,7 @@ use crate::attach::{Arguments, Via};
 use crate::path::Path;
 use crate::run::Run;
 use crate::scratch::Use;
-use crate::task::{current, pointer, read};
+use crate::task::{own, pointer, read};
 use crate::{decide, hook, offset};
 
 mod address;
@@ -265,7 +265,7 @@ fn judge_listen(socket: u64, via: Via) -> i32 {
 #[inline(always)]
 fn accept(arguments: &impl Arguments, via: Via) -> i32 {
     // The kernel's own servers, as that of NFS, run in threads that have no memory of a process.
-    if pointer(current(), offset!(task_mm)) == 0 {
+    if own::<u64>(offset!(task_mm)) == 0 {
         return 0;
     }
     judge_accept(arguments.argument(1), arguments.argument(0), via)

@@ -22,7 +22,7 @@ use crate::path::{Path, is_unlinked};
 use crate::run::Run;
 use crate::scratch::{Place, Use};
 use crate::syscall::field;
-use crate::task::{current, current_tgid, embedded, pointer, process_start, read};
+use crate::task::{current, current_tgid, embedded, own, own_behind, pointer, process_start, read};
 use crate::{hook, lineage, offset};
 
 mod credentials;
@@ -66,8 +66,7 @@ fn check_exec(arguments: &impl Arguments, via: Via) -> i32 {
 /// Here the other threads are dead and the new credentials are not in force.
 #[inline(always)]
 fn note_capabilities(_: &impl Arguments, _: Via) {
-    let cred = pointer(crate::task::current(), offset!(task_cred));
-    let effective: u64 = read(cred, offset!(cred_cap_effective));
+    let effective: u64 = own_behind([offset!(task_cred)], offset!(cred_cap_effective));
     let _ = EXECS.insert(current_tgid(), effective, 0);
 }
 
@@ -325,14 +324,13 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
 // void sched_process_exit(struct task_struct *p, bool group_dead), since 6.16
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(context: RawTracePointContext) -> i32 {
-    let task = crate::task::current();
-    let signal = pointer(task, offset!(task_signal));
+    let signal = offset!(task_signal);
     let is_last = if offset!(signal_live) == ABSENT {
         let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
         pid_tgid as u32 == (pid_tgid >> 32) as u32
     } else {
         // `do_exit` has counted this thread off before the tracepoint.
-        read::<u32>(signal, offset!(signal_live)) == 0
+        own_behind::<u32, _>([signal], offset!(signal_live)) == 0
     };
     if !is_last {
         return 0;
@@ -344,16 +342,15 @@ pub fn process_exit(context: RawTracePointContext) -> i32 {
     run.settle(
         decided,
         #[inline(always)]
-        |record, run| {
+        |record, _| {
             // What wait(2) reports: the group's code if one was set, else the leader's.
-            let leader = pointer(run.task, offset!(task_group_leader));
-            let group: i32 = read(signal, offset!(signal_group_exit_code));
+            let group: i32 = own_behind([signal], offset!(signal_group_exit_code));
             let status = if offset!(task_exit_code) == ABSENT {
                 -1
             } else if group != 0 {
                 group
             } else {
-                read(leader, offset!(task_exit_code))
+                own_behind([offset!(task_group_leader)], offset!(task_exit_code))
             };
             // SAFETY: the fixed part of this record's buffer.
             unsafe {
@@ -453,7 +450,7 @@ pub fn process_ptrace_enter(context: TracePointContext) -> u32 {
     const PTRACE_SEIZE: u64 = 0x4206;
     let target = match field(&context, 0) {
         PTRACE_TRACEME => {
-            let parent = pointer(crate::task::current(), offset!(task_real_parent));
+            let parent = own(offset!(task_real_parent));
             trace(parent, 0, Via::tracepoint(&context));
             return 0;
         }

@@ -33,8 +33,6 @@ pub struct Run {
     pub hook: &'static HookTable,
     /// This run's memory.
     pub claimed: Claimed,
-    /// The current task.
-    pub task: u64,
     /// Flags of the record.
     pub flags: u32,
 }
@@ -42,8 +40,7 @@ pub struct Run {
 /// Whether the current process, which has the sensor's number, is the sensor.
 #[inline(always)]
 fn is_sensor(control: &Control) -> bool {
-    let start = task::process_start(task::current());
-    control.sensor_start == 0 || control.sensor_start == ProcessKey::new(0, start).start
+    control.sensor_start == 0 || control.sensor_start == ProcessKey::new(0, task::own_start()).start
 }
 
 impl Run {
@@ -68,7 +65,6 @@ impl Run {
             generation,
             hook,
             claimed,
-            task: task::current(),
             flags: 0,
         })
     }

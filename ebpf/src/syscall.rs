@@ -4,7 +4,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::TracePointContext;
 
 use crate::offset;
-use crate::task::{pointer, read};
+use crate::task::{own_behind, pointer, read};
 
 /// Offset of the first argument in a `sys_enter_*` tracepoint, and of the result in `sys_exit_*`.
 const FIELDS: usize = 16;
@@ -25,8 +25,8 @@ pub fn field(context: &TracePointContext, n: usize) -> u64 {
 
 /// The file behind a descriptor of the current task; 0 when there is none.
 #[inline(always)]
-pub fn file_of_descriptor(task: u64, descriptor: u64) -> u64 {
-    let table = pointer(pointer(task, offset!(task_files)), offset!(files_fdt));
+pub fn file_of_descriptor(descriptor: u64) -> u64 {
+    let table = own_behind([offset!(task_files)], offset!(files_fdt));
     let size: u32 = read(table, offset!(fdtable_max_fds));
     if descriptor >= u64::from(size) {
         return 0;

@@ -10,6 +10,7 @@ use aya_ebpf::helpers::generated::{
 use holdfast_policy::table::hook_flags;
 use holdfast_wire::Domain;
 use holdfast_wire::control::Verdict;
+use holdfast_wire::record::{Header, flags};
 
 use crate::bound::mask;
 use crate::emit::LENGTH_MASK;
@@ -45,7 +46,13 @@ struct Weight {
 pub fn hand_over(run: &Run, decided: Decided, record: *mut u8, length: u64) -> bool {
     let matters = decided.undecided != 0 || decided.verdict > Verdict::Audit as u32;
     let may_prevent = run.hook.flags & hook_flags::USER_MAY_PREVENT != 0;
-    let urgent = matters && may_prevent || decided.acts();
+    // What was refused, and whose process is left alone, is over: it can be told of when the reader comes. By way of
+    // memory: what is known of the flags in registers would be a path of its own for each to the verifier.
+    // SAFETY: the header is in place.
+    let written = unsafe { (&raw const (*record.cast::<Header>()).flags).read_volatile() };
+    let refused = written & (flags::REFUSED | flags::SIGNALLED) == flags::REFUSED;
+    let is_over = refused && decided.undecided == 0;
+    let urgent = !is_over && (matters && may_prevent || decided.acts());
     let weight = Weight { matters, urgent };
     if constant(&raw const PERF_BUFFERS) == 0 {
         to_ring(run, weight, record, length)

@@ -21,7 +21,7 @@ use crate::task::{embedded, read};
 #[tracepoint]
 pub fn file_open_exit(context: TracePointContext) -> u32 {
     if let Some(run) = Run::begin(Kind::FileOpen, Via::tracepoint(&context)) {
-        match file_of_descriptor(run.task, field(&context, 0)) {
+        match file_of_descriptor(field(&context, 0)) {
             0 => run.abandon(),
             file => {
                 opened(run, &Given(file));
@@ -38,7 +38,7 @@ const FMODE_CREATED: u32 = 0x0010_0000;
 #[tracepoint]
 pub fn file_create_exit(context: TracePointContext) -> u32 {
     if let Some(run) = Run::begin(Kind::FileCreate, Via::tracepoint(&context)) {
-        let file = file_of_descriptor(run.task, field(&context, 0));
+        let file = file_of_descriptor(field(&context, 0));
         if read::<u32>(file, offset!(file_mode)) & FMODE_CREATED == 0 {
             run.abandon();
         } else {
@@ -332,7 +332,7 @@ pub fn file_ftruncate_enter(context: TracePointContext) -> u32 {
 #[inline(always)]
 fn of_descriptor(context: &TracePointContext, kind: Kind, descriptor: u64, change: Change) -> u32 {
     if let Some(run) = Run::begin(kind, Via::tracepoint(context)) {
-        match file_of_descriptor(run.task, descriptor) {
+        match file_of_descriptor(descriptor) {
             0 => run.abandon(),
             file => {
                 changed(run, embedded(file, offset!(file_path)), change);

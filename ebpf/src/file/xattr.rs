@@ -156,7 +156,7 @@ pub fn file_fremovexattr_enter(context: TracePointContext) -> u32 {
 #[inline(always)]
 fn of_descriptor(context: &TracePointContext, xattr_flags: u32) -> u32 {
     if let Some(run) = Run::begin(Kind::FileSetxattr, Via::tracepoint(context)) {
-        let file = file_of_descriptor(run.task, field(context, 0));
+        let file = file_of_descriptor(field(context, 0));
         if file == 0 {
             run.abandon();
             return 0;

@@ -12,7 +12,7 @@ use super::{
 use crate::attach::Via;
 use crate::offset;
 use crate::syscall::{field, file_of_descriptor};
-use crate::task::{current, pointer, read};
+use crate::task::{pointer, read};
 
 /// `sys_enter_socket(family, type, protocol)` and `socketpair`
 #[tracepoint]
@@ -149,7 +149,7 @@ pub fn socket_of_descriptor(descriptor: u64) -> u64 {
     /// `S_IFMT` and `S_IFSOCK` of `include/uapi/linux/stat.h`.
     const FORMAT: u16 = 0o170_000;
     const SOCKET: u16 = 0o140_000;
-    let file = file_of_descriptor(current(), descriptor);
+    let file = file_of_descriptor(descriptor);
     let mode: u16 = read(pointer(file, offset!(file_inode)), offset!(inode_mode));
     if mode & FORMAT == SOCKET {
         pointer(file, offset!(file_private_data))

@@ -12,7 +12,7 @@ use crate::attach::{Arguments, Via};
 use crate::bound::mask;
 use crate::run::Run;
 use crate::syscall::field;
-use crate::task::{current, embedded, pointer, read};
+use crate::task::{embedded, own, pointer, read};
 use crate::{hook, offset};
 
 // int security_task_fix_setuid(struct cred *new, const struct cred *old, int flags)
@@ -168,7 +168,7 @@ fn judge(mut run: Run, ids: Ids, groups: &Groups, record_flags: u32) -> i32 {
 /// would make of them.
 #[inline(always)]
 fn asked(kind: Kind, context: &TracePointContext, change: impl FnOnce(Ids, u64) -> Ids) -> u32 {
-    let cred = pointer(current(), offset!(task_cred));
+    let cred = own(offset!(task_cred));
     let old = Ids::of(kind, cred);
     let new = change(old, cred);
     if new == old {
@@ -328,7 +328,7 @@ pub fn process_setfsgid_enter(context: TracePointContext) -> u32 {
 #[tracepoint]
 pub fn process_setgroups_enter(context: TracePointContext) -> u32 {
     if let Some(run) = Run::begin(Kind::ProcessSetgid, Via::tracepoint(&context)) {
-        let ids = Ids::of(Kind::ProcessSetgid, pointer(run.task, offset!(task_cred)));
+        let ids = Ids::of(Kind::ProcessSetgid, own(offset!(task_cred)));
         let groups = Groups::User {
             count: field(&context, 0) as u32,
             ids: field(&context, 1),

@@ -7,7 +7,7 @@ use holdfast_wire::record::process::{NAMESPACES, Namespaces};
 use crate::attach::{Arguments, Via};
 use crate::run::Run;
 use crate::syscall::file_of_descriptor;
-use crate::task::{current, pointer, read};
+use crate::task::{pointer, read};
 use crate::{call, hook, offset};
 
 // setns(int fd, int nstype)
@@ -23,7 +23,7 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 #[inline(always)]
 fn setns(arguments: &impl Arguments, via: Via) -> i32 {
     let asked = arguments.argument(1) as u32;
-    let file = file_of_descriptor(current(), u64::from(arguments.argument(0) as u32));
+    let file = file_of_descriptor(u64::from(arguments.argument(0) as u32));
     let inode = pointer(file, offset!(file_inode));
     let superblock = pointer(inode, offset!(inode_super));
     // Else it is a process, whose namespaces are joined as far as they are asked for.
