@@ -25,7 +25,7 @@ pub(crate) fn wall() -> u64 {
 
 /// Wall-clock time, RFC 3339.
 pub(crate) fn wall_text() -> String {
-    holdfast_wire::event::rfc3339(wall())
+    holdfast_wire::event::rfc3339(wall()).to_string()
 }
 
 /// What to add to a boot time to get wall-clock time. Taken anew now and then, since the wall clock

@@ -313,7 +313,7 @@ impl Sensor {
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .unwrap_or_default();
             // Years of which a number of nanoseconds has room.
-            event::rfc3339(since.as_nanos() as u64)
+            event::rfc3339(since.as_nanos() as u64).to_string()
         });
         let reason = until.as_ref().map(|until| {
             format!("a maintenance window until {until}: others are not kept from the sensor")

@@ -20,9 +20,8 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let then = now.saturating_sub(duration);
-        return Ok(rfc3339(
-            u64::try_from(then.as_nanos()).map_err(|_| wrong())?,
-        ));
+        let then = u64::try_from(then.as_nanos()).map_err(|_| wrong())?;
+        return Ok(rfc3339(then).to_string());
     }
     let moment = text.strip_suffix('Z').unwrap_or(text);
     // The shortest is a day.
@@ -47,7 +46,7 @@ pub(crate) fn now() -> String {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     // Nanoseconds fit until 2554.
-    rfc3339(now.as_nanos() as u64)
+    rfc3339(now.as_nanos() as u64).to_string()
 }
 
 fn duration(text: &str) -> Option<Duration> {

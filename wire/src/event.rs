@@ -18,6 +18,7 @@ mod names;
 mod path;
 mod redactable;
 mod rendered;
+mod short;
 mod time;
 
 pub use cloud::{Cloud, Named, Typed};
@@ -38,6 +39,7 @@ pub use names::{
 pub use path::PathView;
 pub use redactable::Redactable;
 pub use rendered::Rendered;
+pub use short::{EventId, Number, Time, device, number, permissions};
 pub use time::{rfc3339, unix_nanoseconds};
 
 /// One event. Field names and nesting are ECS (<https://www.elastic.co/guide/en/ecs/current/>); what
@@ -46,7 +48,7 @@ pub use time::{rfc3339, unix_nanoseconds};
 pub struct Event<'a> {
     /// Wall-clock time of the operation, RFC 3339 with nanoseconds.
     #[serde(rename = "@timestamp")]
-    pub timestamp: String,
+    pub timestamp: Time,
     /// What happened.
     pub event: EventFields<'a>,
     /// Where.
@@ -99,7 +101,7 @@ pub struct Event<'a> {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct EventFields<'a> {
     /// Unique: boot, CPU and sequence of the record.
-    pub id: String,
+    pub id: EventId,
     /// `event`, `alert` or `state`.
     pub kind: &'a str,
     /// `process.exec`, `file.open`, …
@@ -180,7 +182,7 @@ pub struct Process<'a> {
     pub working_directory: Option<Cow<'a, str>>,
     /// Start of the process, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub start: Option<Cow<'a, str>>,
+    pub start: Option<Time>,
     /// Real user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<User<'a>>,
@@ -208,7 +210,7 @@ pub struct Process<'a> {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct User<'a> {
     /// Number, as ECS wants it: a string.
-    pub id: String,
+    pub id: Number,
     /// From the host's `/etc/passwd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
@@ -221,7 +223,7 @@ pub struct User<'a> {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Id {
     /// Number, as ECS wants it: a string.
-    pub id: String,
+    pub id: Number,
 }
 
 /// `process.thread.*`
@@ -259,19 +261,19 @@ pub struct File<'a> {
     pub target_path: Option<Cow<'a, str>>,
     /// Inode number, as ECS wants it: a string.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub inode: Option<String>,
+    pub inode: Option<Number>,
     /// `major:minor`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
+    pub device: Option<Number>,
     /// Permission bits in octal, four digits: the new ones of a chmod.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
+    pub mode: Option<Number>,
     /// Owner, a number as ECS wants it: the new one of a chown.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
+    pub uid: Option<Number>,
     /// Group, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gid: Option<String>,
+    pub gid: Option<Number>,
 }
 
 /// `source.*`, `destination.*`
@@ -487,7 +489,7 @@ impl Process<'_> {
             args: self.args.into_owned(),
             env_vars: self.env_vars.into_owned(),
             working_directory: owned(self.working_directory),
-            start: owned(self.start),
+            start: self.start,
             user: self.user.map(|user| User {
                 name: owned(user.name),
                 ..user

@@ -8,6 +8,8 @@
 
 use std::borrow::Cow;
 
+use arrayvec::ArrayString;
+
 /// The text of a path; of each path its own.
 #[must_use]
 pub fn path(bytes: &[u8]) -> Cow<'_, str> {
@@ -27,7 +29,10 @@ pub fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Appends `number` as lower-case hexadecimal digits, at least `width` of them.
-pub fn push_hexadecimal(text: &mut String, number: u64, width: u32) {
+///
+/// # Panics
+/// Where it has no room.
+pub fn push_hexadecimal<const ROOM: usize>(text: &mut ArrayString<ROOM>, number: u64, width: u32) {
     let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(width);
     for place in (0..digits).rev() {
         let digit = number.checked_shr(4 * place).unwrap_or(0) & 0xf;

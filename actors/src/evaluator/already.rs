@@ -49,7 +49,7 @@ impl Already {
 
     /// Whether the event of this record was written; says so once.
     pub(crate) fn take(&mut self, header: &Header) -> bool {
-        !self.0.is_empty() && self.0.remove(&record_part(header))
+        !self.0.is_empty() && self.0.remove(record_part(header).as_str())
     }
 
     /// Whatever comes now is of this sensor alone.

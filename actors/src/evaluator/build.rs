@@ -30,9 +30,6 @@ mod process;
 
 pub(crate) use class::denied;
 
-/// Room for nearly all ids of events.
-const ID_BYTES: usize = 40;
-
 /// Who did it, as far as it is known.
 #[derive(Debug)]
 pub(crate) struct Subject<'a> {
@@ -239,13 +236,13 @@ pub(crate) fn boot_part(boot_id: &str) -> &str {
 }
 
 /// The rest of it.
-pub(crate) fn record_part(header: &Header) -> String {
-    let mut part = String::with_capacity(ID_BYTES);
+pub(crate) fn record_part(header: &Header) -> event::EventId {
+    let mut part = event::EventId::new();
     push_record_part(&mut part, header);
     part
 }
 
-fn push_record_part(id: &mut String, header: &Header) {
+fn push_record_part(id: &mut event::EventId, header: &Header) {
     text::push_hexadecimal(id, header.boottime, 1);
     for number in [header.cpu.into(), header.sequence] {
         id.push('-');
@@ -255,13 +252,13 @@ fn push_record_part(id: &mut String, header: &Header) {
 
 impl<'a> Place<'a> {
     /// Boot time → RFC 3339.
-    fn time(&self, boottime: u64) -> String {
+    fn time(&self, boottime: u64) -> event::Time {
         event::rfc3339(boottime.wrapping_add(self.wall_offset))
     }
 
     /// Boot, time, CPU and sequence: the sequence begins anew with every load of the programs.
-    fn id(&self, header: &Header) -> String {
-        let mut id = String::with_capacity(ID_BYTES);
+    fn id(&self, header: &Header) -> event::EventId {
+        let mut id = event::EventId::new();
         id.push_str(boot_part(self.boot_id));
         id.push('-');
         push_record_part(&mut id, header);
@@ -310,7 +307,7 @@ impl<'a> Place<'a> {
             },
             group: if has_ids {
                 Some(event::Id {
-                    id: header.gid.to_string(),
+                    id: event::number(header.gid.into()),
                 })
             } else {
                 shown.group
@@ -351,7 +348,7 @@ impl<'a> Place<'a> {
         event::Process {
             user: credentials.map(|it| self.user(it.uid, Some(it.euid))),
             group: credentials.map(|it| event::Id {
-                id: it.gid.to_string(),
+                id: event::number(it.gid.into()),
             }),
             ..self.image(process, program)
         }
@@ -370,7 +367,7 @@ impl<'a> Place<'a> {
             args: image.arguments.borrowed(),
             env_vars: image.environment.borrowed(),
             working_directory: text(&image.working_directory),
-            start: (process.key.start != 0).then(|| self.time(process.key.start).into()),
+            start: (process.key.start != 0).then(|| self.time(process.key.start)),
             tty: process.terminal.as_deref().map(|name| event::Tty {
                 name: Cow::Borrowed(name),
             }),
@@ -380,11 +377,11 @@ impl<'a> Place<'a> {
 
     fn user(&self, uid: u32, euid: Option<u32>) -> event::User<'a> {
         event::User {
-            id: uid.to_string(),
+            id: event::number(uid.into()),
             name: self.users.name(uid).map(Cow::Borrowed),
-            effective: euid
-                .filter(|euid| *euid != uid)
-                .map(|id| event::Id { id: id.to_string() }),
+            effective: euid.filter(|euid| *euid != uid).map(|id| event::Id {
+                id: event::number(id.into()),
+            }),
         }
     }
 }

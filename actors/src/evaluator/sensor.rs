@@ -1,5 +1,7 @@
 //! Events about the sensor itself: `sensor.*`.
 
+use std::fmt::Write as _;
+
 use holdfast_wire::event::{self, Event};
 
 use super::common::Common;
@@ -21,10 +23,13 @@ pub(crate) fn event<'a>(
         return None;
     }
     let pid = std::process::id();
+    let mut id = event::EventId::new();
+    // It has room.
+    let _ = write!(id, "sensor-{pid:x}-{:x}-{number:x}", notice.at);
     Some(Event {
         timestamp: event::rfc3339(notice.at),
         event: event::EventFields {
-            id: format!("sensor-{pid:x}-{:x}-{number:x}", notice.at),
+            id,
             kind: "state",
             action: notice.action,
             category: &["host"],

@@ -195,12 +195,12 @@ mod tests {
 
     fn event() -> Event<'static> {
         let user = User {
-            id: "0".into(),
+            id: "0".try_into().unwrap(),
             name: Some("root".into()),
             ..Default::default()
         };
         Event {
-            timestamp: "2026-11-22T19:00:00.123456789Z".into(),
+            timestamp: "2026-11-22T19:00:00.123456789Z".try_into().unwrap(),
             event: EventFields {
                 kind: "alert",
                 action: "file.open",

@@ -340,24 +340,30 @@ mod tests {
             env_vars: Redactable::new(vec!["A=b".to_owned()].into(), None),
             working_directory: Some("/w".into()),
             user: Some(User {
-                id: "1".into(),
+                id: "1".try_into().unwrap(),
                 name: Some("u".into()),
-                effective: Some(Id { id: "0".into() }),
+                effective: Some(Id {
+                    id: "0".try_into().unwrap(),
+                }),
             }),
-            group: Some(Id { id: "2".into() }),
+            group: Some(Id {
+                id: "2".try_into().unwrap(),
+            }),
             tty: Some(Tty {
                 name: "pts0".into(),
             }),
-            start: Some("2026-11-22T18:00:00.000000001Z".into()),
+            start: Some("2026-11-22T18:00:00.000000001Z".try_into().unwrap()),
             ..Process::default()
         }
     }
 
     fn identity(id: &str) -> Identity<'_> {
         Identity {
-            id: Some(id.to_owned()),
+            id: Some(id.try_into().unwrap()),
             name: Some("u".into()),
-            group: Some(Id { id: "7".into() }),
+            group: Some(Id {
+                id: "7".try_into().unwrap(),
+            }),
         }
     }
 
@@ -424,7 +430,7 @@ mod tests {
             })),
         };
         let full = Event {
-            timestamp: "2026-11-22T19:00:00.123456789Z".into(),
+            timestamp: "2026-11-22T19:00:00.123456789Z".try_into().unwrap(),
             event: EventFields {
                 action: "file.open",
                 outcome: "success",
@@ -446,11 +452,11 @@ mod tests {
             file: Some(File {
                 path: Some("/p".into()),
                 target_path: Some("/t".into()),
-                inode: Some("1".into()),
-                device: Some("8:1".into()),
-                mode: Some("0644".into()),
-                uid: Some("1000".into()),
-                gid: Some("1001".into()),
+                inode: Some("1".try_into().unwrap()),
+                device: Some("8:1".try_into().unwrap()),
+                mode: Some("0644".try_into().unwrap()),
+                uid: Some("1000".try_into().unwrap()),
+                gid: Some("1001".try_into().unwrap()),
             }),
             source: Some(Endpoint {
                 ip: [10, 0, 0, 2].into(),
@@ -534,8 +540,8 @@ mod tests {
                     argument: Some("./x".into()),
                     script: Some("/x".into()),
                     interpreter: Some("/bin/sh".into()),
-                    inode: Some("7".into()),
-                    device: Some("8:1".into()),
+                    inode: Some("7".try_into().unwrap()),
+                    device: Some("8:1".try_into().unwrap()),
                     setuid: Some(true),
                     setgid: Some(false),
                     upper_layer: Some(true),
@@ -543,16 +549,16 @@ mod tests {
                     memfd: false,
                 }),
                 ids: Some(Ids {
-                    saved: Some("4".into()),
-                    filesystem: Some("5".into()),
+                    saved: Some("4".try_into().unwrap()),
+                    filesystem: Some("5".try_into().unwrap()),
                     groups: vec!["6".into()],
                 }),
                 ipc: Some(Ipc {
                     operation: "shmat",
                     key: Some("0x00000007".into()),
                     id: Some(8),
-                    owner: Some("9".into()),
-                    mode: Some("0600".into()),
+                    owner: Some("9".try_into().unwrap()),
+                    mode: Some("0600".try_into().unwrap()),
                     name: Some("/queue".into()),
                 }),
                 capability: Some("CAP_CHOWN".into()),

@@ -108,7 +108,7 @@ fn another_process_of_the_same_number_is_another() {
     let snapshot = snapshot(&after("process"));
     let at = |second: u64, path: &str, start: u64| {
         let mut event = exec(second, path, &[2]);
-        event["process"]["start"] = holdfast_wire::event::rfc3339(start).into();
+        event["process"]["start"] = holdfast_wire::event::rfc3339(start).as_str().into();
         event
     };
     let events = [

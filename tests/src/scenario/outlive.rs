@@ -261,7 +261,7 @@ fn slower(bench: &Bench) -> u32 {
 /// As the sensor's log says it.
 pub(super) fn now() -> String {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    rfc3339(since.as_nanos() as u64)
+    rfc3339(since.as_nanos() as u64).to_string()
 }
 
 /// Each event file with its lines and the numbers of the first and the last command in it.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::Id;
+use super::{Id, Number};
 
 /// `user.*`, on `process.setuid` and `process.setgid`: who the process becomes.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -20,7 +20,7 @@ pub struct Becomes<'a> {
 pub struct Identity<'a> {
     /// User, a number as ECS wants it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id: Option<Number>,
     /// From the host's `/etc/passwd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
@@ -34,10 +34,10 @@ pub struct Identity<'a> {
 pub struct Ids {
     /// Saved user or group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub saved: Option<String>,
+    pub saved: Option<Number>,
     /// User or group that files are accessed as.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub filesystem: Option<String>,
+    pub filesystem: Option<Number>,
     /// Supplementary groups, where they are set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
@@ -73,10 +73,10 @@ pub struct Ipc<'a> {
     pub id: Option<u32>,
     /// User that owns a segment, a number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
+    pub owner: Option<Number>,
     /// Permissions of a segment, octal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
+    pub mode: Option<Number>,
     /// Name of a queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,

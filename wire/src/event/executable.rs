@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::Number;
+
 /// `holdfast.executable.*`, on `process.exec`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Executable<'a> {
@@ -20,10 +22,10 @@ pub struct Executable<'a> {
     pub interpreter: Option<Cow<'a, str>>,
     /// Inode number, a string as `file.inode`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub inode: Option<String>,
+    pub inode: Option<Number>,
     /// `major:minor`, as `file.device`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
+    pub device: Option<Number>,
     /// The file has the set-user-id bit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub setuid: Option<bool>,

@@ -1,8 +1,10 @@
 //! Nanoseconds since 1970 ↔ RFC 3339, without a calendar library: UTC only, proleptic Gregorian.
 
+use super::Time;
+
 /// Formats as `2026-11-22T19:00:00.123456789Z` (RFC 3339, UTC). `unix_nanoseconds` up to year 2554.
 #[must_use]
-pub fn rfc3339(unix_nanoseconds: u64) -> String {
+pub fn rfc3339(unix_nanoseconds: u64) -> Time {
     let seconds = unix_nanoseconds / 1_000_000_000;
     let nanoseconds = unix_nanoseconds % 1_000_000_000;
     let (year, month, day) = civil_from_days(seconds / 86_400);
@@ -25,7 +27,7 @@ pub fn rfc3339(unix_nanoseconds: u64) -> String {
         }
     }
     // It is ASCII.
-    std::str::from_utf8(&text).unwrap_or_default().to_owned()
+    Time::from_byte_string(&text).unwrap_or_default()
 }
 
 /// The nanoseconds of a time as [`rfc3339`] prints it; fewer digits of a second's fraction will do, or none.
@@ -135,21 +137,21 @@ mod tests {
 
     #[test]
     fn known_instants() {
-        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(&rfc3339(0), "1970-01-01T00:00:00.000000000Z");
         assert_eq!(
-            rfc3339(951_782_400_000_000_001),
+            &rfc3339(951_782_400_000_000_001),
             "2000-02-29T00:00:00.000000001Z"
         );
         assert_eq!(
-            rfc3339(1_795_374_000_123_456_789),
+            &rfc3339(1_795_374_000_123_456_789),
             "2026-11-22T19:00:00.123456789Z"
         );
         assert_eq!(
-            rfc3339(4_107_542_399_999_999_999),
+            &rfc3339(4_107_542_399_999_999_999),
             "2100-02-28T23:59:59.999999999Z"
         );
         assert_eq!(
-            rfc3339(4_107_542_400_000_000_000),
+            &rfc3339(4_107_542_400_000_000_000),
             "2100-03-01T00:00:00.000000000Z"
         );
     }

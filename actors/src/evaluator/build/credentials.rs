@@ -49,6 +49,6 @@ pub(super) fn group(event: &mut Event<'_>, fixed: &Setid, groups: &[u8]) {
     }
 }
 
-fn known(id: u32) -> Option<String> {
-    (id != u32::MAX).then(|| id.to_string())
+fn known(id: u32) -> Option<event::Number> {
+    (id != u32::MAX).then(|| event::number(id.into()))
 }

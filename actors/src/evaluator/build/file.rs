@@ -42,26 +42,12 @@ pub(super) fn described<'a>(
     event::File {
         path,
         target_path,
-        inode: (fixed.inode != 0).then(|| fixed.inode.to_string()),
-        device: (device != 0).then(|| number(device)),
-        mode: (fixed.mode != 0).then(|| permissions(fixed.mode)),
-        uid: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
-        gid: (fixed.group != u32::MAX).then(|| fixed.group.to_string()),
+        inode: (fixed.inode != 0).then(|| event::number(fixed.inode)),
+        device: (device != 0).then(|| event::device(device)),
+        mode: (fixed.mode != 0).then(|| event::permissions(fixed.mode)),
+        uid: (fixed.owner != u32::MAX).then(|| event::number(fixed.owner.into())),
+        gid: (fixed.group != u32::MAX).then(|| event::number(fixed.group.into())),
     }
-}
-
-/// A device as the kernel encodes it, as `MAJOR:MINOR`.
-fn number(device: u32) -> String {
-    let mut text = (device >> 20).to_string();
-    text.push(':');
-    text.push_str(&(device & 0xf_ffff).to_string());
-    text
-}
-
-/// The last twelve bits of a mode, as four octal digits.
-fn permissions(mode: u32) -> String {
-    let digit = |place: u32| char::from(b'0' + (mode >> (3 * place) & 7) as u8);
-    (0..4).rev().map(digit).collect()
 }
 
 /// Adds what the record says of a mount. `path` and `source` are resolved.

@@ -18,8 +18,8 @@ pub(super) fn shm(event: &mut Event<'_>, fixed: &Shm) {
         // `IPC_PRIVATE` is no key.
         key: (fixed.key != 0).then(|| format!("{:#010x}", fixed.key)),
         id: u32::try_from(fixed.id).ok(),
-        owner: (fixed.owner != u32::MAX).then(|| fixed.owner.to_string()),
-        mode: (fixed.mode != u32::MAX).then(|| format!("{:04o}", fixed.mode)),
+        owner: (fixed.owner != u32::MAX).then(|| event::number(fixed.owner.into())),
+        mode: (fixed.mode != u32::MAX).then(|| event::permissions(fixed.mode)),
         name: None,
     });
 }

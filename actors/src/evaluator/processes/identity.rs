@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use holdfast_wire::event;
 use holdfast_wire::text::push_hexadecimal;
 
 use super::Key;
@@ -25,10 +26,10 @@ impl Boot {
         let pid = hash(self.0, &key.tgid.to_le_bytes());
         let process = hash(pid, &key.start.to_le_bytes());
         let program = hash(process, &exec_id.to_le_bytes());
-        let mut text = String::with_capacity(20);
+        let mut text = event::Number::new();
         push_hexadecimal(&mut text, (program >> 64) as u64 & 0xffff, 4);
         push_hexadecimal(&mut text, program as u64, 16);
-        text.into()
+        text.as_str().into()
     }
 }
 
