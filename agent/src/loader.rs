@@ -22,6 +22,7 @@ use holdfast_wire::control::{
 use holdfast_wire::layout::ABSENT;
 use holdfast_wire::{Domain, Kind};
 
+use crate::allocator;
 use crate::preflight::{self, Facts};
 
 mod account;
@@ -43,6 +44,7 @@ mod rings;
 mod survey;
 mod sys;
 mod tables;
+mod types;
 
 use account::Account;
 use attach::{Link, Programs};
@@ -58,6 +60,7 @@ use rings::Taken;
 pub(crate) use rings::{Buffer, Rings};
 pub(crate) use sys::{lift_memlock_limit, mount_bpffs};
 use tables::PolicyMaps;
+use types::Types;
 
 /// What the loader is told.
 #[derive(Clone, Debug)]
@@ -178,9 +181,7 @@ impl Loader {
     ) -> Result<(Arc<Self>, Rings), LoadError> {
         sys::mount_tracefs();
         let types = preflight::read(options.btf.as_deref());
-        let btf = (!types.bytes.is_empty())
-            .then(|| aya::Btf::parse(&types.bytes, aya::Endianness::default()).ok())
-            .flatten();
+        let mut known = Types::new(types.facts.btf.clone(), &types.bytes);
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
         let (buffer, reason) = Buffer::choose(options.buffer).map_err(LoadError::Buffers)?;
@@ -208,8 +209,9 @@ impl Loader {
         };
         let fingerprint =
             pins::fingerprint(&object, &(&constants, options.ring_bytes, options.ceiling));
+        let btf = known.all().ok();
         let (mut ebpf, mut continuity) = Continuity::load(remains, fingerprint, |pinned| {
-            constants.load(&object, btf.as_ref(), buffer, options.ring_bytes, pinned)
+            constants.load(&object, btf, buffer, options.ring_bytes, pinned)
         })?;
 
         let relocated = relocated::Relocated::new(&object, &ebpf);
@@ -248,7 +250,7 @@ impl Loader {
         policy.set_clock().map_err(LoadError::Maps)?;
         let policy = Arc::new(Mutex::new(policy));
         let mut state = State {
-            programs: Programs::new(ebpf, relocated, btf, types.layout),
+            programs: Programs::new(ebpf, relocated, known, types.layout),
             trials: continuity
                 .tiers()
                 .into_iter()
@@ -536,6 +538,8 @@ impl Kernel for Loader {
 
     fn settle(&self) {
         let mut state = self.state();
+        // What is wanted is attached.
+        state.programs.release_types();
         let State {
             continuity, hooks, ..
         } = &mut *state;
@@ -557,6 +561,9 @@ impl Kernel for Loader {
             return Vec::new();
         };
         state.continuity.tidy();
+        if state.programs.tidy() {
+            allocator::give_back();
+        }
         let hooks = state.hooks.iter();
         let not_kept: Vec<(Kind, &str)> = hooks
             .filter_map(|(kind, hook)| Some((*kind, hook.kept.as_ref()?.as_ref().err()?.as_str())))

@@ -1,6 +1,8 @@
 //! `holdfast run`: configuration → permissions → what is left → policies → lock → kernel →
 //! confinement → run → drain.
 
+use std::time::Duration;
+
 use holdfast_policy::document::Mode;
 use holdfast_wire::uplink::Bundle;
 
@@ -17,6 +19,9 @@ use crate::{
 
 /// Threads of the runtime: the readers and the evaluator are what works; the rest waits.
 const WORKERS: usize = 2;
+/// How long a thread waits for the next thing that may block. A start attaches all hooks at once, each on a thread: with what
+/// is to be done a few times a second for each of them in turn, ten seconds, the default, would keep them for ever.
+const IDLE_THREAD: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     let inputs = arguments.inputs();
@@ -42,6 +47,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()?;
     runtime.block_on(async {

@@ -6,13 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkError};
 use aya::programs::{FEntry, FExit, KProbe, Lsm, Program, ProgramError, RawTracePoint, TracePoint};
-use aya::{Btf, Ebpf};
 use holdfast_wire::layout::{ABSENT, Layout};
 
 use super::plan::{Part, Place, Way};
 use super::relocated::{self, Relocated};
+use super::types::Types;
 use super::{reason, sys};
 
 /// Why what is attached by BTF cannot be.
@@ -102,7 +103,7 @@ pub(crate) struct Programs {
     loaded_modify_return: BTreeMap<&'static str, relocated::Program>,
     /// Those that an earlier sensor has loaded, and that are attached since.
     adopted: BTreeMap<&'static str, OwnedFd>,
-    btf: Option<Btf>,
+    types: Types,
     layout: Layout,
 }
 
@@ -111,7 +112,7 @@ impl Programs {
     pub(crate) fn new(
         ebpf: Ebpf,
         relocated: Result<Relocated, String>,
-        btf: Option<Btf>,
+        types: Types,
         layout: Layout,
     ) -> Self {
         Self {
@@ -119,7 +120,7 @@ impl Programs {
             relocated,
             loaded_modify_return: BTreeMap::new(),
             adopted: BTreeMap::new(),
-            btf,
+            types,
             layout,
         }
     }
@@ -132,7 +133,7 @@ impl Programs {
             fields.any(|((name, ..), offset)| *name == field && *offset != ABSENT)
         };
         match way.needs.iter().find(|field| !known(field)) {
-            Some(_) if self.btf.is_none() => Err(NO_BTF.to_owned()),
+            Some(_) if !self.types.are_known() => Err(NO_BTF.to_owned()),
             Some(field) => Err(format!("the kernel's BTF has no {field}")),
             None => Ok(()),
         }
@@ -175,9 +176,19 @@ impl Programs {
     }
 
     /// See [`Relocated::verify`].
-    pub(crate) fn verify(&self, part: &Part) -> Result<u64, String> {
+    pub(crate) fn verify(&mut self, part: &Part) -> Result<u64, String> {
         let object = self.relocated.as_ref().map_err(Clone::clone)?;
-        object.verify(part, self.btf.as_ref())
+        object.verify(part, &mut self.types)
+    }
+
+    /// See [`Types::release`].
+    pub(super) fn release_types(&mut self) {
+        self.types.release();
+    }
+
+    /// See [`Types::tidy`].
+    pub(super) fn tidy(&mut self) -> bool {
+        self.types.tidy()
     }
 
     fn attach_part(&mut self, part: &'static Part) -> Result<Vec<Link>, String> {
@@ -233,20 +244,23 @@ impl Programs {
             }
         }
         let object = self.relocated.as_ref().map_err(Clone::clone)?;
-        let program = object.load(name, place, self.btf.as_ref())?;
+        let program = object.load(name, place, &mut self.types)?;
         let link = program.attach().map_err(|error| error.to_string());
         self.loaded_modify_return.insert(name, program);
         link
     }
 
     fn attach_with_aya(&mut self, name: &'static str, place: Place) -> Result<Link, String> {
-        let Self { ebpf, btf, .. } = self;
-        let btf = || btf.as_ref().ok_or_else(|| NO_BTF.to_owned());
+        let Self { ebpf, types, .. } = self;
         let program = program_of(ebpf, name)?;
         let link: FdLink = match place {
-            Place::Lsm(hook) => attach_trampoline!(Lsm, program, hook, btf()?).into(),
-            Place::Fentry(function) => attach_trampoline!(FEntry, program, function, btf()?).into(),
-            Place::Fexit(function) => attach_trampoline!(FExit, program, function, btf()?).into(),
+            Place::Lsm(hook) => attach_trampoline!(Lsm, program, hook, types.all()?).into(),
+            Place::Fentry(function) => {
+                attach_trampoline!(FEntry, program, function, types.all()?).into()
+            }
+            Place::Fexit(function) => {
+                attach_trampoline!(FExit, program, function, types.all()?).into()
+            }
             Place::RawTracepoint(tracepoint) => {
                 let program: &mut RawTracePoint = typed(program)?;
                 once(program.load())?;

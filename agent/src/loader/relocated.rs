@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::Ebpf;
 use aya::maps::Map;
-use aya_obj::btf::{Btf, BtfKind};
+use aya_obj::btf::BtfKind;
 use aya_obj::generated::bpf_attach_type::{
     BPF_LSM_MAC, BPF_MODIFY_RETURN, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT,
 };
@@ -17,8 +17,8 @@ use aya_obj::generated::bpf_prog_type::{
     BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING,
 };
 
-use super::attach::NO_BTF;
 use super::plan::{Part, Place};
+use super::types::Types;
 use super::{reason, sys};
 
 /// The relocated object.
@@ -68,9 +68,9 @@ impl Relocated {
         &self,
         name: &str,
         place: Place,
-        btf: Option<&Btf>,
+        types: &mut Types,
     ) -> Result<Program, String> {
-        let program = self.program(name, place, btf)?;
+        let program = self.program(name, place, types)?;
         sys::load(&program)
             .map(Program)
             .map_err(|(error, log)| reason::of_load(&error, &log))
@@ -78,8 +78,8 @@ impl Relocated {
 
     /// Loads any program and lets go of it: how many instructions the verifier went through, each as
     /// often as it came by.
-    pub(crate) fn verify(&self, part: &Part, btf: Option<&Btf>) -> Result<u64, String> {
-        let program = self.program(part.program, part.place, btf)?;
+    pub(crate) fn verify(&self, part: &Part, types: &mut Types) -> Result<u64, String> {
+        let program = self.program(part.program, part.place, types)?;
         let log = sys::verifier_statistics(&program)
             .map_err(|(error, log)| reason::of_load(&error, &log))?;
         // `print_verification_stats` of kernel/bpf/verifier.c.
@@ -94,7 +94,7 @@ impl Relocated {
         &'a self,
         name: &'a str,
         place: Place,
-        btf: Option<&Btf>,
+        types: &mut Types,
     ) -> Result<sys::Program<'a>, String> {
         let missing = || format!("the object has no program {name}");
         let program = self.object.programs.get(name).ok_or_else(missing)?;
@@ -103,8 +103,9 @@ impl Relocated {
             .functions
             .get(&program.function_key())
             .ok_or_else(missing)?;
-        let target = |function: &str| {
-            btf.ok_or(NO_BTF)?
+        let mut target = |function: &str| {
+            types
+                .all()?
                 .id_by_type_name_kind(function, BtfKind::Func)
                 .map_err(|_| format!("the kernel has no function {function} that can be traced"))
         };

@@ -41,7 +41,7 @@ impl Loader {
     /// Has the kernel verify every program of the object, those of tiers that are not used too, and says
     /// what came of it. Attaches nothing.
     pub(crate) fn verify(&self) -> Vec<Verified> {
-        let state = self.state();
+        let mut state = self.state();
         let parts = Kind::hooked().flat_map(plan::ways).flat_map(|way| {
             let programs = way
                 .parts
