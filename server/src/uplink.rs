@@ -25,7 +25,7 @@ use crate::fleet::HEARTBEAT;
 use crate::secret::{self, Kind};
 use crate::serve::Peer;
 use crate::store::sensors::{self, Known};
-use crate::store::{bundles, events};
+use crate::store::{Connection, bundles, events};
 use crate::{bundle, ingest};
 
 /// How long a frame waits until there is memory for it.
@@ -85,7 +85,7 @@ async fn enrol(
         .collect::<String>();
     let host = message.host_name.clone();
     let shared = app.clone();
-    let enrolled = move |connection: &rusqlite::Connection| {
+    let enrolled = move |connection: &Connection| {
         let now = now();
         // A host that is known may get tags by this key.
         let before = sensors::by_host(connection, &message.host_id)?;
@@ -158,24 +158,11 @@ async fn frames(
         .map_err(|_| Refused::busy())?;
     let entries = entries.map_err(|error| refused(&sensor, &error))?;
     let row = sensor.row;
-    let store = move |connection: &rusqlite::Connection| match events::store(
-        connection,
-        row,
-        &stream,
-        priority,
-        &entries,
-        now(),
-    )? {
-        0 => Ok(None),
-        _ => events::last_alert(connection).map(Some),
+    let store = move |connection: &Connection| {
+        events::store(connection, row, &stream, priority, &entries, now())
     };
-    if let Some(last) = app.store.write(store).await? {
-        // Commits are told in any order.
-        app.last_alert.send_if_modified(|known| {
-            let later = last > *known;
-            *known = last.max(*known);
-            later
-        });
+    if app.store.write_beside(store).await? > 0 {
+        app.news.notify_one();
     }
     Ok(Json(Acknowledgement { acknowledged }))
 }
@@ -213,7 +200,7 @@ async fn heartbeat(
         false => None,
     };
     let hash = token.as_deref().map(secret::hash);
-    let heard = move |connection: &rusqlite::Connection| {
+    let heard = move |connection: &Connection| {
         sensors::heard(
             connection,
             sensor.row,
@@ -227,7 +214,7 @@ async fn heartbeat(
         }
         bundles::of_sensor(connection, sensor.row)
     };
-    let bundle = app.store.write(heard).await?;
+    let bundle = app.store.write_beside(heard).await?;
     Ok(Json(HeartbeatAnswer {
         bundle: bundle.map(i64::unsigned_abs),
         token: token.map(Secret::new),
@@ -245,7 +232,7 @@ async fn signed_bundle(
         .messages
         .take_numbered(sensor.row.unsigned_abs())
         .map_err(Refused::too_often)?;
-    let read = move |connection: &rusqlite::Connection| {
+    let read = move |connection: &Connection| {
         // What others are watched for is not its affair.
         if bundles::of_sensor(connection, sensor.row)? != Some(version) {
             return Ok(None);
@@ -271,7 +258,7 @@ async fn known(app: &App, headers: &HeaderMap) -> Result<Known, Refused> {
     let known = known.ok_or_else(|| Refused::unknown("the token is not known: enrol again"))?;
     if known.is_next {
         app.store
-            .write(move |connection| sensors::promote(connection, &hash, now()))
+            .write_beside(move |connection| sensors::promote(connection, &hash, now()))
             .await?;
         return Ok(Known {
             token_since: now(),

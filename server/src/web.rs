@@ -87,7 +87,7 @@ fn page(asset: &'static Asset) -> Response {
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Refused> {
     app.store
-        .read(|connection| connection.query_row("SELECT 1", [], |_| Ok(())))
+        .read(|connection| connection.batch("SELECT 1"))
         .await?;
     Ok("ready\n")
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::user::random_password;
@@ -20,15 +20,13 @@ use crate::bundle::Signer;
 use crate::cli::{Forward, Forwarded, Run};
 use crate::clock::{DAY, now};
 use crate::forward::{self, Destination, Status, Syslog, Webhook};
-use crate::store::{Store, accounts, bundles, events};
-use crate::{descriptors, rollout, secret, serve, web};
+use crate::store::{self, Connection, Store, accounts, bundles, events};
+use crate::{descriptors, news, rollout, secret, serve, web};
 
 /// Name of the user that the first start makes.
 const ADMIN: &str = "admin";
 /// Between two looks for events that are old enough to be deleted.
 const CLEAN_INTERVAL: Duration = Duration::from_secs(60);
-/// Events that are deleted in a transaction: tens of milliseconds, for which sensors wait.
-const CLEAN_AT_ONCE: usize = 2_000;
 /// Between two such transactions, so that what sensors send comes in between.
 const CLEAN_PAUSE: Duration = Duration::from_millis(50);
 
@@ -50,7 +48,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         (Some(certificate), Some(key)) => Some(serve::tls(certificate, key)?),
         _ => None,
     };
-    let store = Store::open(&arguments.data.directory)?;
+    let store = Store::open(&arguments.data.place()?).await?;
     let signer = signer(&store).await?;
     let destinations = destinations(&arguments.forward, &signer)?;
     let app = Arc::new(App {
@@ -60,9 +58,9 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
             .collect(),
         signer,
         last_alert: watch::Sender::new(store.read(events::last_alert).await?),
+        news: Notify::new(),
         secure: acceptor.is_some(),
         token_age: arguments.token_days * DAY,
-        started: now(),
         limits: Limits::new(),
         store,
     });
@@ -85,6 +83,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let cleaning = tokio::spawn(clean(app.clone(), arguments.retain_days));
     let rolling_out = tokio::spawn(rollout::watch(app.clone()));
+    let telling = tokio::spawn(news::watch(app.clone()));
     let alerts_only = arguments.forward.events == Forwarded::Alerts;
     let mut forwarding = JoinSet::new();
     for (destination, status) in destinations {
@@ -110,6 +109,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     }
     cleaning.abort();
     rolling_out.abort();
+    telling.abort();
     forwarding.shutdown().await;
     // It is looked at as long as it is served.
     let _ = stop.send(true);
@@ -166,13 +166,18 @@ async fn first_user(store: &Store, file: Option<&Path>) -> anyhow::Result<()> {
         None => (random_password()?, true),
     };
     let hash = hash_password(&password)?;
-    store
+    let made = store
         .write(move |connection| {
+            // Another server may have been first.
+            if !accounts::users(connection)?.is_empty() {
+                return Ok(false);
+            }
             accounts::add_user(connection, ADMIN, &hash, Role::Admin, now())?;
-            accounts::audit(connection, ACTOR, "", "user.add", "admin, admin", now())
+            accounts::audit(connection, ACTOR, "", "user.add", "admin, admin", now())?;
+            Ok(true)
         })
         .await?;
-    if random {
+    if made && random {
         text(&format!(
             "user {ADMIN}, password {password} (it is not shown again)\n"
         ))?;
@@ -180,16 +185,17 @@ async fn first_user(store: &Store, file: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deletes what is too old, a little at a time.
+/// Deletes what is too old, a little at a time, and has room for what comes.
 async fn clean(app: Arc<App>, days: i64) {
     loop {
         let before = now() - days * DAY;
-        let delete = move |connection: &rusqlite::Connection| {
-            events::delete_before(connection, before, CLEAN_AT_ONCE)
+        let clean = move |connection: &Connection| {
+            store::prepare(connection, now())?;
+            events::delete_before(connection, before)
         };
-        let pause = match app.store.write(delete).await {
-            Ok(CLEAN_AT_ONCE) => CLEAN_PAUSE,
-            Ok(_) => CLEAN_INTERVAL,
+        let pause = match app.store.write(clean).await {
+            Ok(true) => CLEAN_PAUSE,
+            Ok(false) => CLEAN_INTERVAL,
             Err(error) => {
                 tracing::warn!("old events could not be deleted: {error}");
                 CLEAN_INTERVAL
