@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub(crate) news: Notify,
     /// Whether browsers come by TLS.
     pub(crate) secure: bool,
+    /// Whether sensors have to show a certificate.
+    pub(crate) certified_sensors: bool,
     /// Milliseconds after which a sensor gets a new token.
     pub(crate) token_age: i64,
     /// Where events are forwarded to.

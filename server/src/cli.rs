@@ -156,6 +156,14 @@ pub(crate) struct Run {
         requires = "tls_certificate"
     )]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Certificates (PEM) of the authorities by one of which sensors have to be certified; browsers need not be
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOLDFAST_SERVER_TLS_CLIENT_CA",
+        requires = "tls_certificate"
+    )]
+    pub(crate) tls_client_ca: Option<PathBuf>,
     /// Days after which events are deleted
     #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,

@@ -33,7 +33,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .nest(holdfast_wire::uplink::PREFIX, uplink::routes())
+        .nest(holdfast_wire::uplink::PREFIX, uplink::routes(&app))
         .nest("/api/v1", api::routes(&app))
         .fallback(|| async { Refused::not_found("there is nothing at this path") })
         .layer(from_fn(in_time))

@@ -20,9 +20,11 @@ use crate::bundle::Signer;
 use crate::cli::{Forward, Forwarded, Run};
 use crate::clock::{DAY, now};
 use crate::forward::{self, Destination, Status, Syslog, Webhook};
-use crate::store::{self, Connection, Store, accounts, bundles, events};
+use crate::store::{self, Connection, Place, Store, StoreError, accounts, bundles, events};
 use crate::{descriptors, news, rollout, secret, serve, web};
 
+/// Between two attempts to reach a database at the start.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the user that the first start makes.
 const ADMIN: &str = "admin";
 /// Between two looks for events that are old enough to be deleted.
@@ -45,10 +47,13 @@ pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
 
 async fn serve(arguments: Run) -> anyhow::Result<()> {
     let acceptor = match (&arguments.tls_certificate, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => Some(serve::tls(certificate, key)?),
+        (Some(certificate), Some(key)) => {
+            let client_ca = arguments.tls_client_ca.as_deref();
+            Some(serve::tls(certificate, key, client_ca)?)
+        }
         _ => None,
     };
-    let store = Store::open(&arguments.data.place()?).await?;
+    let store = opened(&arguments.data.place()?).await?;
     let signer = signer(&store).await?;
     let destinations = destinations(&arguments.forward, &signer)?;
     let app = Arc::new(App {
@@ -60,6 +65,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         last_alert: watch::Sender::new(store.read(events::last_alert).await?),
         news: Notify::new(),
         secure: acceptor.is_some(),
+        certified_sensors: arguments.tls_client_ca.is_some(),
         token_age: arguments.token_days * DAY,
         limits: Limits::new(),
         store,
@@ -115,6 +121,23 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     let _ = stop.send(true);
     serving.await.context("serving failed")?;
     Ok(())
+}
+
+/// The store; a database that does not answer is waited for, as after a power failure, when it starts beside this server.
+async fn opened(place: &Place) -> Result<Store, StoreError> {
+    let mut told = false;
+    loop {
+        match Store::open(place).await {
+            Err(StoreError::Away(why)) => {
+                if !told {
+                    tracing::error!("the database is away, and waited for: {why}");
+                }
+                told = true;
+                tokio::time::sleep(AWAY_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The key that signs bundles, made at the first start.
@@ -189,11 +212,13 @@ async fn first_user(store: &Store, file: Option<&Path>) -> anyhow::Result<()> {
 async fn clean(app: Arc<App>, days: i64) {
     loop {
         let before = now() - days * DAY;
-        let clean = move |connection: &Connection| {
-            store::prepare(connection, now())?;
-            events::delete_before(connection, before)
-        };
-        let pause = match app.store.write(clean).await {
+        // By itself: deleting may have to wait for those who read, for long.
+        let prepare = |connection: &Connection| store::prepare(connection, now());
+        if let Err(error) = app.store.write(prepare).await {
+            tracing::warn!("room for the next events could not be made: {error}");
+        }
+        let delete = move |connection: &Connection| events::delete_before(connection, before);
+        let pause = match app.store.write(delete).await {
             Ok(true) => CLEAN_PAUSE,
             Ok(false) => CLEAN_INTERVAL,
             Err(error) => {

@@ -29,7 +29,7 @@ pub(crate) type Result<T> = std::result::Result<T, DatabaseError>;
 /// A connection, which one thread uses at a time.
 pub(crate) enum Connection {
     Sqlite(rusqlite::Connection),
-    Postgres(Session),
+    Postgres(Box<Session>),
 }
 
 impl Connection {

@@ -6,6 +6,7 @@
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use postgres::config::{Host, SslMode};
@@ -49,7 +50,7 @@ pub(crate) enum AddressError {
 /// How to reach a database.
 #[derive(Clone)]
 pub(crate) struct Address {
-    config: Config,
+    config: Arc<Config>,
     tls: Option<MakeRustlsConnect>,
 }
 
@@ -103,7 +104,10 @@ impl Address {
             }
             _ => None,
         };
-        Ok(Self { config, tls })
+        Ok(Self {
+            config: Arc::new(config),
+            tls,
+        })
     }
 
     /// Where it is, without the password.
@@ -190,7 +194,7 @@ pub(super) fn connect(address: &Address) -> Result<Connection, StoreError> {
     };
     let session = address.open(DURABLE).map_err(unreachable)?;
     schema::migrate(&session)?;
-    Ok(Connection::Postgres(session))
+    Ok(Connection::Postgres(Box::new(session)))
 }
 
 #[cfg(test)]

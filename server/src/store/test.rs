@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use super::{Connection, postgres, sqlite};
 
 #[path = "../../tests/server/postgres.rs"]
+#[expect(dead_code, reason = "the tests of the binary want more of it")]
 mod cluster;
 
 pub(crate) use cluster::Cluster;

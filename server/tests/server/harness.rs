@@ -40,6 +40,10 @@ fn program(directory: &Path) -> Command {
     if let Ok(database) = std::fs::read_to_string(directory.with_extension("database")) {
         command.env("HOLDFAST_SERVER_DATABASE", database);
     }
+    let trust = directory.with_extension("trust");
+    if trust.exists() {
+        command.env("SSL_CERT_FILE", trust);
+    }
     command
 }
 

@@ -1,9 +1,10 @@
 //! A PostgreSQL of a test's own: in a directory that goes with it, at a Unix socket, with what it acknowledges on the disk.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,14 +16,15 @@ const NOBODY: u32 = 65534;
 
 /// The latest PostgreSQL of the distribution.
 fn programs() -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql");
+    let Ok(versions) = fs::read_dir("/usr/lib/postgresql") else {
+        panic!("these tests take PostgreSQL: tools/setup test installs it");
+    };
     let mut versions: Vec<_> = versions
-        .expect("these tests take PostgreSQL: tools/setup test installs it")
         .map(|entry| entry.unwrap().path().join("bin"))
         .filter(|path| path.join("initdb").exists())
         .collect();
     versions.sort();
-    versions.pop().expect("there is a PostgreSQL with initdb")
+    versions.pop().unwrap()
 }
 
 fn program(name: &str) -> Command {
@@ -39,10 +41,48 @@ fn program(name: &str) -> Command {
 pub(crate) struct Cluster {
     place: tempfile::TempDir,
     server: Option<Child>,
+    /// Beyond those that each has.
+    options: Vec<String>,
+    port: u16,
 }
 
 impl Cluster {
     pub(crate) fn start() -> Self {
+        let mut cluster = Self::new();
+        cluster.run();
+        cluster
+    }
+
+    /// One that listens at `localhost`, by TLS alone; with its port.
+    pub(crate) fn start_with_tls(certificate: &Path, key: &Path) -> (Self, u16) {
+        let mut cluster = Self::new();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        for (from, name) in [(certificate, "certificate.pem"), (key, "key.pem")] {
+            let to = cluster.place.path().join(name);
+            fs::copy(from, &to).unwrap();
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
+            if rustix::process::geteuid().is_root() {
+                chown(&to, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        let path = |name| cluster.place.path().join(name).display().to_string();
+        cluster.port = port;
+        cluster.options = vec![
+            "listen_addresses=localhost".to_owned(),
+            format!("port={port}"),
+            "ssl=on".to_owned(),
+            format!("ssl_cert_file={}", path("certificate.pem")),
+            format!("ssl_key_file={}", path("key.pem")),
+        ];
+        let rules = "local all all trust\nhostssl all all all scram-sha-256\n";
+        fs::write(cluster.place.path().join("data/pg_hba.conf"), rules).unwrap();
+        cluster.run();
+        (cluster, port)
+    }
+
+    fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
         if rustix::process::geteuid().is_root() {
             chown(place.path(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -59,12 +99,12 @@ impl Cluster {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        let mut cluster = Self {
+        Self {
             place,
             server: None,
-        };
-        cluster.run();
-        cluster
+            options: vec!["listen_addresses=".to_owned()],
+            port: 5432,
+        }
     }
 
     /// Starts it, also after it was killed, and waits until it answers.
@@ -76,14 +116,8 @@ impl Cluster {
                 .arg(self.place.path().join("data"))
                 .arg("-k")
                 .arg(self.place.path())
-                .args([
-                    "-c",
-                    "listen_addresses=",
-                    "-c",
-                    "fsync=on",
-                    "-c",
-                    "shared_buffers=64MB",
-                ])
+                .args(["-c", "fsync=on", "-c", "shared_buffers=64MB"])
+                .args(self.options.iter().flat_map(|option| ["-c", option]))
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(fs::File::create(self.place.path().join("log")).unwrap())
@@ -92,6 +126,7 @@ impl Cluster {
             while server.try_wait().unwrap().is_none() {
                 assert!(Instant::now() < end, "PostgreSQL does not answer");
                 let mut ready = program("pg_isready");
+                ready.env("PGPORT", self.port.to_string());
                 ready.arg("-q").arg("-h").arg(self.place.path());
                 if ready.status().unwrap().success() {
                     self.server = Some(server);
@@ -130,6 +165,7 @@ impl Cluster {
     /// What a statement answers, as psql prints it.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
         let output = program("psql")
+            .env("PGPORT", self.port.to_string())
             .arg("-h")
             .arg(self.place.path())
             .args([

@@ -13,6 +13,7 @@ use super::harness::{
 };
 use super::postgres::Cluster;
 use super::stored;
+use super::tls::file;
 
 /// Longer than a database takes to start again.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,7 +40,16 @@ fn a_database_that_is_killed_meanwhile_has_each_alert_once() {
     let (place, mut cluster) = (tempfile::tempdir().unwrap(), Cluster::start());
     let data = place.path().join("data");
     stand_for(&data, &cluster.database("fleet"));
-    let server = Server::start(&data);
+    // It waits for one that is not there yet.
+    cluster.kill();
+    let starting = {
+        let data = data.clone();
+        thread::spawn(move || Server::start(&data))
+    };
+    thread::sleep(Duration::from_millis(500));
+    cluster.run();
+    let server = starting.join().unwrap();
+    assert!(server.log().contains("waited for"), "{}", server.log());
     let key = printed(&data, &["key", "create"]);
     let sensors = [server.sensor(&key, "a"), server.sensor(&key, "b")];
     let done = AtomicBool::new(false);
@@ -210,7 +220,13 @@ fn a_database_that_cannot_be_is_said_without_its_password() {
         ),
     ] {
         stand_for(&data, database);
-        for arguments in [&["run", "--listen", "127.0.0.1:0"][..], &["key", "list"]] {
+        let run = &["run", "--listen", "127.0.0.1:0"][..];
+        // A server waits for a database that is away.
+        let all = [&["key", "list"][..], run];
+        for arguments in all
+            .into_iter()
+            .take(if expected == "is away" { 1 } else { 2 })
+        {
             let output = command(&data, arguments);
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(1), "{said}");
@@ -229,4 +245,50 @@ fn a_database_that_cannot_be_is_said_without_its_password() {
     let output = command(&data, &["key", "list"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("schema 1000"), "{said}");
+}
+
+#[test]
+fn by_tls_a_database_is_known_by_its_certificate() {
+    let (place, certificate) = (tempfile::tempdir().unwrap(), file("certificate.pem"));
+    let (cluster, port) = Cluster::start_with_tls(&certificate, &file("key.pem"));
+    cluster.database("fleet");
+    cluster.sql("fleet", "ALTER USER holdfast PASSWORD 's3cret'");
+    let data = place.path().join("data");
+    let tried = |host: &str, mode: &str| {
+        stand_for(
+            &data,
+            &format!("postgres://holdfast:s3cret@{host}:{port}/fleet{mode}"),
+        );
+        let output = command(&data, &["key", "list"]);
+        (
+            output.status.success(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    // The system's authorities do not know it.
+    let (success, said) = tried("localhost", "?sslmode=require");
+    assert!(!success && said.contains("certificate"), "{said}");
+    std::fs::copy(&certificate, data.with_extension("trust")).unwrap();
+    for (host, mode, expected) in [
+        ("localhost", "?sslmode=require", true),
+        ("localhost", "?sslmode=verify-full", true),
+        // It is for another name.
+        ("127.0.0.1", "?sslmode=require", false),
+        // It takes connections by TLS alone.
+        ("localhost", "", false),
+    ] {
+        let (success, said) = tried(host, mode);
+        assert_eq!(success, expected, "{host} {mode}: {said}");
+    }
+    let encrypted = "SELECT count(*) FROM pg_stat_ssl WHERE ssl";
+    let server = {
+        stand_for(
+            &data,
+            &format!("postgres://holdfast:s3cret@localhost:{port}/fleet?sslmode=require"),
+        );
+        Server::start(&data)
+    };
+    assert_ne!(cluster.sql("fleet", encrypted), "0");
+    assert!(!server.log().contains("s3cret"));
+    assert!(server.stop());
 }

@@ -111,7 +111,7 @@ impl Pool {
         match self.address.open(&self.settings) {
             Ok(session) => {
                 self.presence.there();
-                Ok(Connection::Postgres(session))
+                Ok(Connection::Postgres(Box::new(session)))
             }
             Err(error) => {
                 self.presence.lost(&error);

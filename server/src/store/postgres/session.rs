@@ -17,10 +17,13 @@ const MAX_PREPARED: usize = 256;
 /// those of one, which stand for events' numbers.
 const EXCLUSIVE: &str = "SELECT pg_advisory_xact_lock(1, 1)";
 
+/// A statement for values of these types.
+type Prepared = (Vec<Type>, Statement);
+
 /// A connection, which one thread uses at a time.
 pub(crate) struct Session {
     client: RefCell<Client>,
-    prepared: RefCell<HashMap<String, Vec<(Vec<Type>, Statement)>>>,
+    prepared: RefCell<HashMap<String, Vec<Prepared>>>,
 }
 
 impl Session {
