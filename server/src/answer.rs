@@ -14,6 +14,8 @@ use crate::store::StoreError;
 
 /// Seconds after which to ask again where the store is busy.
 const BUSY: u64 = 2;
+/// The same where its database does not answer.
+const AWAY: u64 = 5;
 
 /// Why a request is refused.
 #[derive(Debug)]
@@ -82,8 +84,16 @@ impl From<StoreError> for Refused {
         match error {
             StoreError::Busy => Self::busy(),
             StoreError::TooSlow => Self::bad(error.to_string()),
+            // Said in the log once, and not for each request.
+            StoreError::Away(_) => Self {
+                retry_after: Some(AWAY),
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the database is away; see the log",
+                )
+            },
             _ => {
-                // What SQLite says is for the administrator, not for whoever asked.
+                // What a database says is for the administrator, not for whoever asked.
                 tracing::error!("{error}");
                 let failed = Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
 use holdfast_wire::uplink::MAX_BUNDLE_BYTES;
 
@@ -29,6 +31,12 @@ use guard::{Required, required};
 /// Bytes of a request's body, bundles aside.
 const MAX_BODY: usize = 64 << 10;
 
+/// Of all routes, what they take and answer; a test holds both together.
+async fn described() -> impl IntoResponse {
+    let description = include_str!("../../docs/openapi.json");
+    ([(CONTENT_TYPE, "application/json")], description)
+}
+
 /// The routes, each with the least role that may use it.
 pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     let with = |role, routes: Router<Arc<App>>| {
@@ -38,7 +46,9 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         };
         routes.route_layer(from_fn_with_state(required_role, required))
     };
-    let anybody = Router::new().route("/login", post(session::login));
+    let anybody = Router::new()
+        .route("/openapi.json", get(described))
+        .route("/login", post(session::login));
     let read_only = Router::new()
         .route("/logout", post(session::logout))
         .route("/me", get(session::me))

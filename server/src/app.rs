@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::auth::limit::{Limiter, Rate};
 use crate::bundle::Signer;
@@ -27,14 +27,16 @@ const FOLLOWERS: usize = 64;
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) signer: Signer,
-    /// Number of the alert that was stored last.
+    /// Number of the last alert that followers may read.
     pub(crate) last_alert: watch::Sender<i64>,
+    /// Told when this server has stored alerts.
+    pub(crate) news: Notify,
     /// Whether browsers come by TLS.
     pub(crate) secure: bool,
+    /// Whether sensors have to show a certificate.
+    pub(crate) certified_sensors: bool,
     /// Milliseconds after which a sensor gets a new token.
     pub(crate) token_age: i64,
-    /// Since when it runs, milliseconds since 1970.
-    pub(crate) started: i64,
     /// Where events are forwarded to.
     pub(crate) forwards: Vec<Arc<Status>>,
     pub(crate) limits: Limits,

@@ -3,11 +3,10 @@
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use rusqlite::ToSql;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use serde::{Deserialize, Serialize};
 
 use crate::secret;
+use crate::store::value::{AsParam, Column, FromColumn, Param};
 
 pub(crate) mod limit;
 
@@ -49,17 +48,18 @@ impl Role {
     }
 }
 
-impl ToSql for Role {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(self.name().into())
+impl AsParam for Role {
+    fn param(&self) -> Param<'_> {
+        Param::Text(self.name())
     }
 }
 
-impl FromSql for Role {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let name = value.as_str()?;
-        let role = Self::ALL.into_iter().find(|role| role.name() == name);
-        role.ok_or(FromSqlError::InvalidType)
+impl FromColumn for Role {
+    fn of(column: Column<'_>) -> Option<Self> {
+        let Column::Text(name) = column else {
+            return None;
+        };
+        Self::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 

@@ -10,12 +10,12 @@ use holdfast_policy::field::Kinds;
 use holdfast_policy::snapshot::Snapshot;
 use holdfast_wire::uplink::{Bundle, BundlePolicy, MAX_BUNDLE_BYTES};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::clock::rfc3339;
 use crate::store::bundles::{self, Stored};
+use crate::store::{self, Connection, DatabaseError};
 
 /// Policies in a bundle: more than people write, and each is a file on every host.
 const MAX_POLICIES: usize = 256;
@@ -149,7 +149,7 @@ impl Signer {
         self.0.public_key().as_ref().to_vec()
     }
 
-    fn sign(&self, bundle: &Bundle) -> rusqlite::Result<Stored> {
+    fn sign(&self, bundle: &Bundle) -> store::Result<Stored> {
         let payload = serde_json::to_vec(bundle).map_err(conversion)?;
         let signature = self.0.sign(&payload).as_ref().to_vec();
         Ok(Stored { payload, signature })
@@ -157,8 +157,8 @@ impl Signer {
 }
 
 /// So that what is wrong with a payload rolls the transaction back as well.
-fn conversion(error: serde_json::Error) -> rusqlite::Error {
-    rusqlite::Error::ToSqlConversionFailure(error.into())
+fn conversion(error: serde_json::Error) -> DatabaseError {
+    DatabaseError::Value(error.to_string())
 }
 
 /// Stores a bundle of policies that were checked; its version.
@@ -169,7 +169,7 @@ pub(crate) fn create(
     drafts: &[Draft],
     author: &str,
     now: i64,
-) -> rusqlite::Result<i64> {
+) -> store::Result<i64> {
     let policy = |draft: &Draft| {
         let document = RawValue::from_string(draft.text.clone())?;
         Ok(BundlePolicy {
@@ -200,7 +200,7 @@ fn issue(
     author: &str,
     origin: Option<i64>,
     now: i64,
-) -> rusqlite::Result<i64> {
+) -> store::Result<i64> {
     let version = bundles::next_version(connection)?;
     bundle.version = version.unsigned_abs();
     let signed = signer.sign(&bundle)?;
@@ -222,7 +222,7 @@ pub(crate) fn create_empty(
     signer: &Signer,
     author: &str,
     now: i64,
-) -> rusqlite::Result<i64> {
+) -> store::Result<i64> {
     let bundle = Bundle {
         version: 0,
         rollback: true,
@@ -240,7 +240,7 @@ pub(crate) fn reissue(
     version: i64,
     author: &str,
     now: i64,
-) -> rusqlite::Result<Option<i64>> {
+) -> store::Result<Option<i64>> {
     let Some(stored) = bundles::one(connection, version)? else {
         return Ok(None);
     };
@@ -259,7 +259,7 @@ pub(crate) fn assign(
     version: i64,
     author: &str,
     now: i64,
-) -> rusqlite::Result<Option<i64>> {
+) -> store::Result<Option<i64>> {
     let assigned = newest(connection, signer, version, author, now)?;
     if let Some(version) = assigned {
         bundles::assign(connection, tag, version, author, now)?;
@@ -275,7 +275,7 @@ pub(crate) fn newest(
     version: i64,
     author: &str,
     now: i64,
-) -> rusqlite::Result<Option<i64>> {
+) -> store::Result<Option<i64>> {
     let holders = bundles::holders(connection)?;
     if holders.iter().any(|(_, other)| *other > version) {
         reissue(connection, signer, version, author, now)
@@ -291,7 +291,7 @@ pub(crate) fn unassign(
     tag: &str,
     author: &str,
     now: i64,
-) -> rusqlite::Result<bool> {
+) -> store::Result<bool> {
     let Some(version) = bundles::unassign(connection, tag)? else {
         return Ok(false);
     };
@@ -307,7 +307,7 @@ pub(crate) fn settle(
     before: Option<i64>,
     author: &str,
     now: i64,
-) -> rusqlite::Result<()> {
+) -> store::Result<()> {
     match (before, bundles::of_sensor(connection, sensor)?) {
         (Some(before), Some(after)) if after < before => {
             lift(connection, signer, before, author, now)
@@ -323,7 +323,7 @@ pub(crate) fn lift(
     version: i64,
     author: &str,
     now: i64,
-) -> rusqlite::Result<()> {
+) -> store::Result<()> {
     for (holder, other) in bundles::holders(connection)? {
         if other < version
             && let Some(new) = reissue(connection, signer, other, author, now)?

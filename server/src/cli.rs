@@ -1,12 +1,15 @@
 //! The command line.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use holdfast_wire::uplink::Secret;
 
 use crate::api::MAX_DAYS;
 use crate::auth::Role;
+use crate::store::{Address, AddressError, Place};
 
 mod forward;
 mod simulate;
@@ -37,6 +40,7 @@ Examples:
   holdfast-server run
   holdfast-server run --data ./data --listen 0.0.0.0:5150 --tls-certificate chain.pem --tls-key key.pem
   holdfast-server run --admin-password-file password.txt --retain-days 90
+  HOLDFAST_SERVER_DATABASE=postgres://holdfast:PASSWORD@db.example.org/holdfast holdfast-server run
   holdfast-server run --forward-webhook https://hooks.example.org/holdfast --forward-webhook-secret-file secret.txt
   holdfast-server run --forward-syslog tls://siem.example.org --forward-ca ca.pem --forward-events all
 The first start makes the user `admin` and prints its password once.")]
@@ -86,14 +90,41 @@ wait than come in a few seconds, and none was refused. Exit code 1: the rate did
 /// Where the store is.
 #[derive(Debug, Args)]
 pub(crate) struct Data {
-    /// Directory of the store
+    /// Directory of the store, where it is not in a database
     #[arg(
         long = "data",
         value_name = "DIR",
         env = "HOLDFAST_SERVER_DATA",
         default_value = "/var/lib/holdfast-server"
     )]
-    pub(crate) directory: PathBuf,
+    directory: PathBuf,
+    /// Database of PostgreSQL that has the store: postgres://USER@HOST/NAME; one with a password belongs into the environment
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HOLDFAST_SERVER_DATABASE",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    database: Option<Secret>,
+}
+
+/// Taken as it is: what the command line finds wrong with a value it shows, with the password.
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text.to_owned()))
+}
+
+impl Data {
+    /// Where the store is.
+    ///
+    /// # Errors
+    /// [`AddressError`].
+    pub(crate) fn place(&self) -> Result<Place, AddressError> {
+        match &self.database {
+            Some(url) => Address::new(url.expose()).map(Place::Database),
+            None => Ok(Place::Directory(self.directory.clone())),
+        }
+    }
 }
 
 /// `holdfast-server run`
@@ -125,6 +156,14 @@ pub(crate) struct Run {
         requires = "tls_certificate"
     )]
     pub(crate) tls_key: Option<PathBuf>,
+    /// Certificates (PEM) of the authorities by one of which sensors have to be certified; browsers need not be
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOLDFAST_SERVER_TLS_CLIENT_CA",
+        requires = "tls_certificate"
+    )]
+    pub(crate) tls_client_ca: Option<PathBuf>,
     /// Days after which events are deleted
     #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,

@@ -140,6 +140,14 @@ impl Target {
 /// # Errors
 /// [`ClientError::Tls`].
 pub(crate) fn trust(ca: Option<&Path>) -> Result<TlsConnector, ClientError> {
+    Ok(TlsConnector::from(Arc::new(trusting(ca)?)))
+}
+
+/// The same, as what TLS is configured with.
+///
+/// # Errors
+/// [`ClientError::Tls`].
+pub(crate) fn trusting(ca: Option<&Path>) -> Result<ClientConfig, ClientError> {
     let failed = |error: &dyn std::fmt::Display| ClientError::Tls(error.to_string());
     let mut roots = RootCertStore::empty();
     match ca {
@@ -171,7 +179,7 @@ pub(crate) fn trust(ca: Option<&Path>) -> Result<TlsConnector, ClientError> {
         .map_err(|error| failed(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(configuration)))
+    Ok(configuration)
 }
 
 /// Both ways of a connection.

@@ -4,13 +4,12 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use rusqlite::{Connection, TransactionBehavior};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::{Command, Data};
 use crate::clock::now;
-use crate::store::{self, accounts};
+use crate::store::{self, Connection, accounts};
 
 mod key;
 mod run;
@@ -51,7 +50,7 @@ fn version(json: bool) -> anyhow::Result<()> {
 
 /// The store of a command; it is made by `run` and by the commands that put something into it.
 fn open(data: &Data) -> anyhow::Result<Connection> {
-    Ok(store::connect(&data.directory)?)
+    Ok(store::connect(&data.place()?)?)
 }
 
 /// Does `change` and notes it in the audit log, both or neither.
@@ -60,12 +59,11 @@ fn changed<T>(
     action: &str,
     change: impl FnOnce(&Connection) -> anyhow::Result<(T, String)>,
 ) -> anyhow::Result<T> {
-    let mut connection = open(data)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (value, detail) = change(&transaction)?;
-    accounts::audit(&transaction, ACTOR, "", action, &detail, now())?;
-    transaction.commit()?;
-    Ok(value)
+    open(data)?.exclusively(|connection| {
+        let (value, detail) = change(connection)?;
+        accounts::audit(connection, ACTOR, "", action, &detail, now())?;
+        Ok(value)
+    })
 }
 
 /// The password in a file, without the newline at its end.

@@ -12,12 +12,12 @@ use holdfast_policy::sequence::{History, Moment};
 use holdfast_policy::snapshot::Snapshot;
 use holdfast_wire::Kind;
 use holdfast_wire::control::Verdict;
-use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::bundle::Checked;
 use crate::clock::{NANOSECONDS, rfc3339};
 use crate::store::events::{self, Found};
+use crate::store::{self, Connection};
 
 /// Events that are looked at, the latest: some tens of megabytes of JSON.
 const MAX_EVENTS: usize = 50_000;
@@ -223,12 +223,8 @@ impl<'s> Run<'s> {
 /// a rule's mode and its policy's, of a sensor that enforces.
 ///
 /// # Errors
-/// What SQLite says.
-pub(crate) fn run(
-    connection: &Connection,
-    checked: &Checked,
-    from: i64,
-) -> rusqlite::Result<Value> {
+/// What the database says.
+pub(crate) fn run(connection: &Connection, checked: &Checked, from: i64) -> store::Result<Value> {
     let Checked { policies, snapshot } = checked;
     let mut run = Run::new(snapshot, policies);
     let actions: Vec<_> = run.kinds.keys().copied().collect();

@@ -15,7 +15,7 @@ use crate::client::ClientError;
 use crate::clock::{now, rfc3339};
 use crate::secret;
 use crate::store::events::{self, Filter, Found};
-use crate::store::{StoreError, forwards};
+use crate::store::{self, Connection, StoreError, forwards};
 
 mod syslog;
 mod webhook;
@@ -142,8 +142,8 @@ impl Status {
     /// As JSON.
     ///
     /// # Errors
-    /// What SQLite says.
-    pub(crate) fn shown(&self, connection: &rusqlite::Connection) -> rusqlite::Result<Value> {
+    /// What the database says.
+    pub(crate) fn shown(&self, connection: &Connection) -> store::Result<Value> {
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let failing = trouble.failing.clone();
         drop(trouble);
@@ -178,16 +178,23 @@ pub(crate) async fn forward(
         most: BATCH,
     };
     let name = forwarder.destination.name();
-    let begin =
-        move |connection: &rusqlite::Connection| forwards::begin(connection, name, alerts_only);
+    let begin = move |connection: &Connection| forwards::begin(connection, name, alerts_only);
     let mut backoff = Backoff::default();
     while let Err(error) = forwarder.app.store.write(begin).await {
         tracing::warn!("forwarding cannot begin: {error}");
         tokio::time::sleep(backoff.failed(secret::fraction(), None)).await;
     }
     backoff.worked();
+    let right = forwarder.app.store.right(name);
     let mut pending = Vec::new();
     loop {
+        // Of several servers one forwards; what it had not delivered another goes on with.
+        if !right.is_ours().await {
+            pending.clear();
+            forwarder.status.works();
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
         let wait = match forwarder.step(&mut pending).await {
             Ok(wait) => {
                 backoff.worked();
@@ -217,7 +224,7 @@ impl Forwarder {
     async fn step(&mut self, pending: &mut Vec<Found>) -> Result<Duration, Failed> {
         let failed = |error: StoreError| (error.to_string(), None);
         let (name, queue) = (self.destination.name(), self.status.queue);
-        let look = move |connection: &rusqlite::Connection| {
+        let look = move |connection: &Connection| {
             let Some(forward) = forwards::one(connection, name)? else {
                 return Ok(None);
             };
@@ -229,7 +236,7 @@ impl Forwarder {
             return Err(("its position is gone".to_owned(), None));
         };
         if is_full {
-            let shed = move |connection: &rusqlite::Connection| {
+            let shed = move |connection: &Connection| {
                 let lost = forwards::shed(connection, name, queue - queue / SPARE)?;
                 Ok((lost, forwards::one(connection, name)?))
             };
@@ -252,8 +259,7 @@ impl Forwarder {
                 ..Filter::default()
             };
             let most = self.most;
-            let find =
-                move |connection: &rusqlite::Connection| events::find(connection, &filter, most);
+            let find = move |connection: &Connection| events::find(connection, &filter, most);
             *pending = self.app.store.read(find).await.map_err(failed)?;
             let mut bytes = 0;
             let fit = pending.iter().take_while(|found| {
@@ -284,7 +290,7 @@ impl Forwarder {
             }
             Err(Undelivered::Later { why, after }) => return Err((why, after)),
         };
-        let advance = move |connection: &rusqlite::Connection| {
+        let advance = move |connection: &Connection| {
             forwards::advance(connection, name, last, count, refused)
         };
         self.app.store.write(advance).await.map_err(failed)?;

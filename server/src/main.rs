@@ -21,6 +21,7 @@ mod dryrun;
 mod fleet;
 mod forward;
 mod ingest;
+mod news;
 mod rollout;
 mod secret;
 mod serve;

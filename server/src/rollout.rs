@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
@@ -16,7 +15,7 @@ use crate::clock::now;
 use crate::fleet::{self, State as Seen};
 use crate::secret;
 use crate::store::rollouts::{self, Member, Stored};
-use crate::store::{accounts, bundles};
+use crate::store::{self, Connection, DatabaseError, accounts, bundles};
 
 mod judge;
 mod wish;
@@ -183,14 +182,14 @@ pub(crate) fn check(stages: &[Stage], limit_percent: i64) -> Result<(), Unfit> {
 /// Begins a roll-out, with its first stage; its number and the version that sensors get.
 ///
 /// # Errors
-/// What SQLite says; [`Unfit`] within, in which case nothing is changed.
+/// What the database says; [`Unfit`] within, in which case nothing is changed.
 pub(crate) fn start(
     connection: &Connection,
     signer: &Signer,
     plan: &Plan,
     author: &str,
     now: i64,
-) -> rusqlite::Result<Result<(i64, i64), Unfit>> {
+) -> store::Result<Result<(i64, i64), Unfit>> {
     if let Err(unfit) = check(&plan.stages, plan.limit_percent) {
         return Ok(Err(unfit));
     }
@@ -203,7 +202,7 @@ pub(crate) fn start(
         return conflict("this bundle is assigned to this target already");
     }
     let stages = serde_json::to_string(&plan.stages)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        .map_err(|error| DatabaseError::Value(error.to_string()))?;
     let mut rollout = Stored {
         id: 0,
         tag: plan.tag.clone(),
@@ -237,7 +236,7 @@ pub(crate) fn stages(rollout: &Stored) -> Vec<Stage> {
 }
 
 /// Has the stage that a roll-out is in come to its sensors.
-fn come(connection: &Connection, rollout: &Stored, now: i64) -> rusqlite::Result<()> {
+fn come(connection: &Connection, rollout: &Stored, now: i64) -> store::Result<()> {
     let all = stages(rollout);
     let is_last = rollout.stage + 1 >= all.len() as i64;
     let mut candidates = rollouts::candidates(connection, rollout)?;
@@ -307,13 +306,13 @@ impl Health {
     }
 }
 
-/// How its sensors are. `started`: since when this server can have heard them, milliseconds since 1970.
+/// How its sensors are. `started`: since when sensors can have been heard, milliseconds since 1970.
 pub(crate) fn health(
     connection: &Connection,
     rollout: &Stored,
     started: i64,
     now: i64,
-) -> rusqlite::Result<Health> {
+) -> store::Result<Health> {
     let mut health = Health::default();
     for member in rollouts::members(connection, rollout)? {
         let standing = judge::standing(&member, rollout.version, started, now);
@@ -372,8 +371,8 @@ fn next(rollout: &Stored, health: &Health, now: i64) -> Next {
 /// Looks at all roll-outs that are going on, and does what is due; whether anything was.
 ///
 /// # Errors
-/// What SQLite says.
-pub(crate) fn step(connection: &Connection, started: i64, now: i64) -> rusqlite::Result<bool> {
+/// What the database says.
+pub(crate) fn step(connection: &Connection, started: i64, now: i64) -> store::Result<bool> {
     let mut done = false;
     for mut rollout in rollouts::going_on(connection)? {
         let health = health(connection, &rollout, started, now)?;
@@ -416,7 +415,7 @@ pub(crate) fn step(connection: &Connection, started: i64, now: i64) -> rusqlite:
 }
 
 /// Whether something would be due, so that nothing is written where nothing is.
-fn is_due(connection: &Connection, started: i64, now: i64) -> rusqlite::Result<bool> {
+fn is_due(connection: &Connection, started: i64, now: i64) -> store::Result<bool> {
     for rollout in rollouts::going_on(connection)? {
         let health = health(connection, &rollout, started, now)?;
         if !matches!(next(&rollout, &health, now), Next::Nothing) {
@@ -428,9 +427,9 @@ fn is_due(connection: &Connection, started: i64, now: i64) -> rusqlite::Result<b
 
 /// Goes on with roll-outs until the server ends.
 pub(crate) async fn watch(app: Arc<App>) {
-    let started = app.started;
     loop {
         tokio::time::sleep(LOOK).await;
+        let started = app.store.since();
         let due = app
             .store
             .read(move |connection| is_due(connection, started, now()));

@@ -18,10 +18,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tower::ServiceExt as _;
 
 /// Connections at a time: those of a fleet that a single node serves, of some KiB each.
@@ -42,6 +43,10 @@ const GRACE: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// Whether the client showed a certificate, which then is a good one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsCertified(pub(crate) bool);
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
@@ -58,11 +63,16 @@ pub(crate) enum TlsError {
     Pair(#[from] tokio_rustls::rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 with a certificate (chain) and its key, both PEM.
+/// TLS 1.2 and 1.3 with a certificate (chain) and its key, both PEM. With `client_ca`, PEM as well, a client may show a certificate,
+/// which has to be of one of those authorities.
 ///
 /// # Errors
 /// See [`TlsError`].
-pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn tls(
+    certificate: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+) -> Result<TlsAcceptor, TlsError> {
     let failed = |file: &Path, error: &dyn std::error::Error| TlsError::File {
         file: file.display().to_string(),
         reason: error.to_string(),
@@ -71,10 +81,30 @@ pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsErro
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| failed(certificate, &error))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    let mut configuration = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?;
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            let certificates = CertificateDer::pem_file_iter(file)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|error| failed(file, &error))?;
+            for certificate in certificates {
+                roots
+                    .add(certificate)
+                    .map_err(|error| failed(file, &error))?;
+            }
+            // Browsers have none: who needs one is asked for it by path.
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| failed(file, &error))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut configuration = builder.with_single_cert(chain, private)?;
     configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(configuration)))
 }
@@ -103,12 +133,13 @@ pub(crate) async fn serve(
         let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stopping.clone());
         connections.spawn(async move {
             match acceptor {
-                None => serve_one(stream, Peer(peer), router, stop).await,
+                None => serve_one(stream, Peer(peer), IsCertified(false), router, stop).await,
                 Some(acceptor) => {
                     let shaken =
                         tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await;
                     if let Ok(Ok(stream)) = shaken {
-                        serve_one(stream, Peer(peer), router, stop).await;
+                        let certified = stream.get_ref().1.peer_certificates().is_some();
+                        serve_one(stream, Peer(peer), IsCertified(certified), router, stop).await;
                     }
                 }
             }
@@ -141,12 +172,14 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<A
 async fn serve_one(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
+    certified: IsCertified,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(certified);
         let answer = router.clone().oneshot(request);
         async move { answer.await.map_err(|never: Infallible| never) }
     });

@@ -1,39 +1,30 @@
-//! The store: one SQLite file in the data directory, written by one thread and read by a few.
+//! The store: an SQLite file in the data directory, or a PostgreSQL database that several servers may share.
 //!
-//! Writes that wait while a transaction is made durable go into the next one together (group commit), each under a
-//! savepoint of its own, so that one that fails leaves the others alone. Who wrote is told after the commit: what was
-//! acknowledged is on disk. A transaction is durable when it is committed (`synchronous = FULL`).
-//!
-//! The modules below have the statements; every value is a parameter.
+//! Who wrote is told after the commit: what was acknowledged is on disk. The modules below have the statements, one text for
+//! both; every value is a parameter.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub(crate) mod accounts;
 pub(crate) mod bundles;
+mod connection;
 pub(crate) mod events;
 pub(crate) mod forwards;
 pub(crate) mod keys;
-mod read;
+mod postgres;
 pub(crate) mod rollouts;
-mod schema;
 pub(crate) mod sensors;
-mod write;
+mod sqlite;
+#[cfg(test)]
+pub(crate) mod test;
+pub(crate) mod value;
 
-use read::Readers;
-use write::Writer;
-
-/// The file in the data directory.
-const FILE: &str = "holdfast-server.db";
-/// How long a statement waits for another process that writes, which is a command of the administrator.
-const BUSY: Duration = Duration::from_secs(5);
-/// The log is cut to this after a checkpoint: what a burst made of it should not stay.
-const MAX_LOG_BYTES: i64 = 64 << 20;
+pub(crate) use connection::{Connection, DatabaseError, Result};
+use postgres::Lease;
+use postgres::pool::{Pools, Way};
+pub(crate) use postgres::{Address, AddressError};
+use sqlite::{Readers, Writer};
 
 /// Why something was not stored or found out.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +37,7 @@ pub(crate) enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file was made by a later version of this program.
+    /// The tables were made by a later version of this program.
     #[error(
         "the database has schema {found}, this version knows {known}: use a later version of holdfast-server"
     )]
@@ -57,7 +48,7 @@ pub(crate) enum StoreError {
         known: i64,
     },
     /// A query took too long, and was ended.
-    #[error("the query took longer than {} seconds: narrow it down, by time first", read::QUERY_TIME.as_secs())]
+    #[error("the query took longer than {} seconds: narrow it down, by time first", sqlite::QUERY_TIME.as_secs())]
     TooSlow,
     /// Too much is waiting.
     #[error("the store is busy")]
@@ -65,134 +56,204 @@ pub(crate) enum StoreError {
     /// The thread that writes is gone.
     #[error("the store has stopped")]
     Stopped,
-    /// What SQLite said.
+    /// The database does not answer.
+    #[error("the database is away: {0}")]
+    Away(String),
+    /// PostgreSQL has tools of its own.
+    #[error("the store is in PostgreSQL: copy it with pg_dump, as docs/server.md says")]
+    NoBackup,
+    /// What the database said.
     #[error("the store failed: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Database(DatabaseError),
     /// The transaction that others were in as well could not be committed.
     #[error("the store could not commit: {0}")]
     Commit(String),
 }
 
-impl StoreError {
-    fn of_query(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::OperationInterrupted) => Self::TooSlow,
-            _ => Self::Sqlite(error),
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        DatabaseError::Sqlite(error).into()
+    }
+}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        let ended = match &error {
+            DatabaseError::Sqlite(error) => {
+                error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted)
+            }
+            error => error.code() == Some("57014"),
+        };
+        if ended {
+            Self::TooSlow
+        } else if postgres::is_away(&error) {
+            Self::Away(error.to_string())
+        } else {
+            Self::Database(error)
         }
     }
 }
 
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A directory for SQLite's file.
+    Directory(PathBuf),
+    /// A database of PostgreSQL.
+    Database(Address),
+}
+
 /// The store of a running server.
-pub(crate) struct Store {
-    writer: Writer,
-    readers: Readers,
+pub(crate) struct Store(Backend);
+
+enum Backend {
+    Sqlite {
+        writer: Writer,
+        readers: Readers,
+        since: i64,
+    },
+    Postgres(Pools),
 }
 
 impl Store {
-    /// Opens the store in `directory`, which is made where it is not there, and starts its threads.
+    /// Opens the store, which is made where it is not there, and starts its threads.
     ///
     /// # Errors
-    /// [`StoreError::Directory`], [`StoreError::Schema`], [`StoreError::Sqlite`].
-    pub(crate) fn open(directory: &Path) -> Result<Self, StoreError> {
-        let connection = connect(directory)?;
-        let readers = Readers::open(&directory.join(FILE))?;
+    /// [`StoreError::Directory`], [`StoreError::Schema`], [`StoreError::Away`], what the database says.
+    pub(crate) async fn open(place: &Place) -> std::result::Result<Self, StoreError> {
+        match place {
+            Place::Directory(directory) => Self::in_directory(directory),
+            Place::Database(address) => {
+                let address = address.clone();
+                let prepare = move || {
+                    let connection = postgres::connect(&address)?;
+                    connection
+                        .exclusively(|connection| prepare(connection, crate::clock::now()))?;
+                    Ok(Pools::new(&address))
+                };
+                let pools = tokio::task::spawn_blocking(prepare).await;
+                pools
+                    .map_err(|_| StoreError::Stopped)?
+                    .map(|pools| Self(Backend::Postgres(pools)))
+            }
+        }
+    }
+
+    fn in_directory(directory: &Path) -> std::result::Result<Self, StoreError> {
+        let connection = sqlite::connect(directory)?;
+        let readers = Readers::open(&directory.join(sqlite::FILE))?;
         let writer = Writer::start(connection).map_err(|source| StoreError::Directory {
             path: directory.to_owned(),
             source,
         })?;
-        Ok(Self { writer, readers })
+        let since = crate::clock::now();
+        Ok(Self(Backend::Sqlite {
+            writer,
+            readers,
+            since,
+        }))
     }
 
-    /// Does `work` within a transaction, and returns when it is durable.
+    /// Does `work` within a transaction, as if nobody else wrote but by [`write_beside`](Self::write_beside), and returns when it
+    /// is durable.
     ///
     /// # Errors
-    /// What `work` failed with, in which case nothing of it is stored; [`StoreError::Busy`],
-    /// [`StoreError::Commit`].
+    /// What `work` failed with, in which case nothing of it is stored; [`StoreError::Busy`], [`StoreError::Commit`],
+    /// [`StoreError::Away`].
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.writer.write(work).await
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, StoreError> {
+        match &self.0 {
+            Backend::Sqlite { writer, .. } => writer.write(work).await,
+            Backend::Postgres(pools) => pools.write(Way::Exclusively, work).await,
+        }
+    }
+
+    /// The same for what sensors send, which is much: others may write at the same time, and `work` sees to that by itself.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) async fn write_beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, StoreError> {
+        match &self.0 {
+            Backend::Sqlite { writer, .. } => writer.write(work).await,
+            Backend::Postgres(pools) => pools.write(Way::Beside, work).await,
+        }
     }
 
     /// Does `work`, which only reads.
     ///
     /// # Errors
-    /// What `work` failed with; [`StoreError::TooSlow`], [`StoreError::Busy`].
+    /// What `work` failed with; [`StoreError::TooSlow`], [`StoreError::Busy`], [`StoreError::Away`].
     pub(crate) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.readers.read(work).await
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, StoreError> {
+        match &self.0 {
+            Backend::Sqlite { readers, .. } => readers.read(work).await,
+            Backend::Postgres(pools) => pools.read(work).await,
+        }
+    }
+
+    /// Since when it is there without having been away, as far as this server knows: milliseconds since 1970.
+    pub(crate) fn since(&self) -> i64 {
+        match &self.0 {
+            Backend::Sqlite { since, .. } => *since,
+            Backend::Postgres(pools) => pools.since(),
+        }
+    }
+
+    /// The right to do something that one of several servers on a store does.
+    pub(crate) fn right(&self, name: &'static str) -> Right {
+        match &self.0 {
+            Backend::Sqlite { .. } => Right(None),
+            Backend::Postgres(pools) => Right(Some(Lease::new(pools.address(), name))),
+        }
+    }
+}
+
+/// A right of one server; the only one of a store has all.
+pub(crate) struct Right(Option<Lease>);
+
+impl Right {
+    /// Whether this server has it now, or gets it.
+    pub(crate) async fn is_ours(&self) -> bool {
+        match &self.0 {
+            None => true,
+            Some(lease) => lease.is_held().await,
+        }
     }
 }
 
 /// A connection that writes, for the commands, which may run beside the server.
 ///
 /// # Errors
-/// [`StoreError::Directory`], [`StoreError::Schema`], [`StoreError::Sqlite`].
-pub(crate) fn connect(directory: &Path) -> Result<Connection, StoreError> {
-    let failed = |source| StoreError::Directory {
-        path: directory.to_owned(),
-        source,
-    };
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
-    builder.create(directory).map_err(failed)?;
-    let file = directory.join(FILE);
-    // SQLite gives its other files the mode of this one, which only its owner may read.
-    let mut options = fs::OpenOptions::new();
-    let made = options.create(true).append(true).mode(0o600);
-    drop(made.open(&file).map_err(failed)?);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(&file, flags)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "journal_size_limit", MAX_LOG_BYTES)?;
-    schema::migrate(&mut connection)?;
-    Ok(connection)
+/// [`StoreError::Directory`], [`StoreError::Schema`], [`StoreError::Away`], what the database says.
+pub(crate) fn connect(place: &Place) -> std::result::Result<Connection, StoreError> {
+    match place {
+        Place::Directory(directory) => sqlite::connect(directory),
+        Place::Database(address) => postgres::connect(address),
+    }
+}
+
+/// Has room for what comes in the next days.
+pub(crate) fn prepare(connection: &Connection, now: i64) -> Result<()> {
+    match connection {
+        Connection::Sqlite(_) => Ok(()),
+        Connection::Postgres(session) => postgres::make(session, now),
+    }
 }
 
 /// Writes a copy of the store to `file`, which must not be there; the server may run meanwhile.
 ///
 /// # Errors
-/// What SQLite says, [`StoreError::Directory`] for `file`.
-pub(crate) fn backup(connection: &Connection, file: &Path) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Directory {
-        path: file.to_owned(),
-        source,
-    };
-    let mut options = fs::OpenOptions::new();
-    // Made first, so that nobody else may read what is written into it: the signing key is there too.
-    drop(
-        options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(file)
-            .map_err(failed)?,
-    );
-    let path = file
-        .to_str()
-        .ok_or_else(|| failed(io::Error::other("the name is not UTF-8")))?;
-    let copied = connection.execute("VACUUM INTO ?1", [path]);
-    if copied.is_err() {
-        // What is there of it is no backup.
-        let _ = fs::remove_file(file);
+/// What SQLite says, [`StoreError::Directory`] for `file`; [`StoreError::NoBackup`] with PostgreSQL.
+pub(crate) fn backup(connection: &Connection, file: &Path) -> std::result::Result<(), StoreError> {
+    match connection {
+        Connection::Sqlite(_) => sqlite::backup(connection, file),
+        Connection::Postgres(_) => Err(StoreError::NoBackup),
     }
-    copied?;
-    Ok(())
-}
-
-/// The store of a test, in memory.
-#[cfg(test)]
-pub(crate) fn in_memory() -> Connection {
-    let mut connection = Connection::open_in_memory().unwrap();
-    connection
-        .pragma_update(None, "foreign_keys", true)
-        .unwrap();
-    schema::migrate(&mut connection).unwrap();
-    connection
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Extension, Path, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use holdfast_wire::frame::{self, Frame};
@@ -23,9 +25,9 @@ use crate::auth::limit::network;
 use crate::clock::now;
 use crate::fleet::HEARTBEAT;
 use crate::secret::{self, Kind};
-use crate::serve::Peer;
+use crate::serve::{IsCertified, Peer};
 use crate::store::sensors::{self, Known};
-use crate::store::{bundles, events};
+use crate::store::{Connection, StoreError, bundles, events};
 use crate::{bundle, ingest};
 
 /// How long a frame waits until there is memory for it.
@@ -38,13 +40,29 @@ const MAX_TEXT: usize = 256;
 const ID_BYTES: usize = 16;
 
 /// The routes below [`holdfast_wire::uplink::PREFIX`].
-pub(crate) fn routes() -> Router<Arc<App>> {
+pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/enrol", post(enrol))
         .route("/heartbeat", post(heartbeat))
         .route("/bundle/{version}", get(signed_bundle))
         .layer(DefaultBodyLimit::max(MAX_MESSAGE_BYTES))
         .route("/frames", post(frames))
+        .route_layer(from_fn_with_state(app.clone(), certified))
+}
+
+/// Lets a request on whose sender showed a certificate, where one is asked for.
+async fn certified(
+    State(app): State<Arc<App>>,
+    Extension(IsCertified(certified)): Extension<IsCertified>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refused> {
+    if app.certified_sensors && !certified {
+        let reason =
+            "this server takes sensors with a certificate alone: uplink.client_certificate";
+        return Err(Refused::forbidden(reason));
+    }
+    Ok(next.run(request).await)
 }
 
 async fn enrol(
@@ -85,7 +103,7 @@ async fn enrol(
         .collect::<String>();
     let host = message.host_name.clone();
     let shared = app.clone();
-    let enrolled = move |connection: &rusqlite::Connection| {
+    let enrolled = move |connection: &Connection| {
         let now = now();
         // A host that is known may get tags by this key.
         let before = sensors::by_host(connection, &message.host_id)?;
@@ -99,7 +117,7 @@ async fn enrol(
         }
         Ok(enrolled)
     };
-    let Some(sensor_id) = app.store.write(enrolled).await? else {
+    let Some(sensor_id) = app.store.write(enrolled).await.map_err(later)? else {
         tracing::warn!(
             "{host:?} at {} was refused: its installation key permits nothing",
             peer.ip()
@@ -158,24 +176,11 @@ async fn frames(
         .map_err(|_| Refused::busy())?;
     let entries = entries.map_err(|error| refused(&sensor, &error))?;
     let row = sensor.row;
-    let store = move |connection: &rusqlite::Connection| match events::store(
-        connection,
-        row,
-        &stream,
-        priority,
-        &entries,
-        now(),
-    )? {
-        0 => Ok(None),
-        _ => events::last_alert(connection).map(Some),
+    let store = move |connection: &Connection| {
+        events::store(connection, row, &stream, priority, &entries, now())
     };
-    if let Some(last) = app.store.write(store).await? {
-        // Commits are told in any order.
-        app.last_alert.send_if_modified(|known| {
-            let later = last > *known;
-            *known = last.max(*known);
-            later
-        });
+    if app.store.write_beside(store).await.map_err(later)? > 0 {
+        app.news.notify_one();
     }
     Ok(Json(Acknowledgement { acknowledged }))
 }
@@ -213,7 +218,7 @@ async fn heartbeat(
         false => None,
     };
     let hash = token.as_deref().map(secret::hash);
-    let heard = move |connection: &rusqlite::Connection| {
+    let heard = move |connection: &Connection| {
         sensors::heard(
             connection,
             sensor.row,
@@ -227,7 +232,7 @@ async fn heartbeat(
         }
         bundles::of_sensor(connection, sensor.row)
     };
-    let bundle = app.store.write(heard).await?;
+    let bundle = app.store.write_beside(heard).await.map_err(later)?;
     Ok(Json(HeartbeatAnswer {
         bundle: bundle.map(i64::unsigned_abs),
         token: token.map(Secret::new),
@@ -245,19 +250,27 @@ async fn signed_bundle(
         .messages
         .take_numbered(sensor.row.unsigned_abs())
         .map_err(Refused::too_often)?;
-    let read = move |connection: &rusqlite::Connection| {
+    let read = move |connection: &Connection| {
         // What others are watched for is not its affair.
         if bundles::of_sensor(connection, sensor.row)? != Some(version) {
             return Ok(None);
         }
         bundles::one(connection, version)
     };
-    let stored = app.store.read(read).await?;
+    let stored = app.store.read(read).await.map_err(later)?;
     let stored = stored.ok_or_else(|| Refused::not_found("no such bundle is assigned"))?;
     Ok(Json(SignedBundle {
         payload: Base64(stored.payload),
         signature: Base64(stored.signature),
     }))
+}
+
+/// What takes too long now may be tried again: a sensor that is told that its request is wrong gives its entries up.
+fn later(error: StoreError) -> Refused {
+    match error {
+        StoreError::TooSlow => Refused::busy(),
+        error => error.into(),
+    }
 }
 
 /// Who shows this token.
@@ -267,12 +280,14 @@ async fn known(app: &App, headers: &HeaderMap) -> Result<Known, Refused> {
     let known = app
         .store
         .read(move |connection| sensors::by_token(connection, &hash))
-        .await?;
+        .await
+        .map_err(later)?;
     let known = known.ok_or_else(|| Refused::unknown("the token is not known: enrol again"))?;
     if known.is_next {
         app.store
-            .write(move |connection| sensors::promote(connection, &hash, now()))
-            .await?;
+            .write_beside(move |connection| sensors::promote(connection, &hash, now()))
+            .await
+            .map_err(later)?;
         return Ok(Known {
             token_since: now(),
             is_next: false,

@@ -33,7 +33,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .nest(holdfast_wire::uplink::PREFIX, uplink::routes())
+        .nest(holdfast_wire::uplink::PREFIX, uplink::routes(&app))
         .nest("/api/v1", api::routes(&app))
         .fallback(|| async { Refused::not_found("there is nothing at this path") })
         .layer(from_fn(in_time))
@@ -87,7 +87,7 @@ fn page(asset: &'static Asset) -> Response {
 
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Refused> {
     app.store
-        .read(|connection| connection.query_row("SELECT 1", [], |_| Ok(())))
+        .read(|connection| connection.batch("SELECT 1"))
         .await?;
     Ok("ready\n")
 }

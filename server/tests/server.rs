@@ -16,6 +16,12 @@ mod dryrun;
 mod forward;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/openapi.rs"]
+mod openapi;
+#[path = "server/postgres.rs"]
+mod postgres;
+#[path = "server/replicas.rs"]
+mod replicas;
 #[path = "server/rollouts.rs"]
 mod rollouts;
 #[path = "server/simulate.rs"]
@@ -25,7 +31,7 @@ mod tls;
 #[path = "server/web.rs"]
 mod web;
 
-use harness::{PASSWORD, Server, command, frame, next_alert, printed};
+use harness::{PASSWORD, Server, both, command, frame, next_alert, printed};
 
 const POLICY: &str = r#"{"apiVersion":"holdfast/v1","kind":"Policy","name":"credentials",
  "rules":[{"id":"shadow-read","on":["file.open"],"when":"file.path == '/etc/shadow'","action":"deny"}]}"#;
@@ -58,281 +64,283 @@ fn stored(server: &Server, token: &str) -> Vec<String> {
 
 #[test]
 fn a_frame_is_stored_once_and_only_as_its_sensors() {
-    let place = tempfile::tempdir().unwrap();
-    let server = Server::start(&place.path().join("data"));
-    let data = place.path().join("data");
-    let (key, token) = (
-        printed(&data, &["key", "create", "--uses", "2"]),
-        printed(&data, &["token", "create", "t"]),
-    );
-    let (one, other) = (server.sensor(&key, "h1"), server.sensor(&key, "h2"));
-    assert_eq!(server.enrol(&key, "h3").status, 403);
+    both(|data| {
+        let server = Server::start(data);
+        let (key, token) = (
+            printed(data, &["key", "create", "--uses", "2"]),
+            printed(data, &["token", "create", "t"]),
+        );
+        let (one, other) = (server.sensor(&key, "h1"), server.sensor(&key, "h2"));
+        assert_eq!(server.enrol(&key, "h3").status, 403);
 
-    for _ in 0..2 {
-        let answer = server.frame(&one.token, &frame(&one.id, 1..=3));
+        for _ in 0..2 {
+            let answer = server.frame(&one.token, &frame(&one.id, 1..=3));
+            assert_eq!(
+                (answer.status, answer.json()),
+                (200, json!({"acknowledged": 3}))
+            );
+        }
+        // Overlapping, with a gap.
+        let answer = server.frame(&one.token, &frame(&one.id, [3, 7]));
+        assert_eq!(answer.json(), json!({"acknowledged": 7}));
+        assert_eq!(stored(&server, &token), ["e-7", "e-3", "e-2", "e-1"]);
+
+        assert_eq!(server.frame(&other.token, &frame(&one.id, [8])).status, 409);
+        assert_eq!(
+            server.frame("hfs_nonsense", &frame(&one.id, [8])).status,
+            401
+        );
+        assert_eq!(
+            server
+                .request("POST", "/uplink/v1/frames", &[], &frame(&one.id, [8]))
+                .status,
+            401
+        );
+        let mut tampered = frame(&one.id, [8]);
+        let last = tampered.len() - 1;
+        tampered[last] ^= 1;
+        let answer = server.frame(&one.token, &tampered);
         assert_eq!(
             (answer.status, answer.json()),
-            (200, json!({"acknowledged": 3}))
+            (400, json!({"error": "the frame's checksum is wrong"}))
         );
-    }
-    // Overlapping, with a gap.
-    let answer = server.frame(&one.token, &frame(&one.id, [3, 7]));
-    assert_eq!(answer.json(), json!({"acknowledged": 7}));
-    assert_eq!(stored(&server, &token), ["e-7", "e-3", "e-2", "e-1"]);
+        assert_eq!(server.frame(&one.token, b"").status, 400);
+        assert_eq!(
+            server.frame(&one.token, &vec![0; (4 << 20) + 1]).status,
+            413
+        );
+        assert_eq!(stored(&server, &token).len(), 4);
 
-    assert_eq!(server.frame(&other.token, &frame(&one.id, [8])).status, 409);
-    assert_eq!(
-        server.frame("hfs_nonsense", &frame(&one.id, [8])).status,
-        401
-    );
-    assert_eq!(
-        server
-            .request("POST", "/uplink/v1/frames", &[], &frame(&one.id, [8]))
-            .status,
-        401
-    );
-    let mut tampered = frame(&one.id, [8]);
-    let last = tampered.len() - 1;
-    tampered[last] ^= 1;
-    let answer = server.frame(&one.token, &tampered);
-    assert_eq!(
-        (answer.status, answer.json()),
-        (400, json!({"error": "the frame's checksum is wrong"}))
-    );
-    assert_eq!(server.frame(&one.token, b"").status, 400);
-    assert_eq!(
-        server.frame(&one.token, &vec![0; (4 << 20) + 1]).status,
-        413
-    );
-    assert_eq!(stored(&server, &token).len(), 4);
+        // The host enrols again: the same sensor, whose old token is void.
+        let again = server.sensor(&printed(data, &["key", "create"]), "h1");
+        assert_eq!(again.id, one.id);
+        assert_eq!(server.frame(&one.token, &frame(&one.id, [9])).status, 401);
+        assert_eq!(server.frame(&again.token, &frame(&one.id, [9])).status, 200);
 
-    // The host enrols again: the same sensor, whose old token is void.
-    let again = server.sensor(&printed(&data, &["key", "create"]), "h1");
-    assert_eq!(again.id, one.id);
-    assert_eq!(server.frame(&one.token, &frame(&one.id, [9])).status, 401);
-    assert_eq!(server.frame(&again.token, &frame(&one.id, [9])).status, 200);
-
-    // Removed, it is known no longer; its events are.
-    let admin = printed(&data, &["token", "create", "a", "--role", "admin"]);
-    let path = format!("/api/v1/sensors/{}", one.id);
-    assert_eq!(server.send("DELETE", &path, &token, &json!({})).status, 403);
-    assert_eq!(server.send("DELETE", &path, &admin, &json!({})).status, 200);
-    assert_eq!(server.send("DELETE", &path, &admin, &json!({})).status, 404);
-    assert_eq!(
-        server.frame(&again.token, &frame(&one.id, [10])).status,
-        401
-    );
-    let list = server.get("/api/v1/sensors", &token).json();
-    assert_eq!(list["sensors"].as_array().unwrap().len(), 1);
-    assert_eq!(stored(&server, &token).len(), 5);
+        // Removed, it is known no longer; its events are.
+        let admin = printed(data, &["token", "create", "a", "--role", "admin"]);
+        let path = format!("/api/v1/sensors/{}", one.id);
+        assert_eq!(server.send("DELETE", &path, &token, &json!({})).status, 403);
+        assert_eq!(server.send("DELETE", &path, &admin, &json!({})).status, 200);
+        assert_eq!(server.send("DELETE", &path, &admin, &json!({})).status, 404);
+        assert_eq!(
+            server.frame(&again.token, &frame(&one.id, [10])).status,
+            401
+        );
+        let list = server.get("/api/v1/sensors", &token).json();
+        assert_eq!(list["sensors"].as_array().unwrap().len(), 1);
+        assert_eq!(stored(&server, &token).len(), 5);
+    });
 }
 
 #[test]
 fn what_was_acknowledged_outlives_kill_9_and_nothing_is_stored_twice() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let server = Server::start(&data);
-    let key = printed(&data, &["key", "create"]);
-    let sensor = server.sensor(&key, "h");
-    let address = server.address.clone();
-    let (tell, told) = std::sync::mpsc::channel();
-    let sending = {
-        let (id, token) = (sensor.id.clone(), sensor.token.clone());
-        std::thread::spawn(move || {
-            let mut acknowledged = 0;
-            for first in (1..).step_by(50) {
-                let bytes = frame(&id, first..first + 50);
-                let sent = harness::post_frame(&address, &token, &bytes);
-                match sent {
-                    Ok(answer) if answer.status == 200 => {
-                        acknowledged = answer.json()["acknowledged"].as_u64().unwrap();
+    both(|data| {
+        let server = Server::start(data);
+        let key = printed(data, &["key", "create"]);
+        let sensor = server.sensor(&key, "h");
+        let address = server.address.clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        let sending = {
+            let (id, token) = (sensor.id.clone(), sensor.token.clone());
+            std::thread::spawn(move || {
+                let mut acknowledged = 0;
+                for first in (1..).step_by(50) {
+                    let bytes = frame(&id, first..first + 50);
+                    let sent = harness::post_frame(&address, &token, &bytes);
+                    match sent {
+                        Ok(answer) if answer.status == 200 => {
+                            acknowledged = answer.json()["acknowledged"].as_u64().unwrap();
+                        }
+                        Ok(answer) if answer.status == 429 => {
+                            std::thread::sleep(Duration::from_millis(100));
+                            continue;
+                        }
+                        _ => return (first, acknowledged),
                     }
-                    Ok(answer) if answer.status == 429 => {
-                        std::thread::sleep(Duration::from_millis(100));
-                        continue;
-                    }
-                    _ => return (first, acknowledged),
+                    let _ = tell.send(());
                 }
-                let _ = tell.send(());
-            }
-            unreachable!("it sends until it fails")
-        })
-    };
-    for _ in 0..5 {
-        told.recv().unwrap();
-    }
-    server.kill();
-    let (unsure, acknowledged) = sending.join().unwrap();
-    assert!(acknowledged >= 250);
+                unreachable!("it sends until it fails")
+            })
+        };
+        for _ in 0..5 {
+            told.recv().unwrap();
+        }
+        server.kill();
+        let (unsure, acknowledged) = sending.join().unwrap();
+        assert!(acknowledged >= 250);
 
-    let server = Server::start(&data);
-    // What it is not sure of it sends again, with the one before.
-    for first in [unsure - 50, unsure] {
-        assert_eq!(
-            server
-                .frame(&sensor.token, &frame(&sensor.id, first..first + 50))
-                .status,
-            200
-        );
-    }
-    let token = printed(&data, &["token", "create", "t"]);
-    let ids = stored(&server, &token);
-    let different: BTreeSet<_> = ids.iter().collect();
-    assert_eq!(ids.len(), different.len());
-    // All before were acknowledged, but for those that were held back.
-    for sequence in unsure - 50..unsure + 50 {
-        assert!(different.contains(&format!("e-{sequence}")), "{sequence}");
-    }
-    assert!(server.stop());
+        let server = Server::start(data);
+        // What it is not sure of it sends again, with the one before.
+        for first in [unsure - 50, unsure] {
+            assert_eq!(
+                server
+                    .frame(&sensor.token, &frame(&sensor.id, first..first + 50))
+                    .status,
+                200
+            );
+        }
+        let token = printed(data, &["token", "create", "t"]);
+        let ids = stored(&server, &token);
+        let different: BTreeSet<_> = ids.iter().collect();
+        assert_eq!(ids.len(), different.len());
+        // All before were acknowledged, but for those that were held back.
+        for sequence in unsure - 50..unsure + 50 {
+            assert!(different.contains(&format!("e-{sequence}")), "{sequence}");
+        }
+        assert!(server.stop());
+    });
 }
 
 #[test]
 fn a_sensor_gets_what_is_assigned_to_it_and_nothing_else() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let server = Server::start(&data);
-    let key = printed(&data, &["key", "create", "--tag", "web"]);
-    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
-    let sensor = server.sensor(&key, "h");
-    let beat = |bundle| {
-        let answer = server.send(
-            "POST",
-            "/uplink/v1/heartbeat",
-            &sensor.token,
-            &heartbeat(bundle),
-        );
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.json()
-    };
-    assert_eq!(beat(None), json!({"bundle": null, "heartbeat_seconds": 30}));
+    both(|data| {
+        let server = Server::start(data);
+        let key = printed(data, &["key", "create", "--tag", "web"]);
+        let token = printed(data, &["token", "create", "t", "--role", "admin"]);
+        let sensor = server.sensor(&key, "h");
+        let beat = |bundle| {
+            let answer = server.send(
+                "POST",
+                "/uplink/v1/heartbeat",
+                &sensor.token,
+                &heartbeat(bundle),
+            );
+            assert_eq!(answer.status, 200, "{answer:?}");
+            answer.json()
+        };
+        assert_eq!(beat(None), json!({"bundle": null, "heartbeat_seconds": 30}));
 
-    let wrong = POLICY.replace("file.path", "file.pth");
-    let drafts = |text: &str| json!({"name": "b", "policies": [{"file": "a.json", "text": text}]});
-    let checked = server
-        .send("POST", "/api/v1/policies/check", &token, &drafts(&wrong))
-        .json();
-    assert_eq!(checked["ok"], false);
-    assert_eq!(checked["errors"][0]["line"], 2);
-    assert_eq!(checked["errors"][0]["nearest"], "file.path");
-    assert_eq!(
-        server
-            .send("POST", "/api/v1/bundles", &token, &drafts(&wrong))
-            .status,
-        400
-    );
-    let checked = server
-        .send("POST", "/api/v1/policies/check", &token, &drafts(POLICY))
-        .json();
-    assert_eq!(checked["rules"][0]["hooks"][0]["decided"], "kernel");
-    for version in [1, 2] {
-        let made = server.send("POST", "/api/v1/bundles", &token, &drafts(POLICY));
-        assert_eq!(made.json(), json!({"version": version}));
-    }
-
-    let assign = |target: &str, version: u64| {
-        let body = json!({"target": target, "version": version});
-        server
-            .send("PUT", "/api/v1/assignments", &token, &body)
-            .json()["version"]
-            .as_u64()
-    };
-    assert_eq!(assign("all", 1), Some(1));
-    assert_eq!(assign("tag:web", 2), Some(2));
-    assert_eq!(assign("all", 9), None);
-    assert_eq!(beat(None)["bundle"], 2);
-    assert_eq!(server.get("/uplink/v1/bundle/1", &sensor.token).status, 404);
-    let verified = |version: u64| -> Value {
-        let answer = server
-            .get(&format!("/uplink/v1/bundle/{version}"), &sensor.token)
+        let wrong = POLICY.replace("file.path", "file.pth");
+        let drafts =
+            |text: &str| json!({"name": "b", "policies": [{"file": "a.json", "text": text}]});
+        let checked = server
+            .send("POST", "/api/v1/policies/check", &token, &drafts(&wrong))
             .json();
-        let bytes = |value: &Value| BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap();
-        let key = BASE64_STANDARD.decode(&sensor.bundle_key).unwrap();
-        let payload = bytes(&answer["payload"]);
-        let signed = UnparsedPublicKey::new(&ED25519, key);
-        signed
-            .verify(&payload, &bytes(&answer["signature"]))
-            .unwrap();
-        serde_json::from_slice(&payload).unwrap()
-    };
-    let bundle = verified(2);
-    assert_eq!(
-        (&bundle["version"], &bundle["policies"][0]["file"]),
-        (&json!(2), &json!("a.json"))
-    );
-    assert_eq!(bundle["policies"][0]["document"]["name"], "credentials");
+        assert_eq!(checked["ok"], false);
+        assert_eq!(checked["errors"][0]["line"], 2);
+        assert_eq!(checked["errors"][0]["nearest"], "file.path");
+        assert_eq!(
+            server
+                .send("POST", "/api/v1/bundles", &token, &drafts(&wrong))
+                .status,
+            400
+        );
+        let checked = server
+            .send("POST", "/api/v1/policies/check", &token, &drafts(POLICY))
+            .json();
+        assert_eq!(checked["rules"][0]["hooks"][0]["decided"], "kernel");
+        for version in [1, 2] {
+            let made = server.send("POST", "/api/v1/bundles", &token, &drafts(POLICY));
+            assert_eq!(made.json(), json!({"version": version}));
+        }
 
-    // Back to the first, for those with the tag.
-    assert_eq!(assign("tag:web", 1), Some(3));
-    assert_eq!(beat(Some(2))["bundle"], 3);
-    assert_eq!(verified(3)["rollback"], true);
-    let taken = server.send("DELETE", "/api/v1/assignments/tag:web", &token, &json!({}));
-    assert_eq!(taken.status, 200);
-    // What is for all got a version above the one that the sensor has.
-    assert_eq!(beat(Some(3))["bundle"], 4);
+        let assign = |target: &str, version: u64| {
+            let body = json!({"target": target, "version": version});
+            server
+                .send("PUT", "/api/v1/assignments", &token, &body)
+                .json()["version"]
+                .as_u64()
+        };
+        assert_eq!(assign("all", 1), Some(1));
+        assert_eq!(assign("tag:web", 2), Some(2));
+        assert_eq!(assign("all", 9), None);
+        assert_eq!(beat(None)["bundle"], 2);
+        assert_eq!(server.get("/uplink/v1/bundle/1", &sensor.token).status, 404);
+        let verified = |version: u64| -> Value {
+            let answer = server
+                .get(&format!("/uplink/v1/bundle/{version}"), &sensor.token)
+                .json();
+            let bytes = |value: &Value| BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap();
+            let key = BASE64_STANDARD.decode(&sensor.bundle_key).unwrap();
+            let payload = bytes(&answer["payload"]);
+            let signed = UnparsedPublicKey::new(&ED25519, key);
+            signed
+                .verify(&payload, &bytes(&answer["signature"]))
+                .unwrap();
+            serde_json::from_slice(&payload).unwrap()
+        };
+        let bundle = verified(2);
+        assert_eq!(
+            (&bundle["version"], &bundle["policies"][0]["file"]),
+            (&json!(2), &json!("a.json"))
+        );
+        assert_eq!(bundle["policies"][0]["document"]["name"], "credentials");
 
-    // The alert's rule is explained from the bundle that the sensor says it has.
-    beat(Some(4));
-    server.frame(&sensor.token, &frame(&sensor.id, [1]));
-    let alerts = server
-        .get("/api/v1/alerts?rule=shadow-read&sensor=h.example", &token)
-        .json();
-    let id = alerts["events"][0]["id"].as_i64().unwrap();
-    let alert = server.get(&format!("/api/v1/alerts/{id}"), &token).json();
-    assert_eq!(alert["rule"]["rule"]["when"], "file.path == '/etc/shadow'");
-    let shown = server
-        .get(&format!("/api/v1/sensors/{}", sensor.id), &token)
-        .json();
-    assert_eq!(
-        (&shown["state"], &shown["tier"]),
-        (&json!("online"), &json!("lsm"))
-    );
-    assert_eq!(shown["ledger"]["kinds"]["file.open"]["seen"], 7);
-    let overview = server.get("/api/v1/overview", &token).json();
-    assert_eq!(overview["sensors"]["by"]["health"], json!({"degraded": 1}));
+        // Back to the first, for those with the tag.
+        assert_eq!(assign("tag:web", 1), Some(3));
+        assert_eq!(beat(Some(2))["bundle"], 3);
+        assert_eq!(verified(3)["rollback"], true);
+        let taken = server.send("DELETE", "/api/v1/assignments/tag:web", &token, &json!({}));
+        assert_eq!(taken.status, 200);
+        // What is for all got a version above the one that the sensor has.
+        assert_eq!(beat(Some(3))["bundle"], 4);
+
+        // The alert's rule is explained from the bundle that the sensor says it has.
+        beat(Some(4));
+        server.frame(&sensor.token, &frame(&sensor.id, [1]));
+        let alerts = server
+            .get("/api/v1/alerts?rule=shadow-read&sensor=h.example", &token)
+            .json();
+        let id = alerts["events"][0]["id"].as_i64().unwrap();
+        let alert = server.get(&format!("/api/v1/alerts/{id}"), &token).json();
+        assert_eq!(alert["rule"]["rule"]["when"], "file.path == '/etc/shadow'");
+        let shown = server
+            .get(&format!("/api/v1/sensors/{}", sensor.id), &token)
+            .json();
+        assert_eq!(
+            (&shown["state"], &shown["tier"]),
+            (&json!("online"), &json!("lsm"))
+        );
+        assert_eq!(shown["ledger"]["kinds"]["file.open"]["seen"], 7);
+        let overview = server.get("/api/v1/overview", &token).json();
+        assert_eq!(overview["sensors"]["by"]["health"], json!({"degraded": 1}));
+    });
 }
 
 #[test]
 fn a_token_is_replaced_when_it_is_old_and_good_until_the_new_one_is_shown() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let server = Server::start_with(&data, &["--token-days", "0"]);
-    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-    let beat = |token: &str| server.send("POST", "/uplink/v1/heartbeat", token, &heartbeat(None));
-    std::thread::sleep(Duration::from_millis(5));
-    let new = beat(&sensor.token).json()["token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert_eq!(
-        server.frame(&sensor.token, &frame(&sensor.id, [1])).status,
-        200
-    );
-    assert_eq!(server.frame(&new, &frame(&sensor.id, [2])).status, 200);
-    assert_eq!(
-        server.frame(&sensor.token, &frame(&sensor.id, [3])).status,
-        401
-    );
-    assert_eq!(beat(&new).status, 200);
+    both(|data| {
+        let server = Server::start_with(data, &["--token-days", "0"]);
+        let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
+        let beat =
+            |token: &str| server.send("POST", "/uplink/v1/heartbeat", token, &heartbeat(None));
+        std::thread::sleep(Duration::from_millis(5));
+        let new = beat(&sensor.token).json()["token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(
+            server.frame(&sensor.token, &frame(&sensor.id, [1])).status,
+            200
+        );
+        assert_eq!(server.frame(&new, &frame(&sensor.id, [2])).status, 200);
+        assert_eq!(
+            server.frame(&sensor.token, &frame(&sensor.id, [3])).status,
+            401
+        );
+        assert_eq!(beat(&new).status, 200);
+    });
 }
 
 #[test]
 fn alerts_are_followed_as_they_come_and_from_where_one_left() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let server = Server::start(&data);
-    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-    let token = printed(&data, &["token", "create", "t"]);
-    server.frame(&sensor.token, &frame(&sensor.id, [1]));
-    let mut follower = server.follow("?severity=3", &token, "");
-    server.frame(&sensor.token, &frame(&sensor.id, [4, 5, 6]));
-    let alert = next_alert(&mut follower);
-    assert_eq!(alert["event"]["event"]["id"], "e-6");
-    assert_eq!(alert["sensor"]["host"], "h.example");
-    server.frame(&sensor.token, &frame(&sensor.id, [7]));
-    assert_eq!(next_alert(&mut follower)["event"]["event"]["id"], "e-7");
-    drop(follower);
-    let mut again = server.follow("", &token, &alert["id"].to_string());
-    assert_eq!(next_alert(&mut again)["event"]["event"]["id"], "e-7");
+    both(|data| {
+        let server = Server::start(data);
+        let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
+        let token = printed(data, &["token", "create", "t"]);
+        server.frame(&sensor.token, &frame(&sensor.id, [1]));
+        let mut follower = server.follow("?severity=3", &token, "");
+        server.frame(&sensor.token, &frame(&sensor.id, [4, 5, 6]));
+        let alert = next_alert(&mut follower);
+        assert_eq!(alert["event"]["event"]["id"], "e-6");
+        assert_eq!(alert["sensor"]["host"], "h.example");
+        server.frame(&sensor.token, &frame(&sensor.id, [7]));
+        assert_eq!(next_alert(&mut follower)["event"]["event"]["id"], "e-7");
+        drop(follower);
+        let mut again = server.follow("", &token, &alert["id"].to_string());
+        assert_eq!(next_alert(&mut again)["event"]["event"]["id"], "e-7");
+    });
 }
 
 #[test]
@@ -421,42 +429,44 @@ fn secrets_are_in_no_log_and_in_no_file() {
 
 #[test]
 fn a_start_without_a_first_user_prints_no_password() {
-    let place = tempfile::tempdir().unwrap();
-    let server = Server::start_as(place.path(), &["--no-first-user"]);
-    assert_eq!(server.said.len(), 1, "{:?}", server.said);
-    assert_eq!(
-        printed(place.path(), &["user", "list", "--json"]),
-        r#"{"users":[]}"#
-    );
-    let added = printed(place.path(), &["user", "add", "ada", "--role", "admin"]);
-    let password = added.split_whitespace().last().unwrap();
-    assert_eq!(server.login("ada", password).status, 200, "{added}");
-    assert!(server.stop());
-    // There is a user now, so that no other is made.
-    assert_eq!(Server::start_as(place.path(), &[]).said.len(), 1);
+    both(|place| {
+        let server = Server::start_as(place, &["--no-first-user"]);
+        assert_eq!(server.said.len(), 1, "{:?}", server.said);
+        assert_eq!(
+            printed(place, &["user", "list", "--json"]),
+            r#"{"users":[]}"#
+        );
+        let added = printed(place, &["user", "add", "ada", "--role", "admin"]);
+        let password = added.split_whitespace().last().unwrap();
+        assert_eq!(server.login("ada", password).status, 200, "{added}");
+        assert!(server.stop());
+        // There is a user now, so that no other is made.
+        assert_eq!(Server::start_as(place, &[]).said.len(), 1);
+    });
 }
 
 #[test]
 fn the_first_start_prints_a_password_and_no_other_does() {
-    let place = tempfile::tempdir().unwrap();
-    let server = Server::start_as(place.path(), &[]);
-    let line = &server.said[0];
-    let password = line
-        .strip_prefix("user admin, password ")
-        .unwrap()
-        .split(' ')
-        .next()
-        .unwrap();
-    assert_eq!(server.login("admin", password).status, 200);
-    assert!(server.stop());
-    assert_eq!(Server::start_as(place.path(), &[]).said.len(), 1);
-    let output = command(place.path(), &["user", "remove", "admin"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the last admin"));
-    assert_eq!(output.status.code(), Some(1));
-    assert_eq!(
-        command(place.path(), &["run", "--listen", "nowhere"])
-            .status
-            .code(),
-        Some(2)
-    );
+    both(|place| {
+        let server = Server::start_as(place, &[]);
+        let line = &server.said[0];
+        let password = line
+            .strip_prefix("user admin, password ")
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap();
+        assert_eq!(server.login("admin", password).status, 200);
+        assert!(server.stop());
+        assert_eq!(Server::start_as(place, &[]).said.len(), 1);
+        let output = command(place, &["user", "remove", "admin"]);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("the last admin"));
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(
+            command(place, &["run", "--listen", "nowhere"])
+                .status
+                .code(),
+            Some(2)
+        );
+    });
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -19,6 +18,7 @@ use crate::clock::{DAY, now};
 use crate::secret::{self, Kind};
 use crate::store::accounts::{self, Removed};
 use crate::store::keys::{self, NewKey};
+use crate::store::{self, Connection};
 use holdfast_wire::uplink::Secret;
 
 /// Lines of the audit log in an answer.
@@ -257,7 +257,7 @@ pub(super) async fn forwarding(State(app): State<Arc<App>>) -> Result<Json<Value
     let forwards = app.forwards.clone();
     let read = move |connection: &Connection| {
         let shown = forwards.iter().map(|status| status.shown(connection));
-        shown.collect::<rusqlite::Result<Vec<_>>>()
+        shown.collect::<store::Result<Vec<_>>>()
     };
     let destinations = app.store.read(read).await?;
     Ok(Json(json!({"destinations": destinations})))

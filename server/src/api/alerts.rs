@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::{Path, State};
 use holdfast_policy::document::Policy;
 use holdfast_wire::uplink::Bundle;
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ use crate::app::App;
 use crate::bundle::enforced;
 use crate::clock::{self, rfc3339};
 use crate::store::events::{self, Filter, Found};
-use crate::store::{bundles, sensors};
+use crate::store::{Connection, bundles, sensors};
 
 /// Events in an answer, where none is asked for and at most.
 const PAGE: usize = 50;

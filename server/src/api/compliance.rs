@@ -7,7 +7,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
-use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::answer::Refused;
@@ -15,7 +14,7 @@ use crate::app::App;
 use crate::clock::{now, rfc3339};
 use crate::compliance::{self, Host, Report};
 use crate::fleet::state;
-use crate::store::{bundles, sensors};
+use crate::store::{self, Connection, bundles, sensors};
 
 /// Hosts that are shown one by one; the table has all.
 const SHOWN: usize = 1000;
@@ -23,7 +22,7 @@ const SHOWN: usize = 1000;
 /// is counted as not known.
 const MAX_BUNDLES: usize = 64;
 
-fn report(connection: &Connection) -> rusqlite::Result<Report> {
+fn report(connection: &Connection) -> store::Result<Report> {
     let now = now();
     let mut hosts = Vec::new();
     sensors::each(connection, |sensor| {

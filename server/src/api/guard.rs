@@ -17,6 +17,7 @@ use crate::secret;
 use crate::serve::Peer;
 use crate::store::StoreError;
 use crate::store::accounts::{self, Identity};
+use crate::store::{self, Connection};
 use crate::uplink::bearer;
 
 /// Name of the session's cookie.
@@ -40,10 +41,10 @@ impl Actor {
     /// Notes what this actor changed, within the transaction that changes it.
     pub(super) fn audit(
         &self,
-        connection: &rusqlite::Connection,
+        connection: &Connection,
         action: &str,
         detail: &str,
-    ) -> rusqlite::Result<()> {
+    ) -> store::Result<()> {
         let address = self.address.to_string();
         accounts::audit(
             connection,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use holdfast_wire::uplink::Bundle;
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,7 +16,7 @@ use crate::auth::check_name;
 use crate::bundle::{self, Checked, Draft, Wrong};
 use crate::clock::{DAY, NANOSECONDS, now};
 use crate::dryrun;
-use crate::store::{bundles, rollouts};
+use crate::store::{Connection, bundles, rollouts};
 
 /// Bundles in an answer, the newest.
 const PAGE: usize = 200;

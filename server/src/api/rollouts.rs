@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,6 +15,7 @@ use crate::app::App;
 use crate::clock::{now, rfc3339};
 use crate::rollout::{self, Plan, Stage, Unfit, Wish};
 use crate::store::rollouts::{self, Stored};
+use crate::store::{self, Connection};
 
 /// Roll-outs in an answer, the newest.
 const PAGE: usize = 50;
@@ -34,7 +34,7 @@ impl From<Unfit> for Refused {
 }
 
 /// A roll-out as JSON; one that has not ended with how its sensors are.
-fn shown(connection: &Connection, started: i64, stored: &Stored) -> rusqlite::Result<Value> {
+fn shown(connection: &Connection, started: i64, stored: &Stored) -> store::Result<Value> {
     let stages = rollout::stages(stored);
     let wait = stages
         .get(stored.stage as usize)
@@ -72,11 +72,11 @@ fn shown(connection: &Connection, started: i64, stored: &Stored) -> rusqlite::Re
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>, Refused> {
-    let started = app.started;
+    let started = app.store.since();
     let read = move |connection: &Connection| {
         let list = rollouts::list(connection, PAGE)?;
         let list = list.iter().map(|stored| shown(connection, started, stored));
-        Ok(json!({"rollouts": list.collect::<rusqlite::Result<Vec<_>>>()?}))
+        Ok(json!({"rollouts": list.collect::<store::Result<Vec<_>>>()?}))
     };
     Ok(Json(app.store.read(read).await?))
 }
@@ -85,7 +85,7 @@ pub(super) async fn one(
     State(app): State<Arc<App>>,
     Path(id): Path<i64>,
 ) -> Result<Json<Value>, Refused> {
-    let started = app.started;
+    let started = app.store.since();
     let read = move |connection: &Connection| {
         let stored = rollouts::one(connection, id)?;
         stored
@@ -149,7 +149,7 @@ async fn wish(app: Arc<App>, actor: Actor, id: i64, wish: Wish) -> Result<Json<V
             id,
             wish,
             author,
-            shared.started,
+            shared.store.since(),
             now(),
         )?;
         if let Ok(version) = done {

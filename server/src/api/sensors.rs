@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
-use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,7 +16,8 @@ use crate::auth::check_name;
 use crate::bundle;
 use crate::clock::{DAY, NANOSECONDS, now};
 use crate::fleet::shown;
-use crate::store::{bundles, events, sensors};
+use crate::secret;
+use crate::store::{Connection, bundles, events, sensors};
 
 /// Sensors in an answer.
 const PAGE: usize = 200;
@@ -167,8 +167,9 @@ pub(super) async fn remove(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refused> {
+    let void = secret::random()?;
     let write = move |connection: &Connection| {
-        let there = sensors::remove(connection, &id, now())?;
+        let there = sensors::remove(connection, &id, &void, now())?;
         if there {
             actor.audit(connection, "sensor.remove", &id)?;
         }

@@ -17,6 +17,7 @@ use super::body::Asked;
 use super::guard::{self, Actor};
 use crate::answer::Refused;
 use crate::app::App;
+use crate::store::Connection;
 use crate::store::events::{self, Filter};
 
 /// Alerts that are read at a time.
@@ -82,7 +83,7 @@ async fn next(mut follower: Follower) -> Option<(Result<Event, Infallible>, Foll
             .await
             .ok()??;
         let filter = follower.filter.clone();
-        let find = move |connection: &rusqlite::Connection| events::find(connection, &filter, PAGE);
+        let find = move |connection: &Connection| events::find(connection, &filter, PAGE);
         // Where the store fails the browser asks again, with the last one that it got.
         let found = follower.app.store.read(find).await.ok()?;
         if found.len() == PAGE {

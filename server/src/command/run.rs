@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::user::random_password;
@@ -20,15 +20,15 @@ use crate::bundle::Signer;
 use crate::cli::{Forward, Forwarded, Run};
 use crate::clock::{DAY, now};
 use crate::forward::{self, Destination, Status, Syslog, Webhook};
-use crate::store::{Store, accounts, bundles, events};
-use crate::{descriptors, rollout, secret, serve, web};
+use crate::store::{self, Connection, Place, Store, StoreError, accounts, bundles, events};
+use crate::{descriptors, news, rollout, secret, serve, web};
 
+/// Between two attempts to reach a database at the start.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the user that the first start makes.
 const ADMIN: &str = "admin";
 /// Between two looks for events that are old enough to be deleted.
 const CLEAN_INTERVAL: Duration = Duration::from_secs(60);
-/// Events that are deleted in a transaction: tens of milliseconds, for which sensors wait.
-const CLEAN_AT_ONCE: usize = 2_000;
 /// Between two such transactions, so that what sensors send comes in between.
 const CLEAN_PAUSE: Duration = Duration::from_millis(50);
 
@@ -47,10 +47,13 @@ pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
 
 async fn serve(arguments: Run) -> anyhow::Result<()> {
     let acceptor = match (&arguments.tls_certificate, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => Some(serve::tls(certificate, key)?),
+        (Some(certificate), Some(key)) => {
+            let client_ca = arguments.tls_client_ca.as_deref();
+            Some(serve::tls(certificate, key, client_ca)?)
+        }
         _ => None,
     };
-    let store = Store::open(&arguments.data.directory)?;
+    let store = opened(&arguments.data.place()?).await?;
     let signer = signer(&store).await?;
     let destinations = destinations(&arguments.forward, &signer)?;
     let app = Arc::new(App {
@@ -60,9 +63,10 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
             .collect(),
         signer,
         last_alert: watch::Sender::new(store.read(events::last_alert).await?),
+        news: Notify::new(),
         secure: acceptor.is_some(),
+        certified_sensors: arguments.tls_client_ca.is_some(),
         token_age: arguments.token_days * DAY,
-        started: now(),
         limits: Limits::new(),
         store,
     });
@@ -85,6 +89,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let cleaning = tokio::spawn(clean(app.clone(), arguments.retain_days));
     let rolling_out = tokio::spawn(rollout::watch(app.clone()));
+    let telling = tokio::spawn(news::watch(app.clone()));
     let alerts_only = arguments.forward.events == Forwarded::Alerts;
     let mut forwarding = JoinSet::new();
     for (destination, status) in destinations {
@@ -110,11 +115,29 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     }
     cleaning.abort();
     rolling_out.abort();
+    telling.abort();
     forwarding.shutdown().await;
     // It is looked at as long as it is served.
     let _ = stop.send(true);
     serving.await.context("serving failed")?;
     Ok(())
+}
+
+/// The store; a database that does not answer is waited for, as after a power failure, when it starts beside this server.
+async fn opened(place: &Place) -> Result<Store, StoreError> {
+    let mut told = false;
+    loop {
+        match Store::open(place).await {
+            Err(StoreError::Away(why)) => {
+                if !told {
+                    tracing::error!("the database is away, and waited for: {why}");
+                }
+                told = true;
+                tokio::time::sleep(AWAY_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The key that signs bundles, made at the first start.
@@ -166,13 +189,18 @@ async fn first_user(store: &Store, file: Option<&Path>) -> anyhow::Result<()> {
         None => (random_password()?, true),
     };
     let hash = hash_password(&password)?;
-    store
+    let made = store
         .write(move |connection| {
+            // Another server may have been first.
+            if !accounts::users(connection)?.is_empty() {
+                return Ok(false);
+            }
             accounts::add_user(connection, ADMIN, &hash, Role::Admin, now())?;
-            accounts::audit(connection, ACTOR, "", "user.add", "admin, admin", now())
+            accounts::audit(connection, ACTOR, "", "user.add", "admin, admin", now())?;
+            Ok(true)
         })
         .await?;
-    if random {
+    if made && random {
         text(&format!(
             "user {ADMIN}, password {password} (it is not shown again)\n"
         ))?;
@@ -180,16 +208,19 @@ async fn first_user(store: &Store, file: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Deletes what is too old, a little at a time.
+/// Deletes what is too old, a little at a time, and has room for what comes.
 async fn clean(app: Arc<App>, days: i64) {
     loop {
         let before = now() - days * DAY;
-        let delete = move |connection: &rusqlite::Connection| {
-            events::delete_before(connection, before, CLEAN_AT_ONCE)
-        };
+        // By itself: deleting may have to wait for those who read, for long.
+        let prepare = |connection: &Connection| store::prepare(connection, now());
+        if let Err(error) = app.store.write(prepare).await {
+            tracing::warn!("room for the next events could not be made: {error}");
+        }
+        let delete = move |connection: &Connection| events::delete_before(connection, before);
         let pause = match app.store.write(delete).await {
-            Ok(CLEAN_AT_ONCE) => CLEAN_PAUSE,
-            Ok(_) => CLEAN_INTERVAL,
+            Ok(true) => CLEAN_PAUSE,
+            Ok(false) => CLEAN_INTERVAL,
             Err(error) => {
                 tracing::warn!("old events could not be deleted: {error}");
                 CLEAN_INTERVAL

@@ -1,11 +1,10 @@
 //! What people do with a roll-out that has begun: halt it, have it go on, roll it back.
 
-use rusqlite::Connection;
-
 use super::{State, Unfit, health};
 use crate::bundle::{self, Signer};
 use crate::store::bundles;
 use crate::store::rollouts::{self, Stored};
+use crate::store::{self, Connection};
 
 /// What somebody wants of a roll-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub(crate) enum Wish {
 /// have heard them.
 ///
 /// # Errors
-/// What SQLite says; [`Unfit`] within, in which case nothing is changed.
+/// What the database says; [`Unfit`] within, in which case nothing is changed.
 pub(crate) fn wish(
     connection: &Connection,
     signer: &Signer,
@@ -31,7 +30,7 @@ pub(crate) fn wish(
     author: &str,
     started: i64,
     now: i64,
-) -> rusqlite::Result<Result<i64, Unfit>> {
+) -> store::Result<Result<i64, Unfit>> {
     let Some(mut rollout) = rollouts::one(connection, id)? else {
         return Ok(Err(Unfit::Unknown("roll-out")));
     };
@@ -78,7 +77,7 @@ fn give_back(
     rollout: &Stored,
     author: &str,
     now: i64,
-) -> rusqlite::Result<i64> {
+) -> store::Result<i64> {
     let former = match rollout.former {
         Some(former) => bundle::reissue(connection, signer, former, author, now)?,
         None => None,

@@ -1,6 +1,7 @@
 //! Users, their sessions, API tokens, and what was changed by whom.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use super::connection::{Connection, Result};
+use super::value::{Row, params};
 use serde::Serialize;
 
 use crate::auth::Role;
@@ -51,9 +52,9 @@ pub(crate) fn add_user(
     password: &str,
     role: Role,
     now: i64,
-) -> rusqlite::Result<bool> {
+) -> Result<bool> {
     let added = connection.execute(
-        "INSERT INTO user (name, password, role, created) VALUES (?1, ?2, ?3, ?4)
+        "INSERT INTO \"user\" (name, password, role, created) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (name) DO NOTHING",
         params![name, password, role, now],
     )?;
@@ -61,41 +62,36 @@ pub(crate) fn add_user(
 }
 
 /// All users, by name.
-pub(crate) fn users(connection: &Connection) -> rusqlite::Result<Vec<User>> {
-    let mut statement = connection.prepare("SELECT name, role, created FROM user ORDER BY name")?;
-    let users = statement.query_map([], |row| {
-        Ok(User {
-            name: row.get(0)?,
-            role: row.get(1)?,
-            created: rfc3339(row.get(2)?),
-        })
-    })?;
-    users.collect()
+pub(crate) fn users(connection: &Connection) -> Result<Vec<User>> {
+    connection.query(
+        "SELECT name, role, created FROM \"user\" ORDER BY name",
+        params![],
+        |row| {
+            Ok(User {
+                name: row.get(0)?,
+                role: row.get(1)?,
+                created: rfc3339(row.get(2)?),
+            })
+        },
+    )
 }
 
 /// A user's number and the hash of the password.
-pub(crate) fn user(
-    connection: &Connection,
-    name: &str,
-) -> rusqlite::Result<Option<(i64, String, Role)>> {
-    let statement = "SELECT id, password, role FROM user WHERE name = ?1";
-    let user = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    connection.query_row(statement, [name], user).optional()
+pub(crate) fn user(connection: &Connection, name: &str) -> Result<Option<(i64, String, Role)>> {
+    let statement = "SELECT id, password, role FROM \"user\" WHERE name = ?1";
+    let user = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    connection.query_optional(statement, params![name], user)
 }
 
 /// Changes a user's password, and ends the sessions; whether there is such a user.
-pub(crate) fn set_password(
-    connection: &Connection,
-    name: &str,
-    password: &str,
-) -> rusqlite::Result<bool> {
+pub(crate) fn set_password(connection: &Connection, name: &str, password: &str) -> Result<bool> {
     let changed = connection.execute(
-        "UPDATE user SET password = ?2 WHERE name = ?1",
-        [name, password],
+        "UPDATE \"user\" SET password = ?2 WHERE name = ?1",
+        params![name, password],
     )?;
     connection.execute(
-        "DELETE FROM session WHERE user = (SELECT id FROM user WHERE name = ?1)",
-        [name],
+        "DELETE FROM session WHERE \"user\" = (SELECT id FROM \"user\" WHERE name = ?1)",
+        params![name],
     )?;
     Ok(changed == 1)
 }
@@ -110,19 +106,19 @@ pub(crate) enum Removed {
 }
 
 /// Removes a user and the sessions.
-pub(crate) fn remove_user(connection: &Connection, name: &str) -> rusqlite::Result<Removed> {
+pub(crate) fn remove_user(connection: &Connection, name: &str) -> Result<Removed> {
     let Some((id, _, role)) = user(connection, name)? else {
         return Ok(Removed::Unknown);
     };
-    let admins: i64 = connection.query_row(
-        "SELECT count(*) FROM user WHERE role = ?1",
-        [Role::Admin],
+    let admins: i64 = connection.query_one(
+        "SELECT count(*) FROM \"user\" WHERE role = ?1",
+        params![Role::Admin],
         |row| row.get(0),
     )?;
     if role == Role::Admin && admins == 1 {
         return Ok(Removed::LastAdmin);
     }
-    connection.execute("DELETE FROM user WHERE id = ?1", [id])?;
+    connection.execute("DELETE FROM \"user\" WHERE id = ?1", params![id])?;
     Ok(Removed::Yes)
 }
 
@@ -133,8 +129,8 @@ pub(crate) fn begin_session(
     user: i64,
     expires: i64,
     now: i64,
-) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM session WHERE expires <= ?1", [now])?;
+) -> Result<()> {
+    connection.execute("DELETE FROM session WHERE expires <= ?1", params![now])?;
     connection.execute(
         "INSERT INTO session VALUES (?1, ?2, ?3)",
         params![hash, user, expires],
@@ -143,13 +139,13 @@ pub(crate) fn begin_session(
 }
 
 /// Ends a session.
-pub(crate) fn end_session(connection: &Connection, hash: &Hash) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM session WHERE hash = ?1", [hash])?;
+pub(crate) fn end_session(connection: &Connection, hash: &Hash) -> Result<()> {
+    connection.execute("DELETE FROM session WHERE hash = ?1", params![hash])?;
     Ok(())
 }
 
 /// Of a name and a role.
-fn identity(row: &rusqlite::Row<'_>) -> rusqlite::Result<Identity> {
+fn identity(row: &Row<'_>) -> Result<Identity> {
     Ok(Identity {
         name: row.get(0)?,
         role: row.get(1)?,
@@ -161,12 +157,13 @@ pub(crate) fn by_session(
     connection: &Connection,
     hash: &Hash,
     now: i64,
-) -> rusqlite::Result<Option<Identity>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name, role FROM session JOIN user ON user.id = session.user
+) -> Result<Option<Identity>> {
+    connection.query_optional(
+        "SELECT name, role FROM session JOIN \"user\" ON \"user\".id = session.\"user\"
          WHERE hash = ?1 AND expires > ?2",
-    )?;
-    statement.query_row(params![hash, now], identity).optional()
+        params![hash, now],
+        identity,
+    )
 }
 
 /// Stores an API token by its hash; its number.
@@ -177,45 +174,39 @@ pub(crate) fn add_token(
     role: Role,
     expires: Option<i64>,
     now: i64,
-) -> rusqlite::Result<i64> {
-    connection.execute(
-        "INSERT INTO token (name, hash, role, created, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
+) -> Result<i64> {
+    connection.query_one(
+        "INSERT INTO token (name, hash, role, created, expires) VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id",
         params![name, hash, role, now, expires],
-    )?;
-    Ok(connection.last_insert_rowid())
+        |row| row.get(0),
+    )
 }
 
 /// All API tokens, the newest first.
-pub(crate) fn tokens(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
-    let mut statement = connection
-        .prepare("SELECT id, name, role, created, expires FROM token ORDER BY id DESC")?;
-    let tokens = statement.query_map([], |row| {
-        Ok(Token {
-            id: row.get(0)?,
-            name: row.get(1)?,
-            role: row.get(2)?,
-            created: rfc3339(row.get(3)?),
-            expires: row.get::<_, Option<i64>>(4)?.map(rfc3339),
-        })
-    })?;
-    tokens.collect()
+pub(crate) fn tokens(connection: &Connection) -> Result<Vec<Token>> {
+    connection.query(
+        "SELECT id, name, role, created, expires FROM token ORDER BY id DESC",
+        params![],
+        |row| {
+            Ok(Token {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                role: row.get(2)?,
+                created: rfc3339(row.get(3)?),
+                expires: row.get::<Option<i64>>(4)?.map(rfc3339),
+            })
+        },
+    )
 }
 
 /// Takes an API token away; whether there was one.
-pub(crate) fn revoke_token(connection: &Connection, id: i64) -> rusqlite::Result<bool> {
-    Ok(connection.execute("DELETE FROM token WHERE id = ?1", [id])? == 1)
+pub(crate) fn revoke_token(connection: &Connection, id: i64) -> Result<bool> {
+    Ok(connection.execute("DELETE FROM token WHERE id = ?1", params![id])? == 1)
 }
 
 /// Whose API token this is.
-pub(crate) fn by_token(
-    connection: &Connection,
-    hash: &Hash,
-    now: i64,
-) -> rusqlite::Result<Option<Identity>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT 'token:' || name, role FROM token WHERE hash = ?1 AND coalesce(expires, ?2 + 1) > ?2",
-    )?;
-    statement.query_row(params![hash, now], identity).optional()
+pub(crate) fn by_token(connection: &Connection, hash: &Hash, now: i64) -> Result<Option<Identity>> {
+    connection.query_optional("SELECT 'token:' || name, role FROM token WHERE hash = ?1 AND coalesce(expires, ?2 + 1) > ?2", params![hash, now], identity)
 }
 
 /// Notes what was changed, within the transaction that changes it. No secret may be in `detail`.
@@ -226,7 +217,7 @@ pub(crate) fn audit(
     action: &str,
     detail: &str,
     now: i64,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     connection.execute(
         "INSERT INTO audit (time, actor, address, action, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![now, actor, address, action, detail],
@@ -235,53 +226,53 @@ pub(crate) fn audit(
 }
 
 /// At most `limit` lines before the one of this number, the latest first.
-pub(crate) fn audited(
-    connection: &Connection,
-    before: i64,
-    limit: usize,
-) -> rusqlite::Result<Vec<Audited>> {
-    let mut statement = connection.prepare(
+pub(crate) fn audited(connection: &Connection, before: i64, limit: usize) -> Result<Vec<Audited>> {
+    connection.query(
         "SELECT id, time, actor, address, action, detail FROM audit
          WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
-    )?;
-    let lines = statement.query_map(params![before, limit as i64], |row| {
-        Ok(Audited {
-            id: row.get(0)?,
-            time: rfc3339(row.get(1)?),
-            actor: row.get(2)?,
-            address: row.get(3)?,
-            action: row.get(4)?,
-            detail: row.get(5)?,
-        })
-    })?;
-    lines.collect()
+        params![before, limit as i64],
+        |row| {
+            Ok(Audited {
+                id: row.get(0)?,
+                time: rfc3339(row.get(1)?),
+                actor: row.get(2)?,
+                address: row.get(3)?,
+                action: row.get(4)?,
+                detail: row.get(5)?,
+            })
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::in_memory;
+    use super::super::test::{both, empty};
     use super::*;
 
     #[test]
     fn the_last_admin_stays() {
-        let connection = in_memory();
-        add_user(&connection, "a", "", Role::Admin, 0).unwrap();
-        assert!(!add_user(&connection, "a", "", Role::Admin, 0).unwrap());
-        assert_eq!(remove_user(&connection, "a").unwrap(), Removed::LastAdmin);
-        add_user(&connection, "b", "", Role::Admin, 0).unwrap();
-        assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Yes);
-        assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Unknown);
+        both(|| {
+            let connection = empty();
+            add_user(&connection, "a", "", Role::Admin, 0).unwrap();
+            assert!(!add_user(&connection, "a", "", Role::Admin, 0).unwrap());
+            assert_eq!(remove_user(&connection, "a").unwrap(), Removed::LastAdmin);
+            add_user(&connection, "b", "", Role::Admin, 0).unwrap();
+            assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Yes);
+            assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Unknown);
+        });
     }
 
     #[test]
     fn sessions_end_by_time_and_with_the_password() {
-        let connection = in_memory();
-        add_user(&connection, "a", "", Role::Analyst, 0).unwrap();
-        begin_session(&connection, &[1; 32], 1, 10, 0).unwrap();
-        let whose = |now| by_session(&connection, &[1; 32], now).unwrap();
-        assert_eq!(whose(9).unwrap().role, Role::Analyst);
-        assert_eq!(whose(10), None);
-        set_password(&connection, "a", "new").unwrap();
-        assert_eq!(whose(9), None);
+        both(|| {
+            let connection = empty();
+            add_user(&connection, "a", "", Role::Analyst, 0).unwrap();
+            begin_session(&connection, &[1; 32], 1, 10, 0).unwrap();
+            let whose = |now| by_session(&connection, &[1; 32], now).unwrap();
+            assert_eq!(whose(9).unwrap().role, Role::Analyst);
+            assert_eq!(whose(10), None);
+            set_password(&connection, "a", "new").unwrap();
+            assert_eq!(whose(9), None);
+        });
     }
 }

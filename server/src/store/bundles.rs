@@ -1,6 +1,7 @@
 //! Bundles of policies, and which sensors are to have which.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use super::connection::{Connection, Result};
+use super::value::{Row, params};
 use serde::Serialize;
 
 use crate::clock::rfc3339;
@@ -26,19 +27,19 @@ pub(crate) struct Stored {
 }
 
 /// The signing key's seed, stored when it is first asked for.
-pub(crate) fn seed(connection: &Connection, new: &[u8; 32]) -> rusqlite::Result<[u8; 32]> {
+pub(crate) fn seed(connection: &Connection, new: &[u8; 32]) -> Result<[u8; 32]> {
     connection.execute(
         "INSERT INTO setting VALUES ('bundle.seed', ?1) ON CONFLICT (name) DO NOTHING",
-        [new],
+        params![new],
     )?;
     let seed = "SELECT value FROM setting WHERE name = 'bundle.seed'";
-    connection.query_row(seed, [], |row| row.get(0))
+    connection.query_one(seed, params![], |row| row.get(0))
 }
 
 /// The version that the next bundle will have; it stays so until the transaction ends.
-pub(crate) fn next_version(connection: &Connection) -> rusqlite::Result<i64> {
+pub(crate) fn next_version(connection: &Connection) -> Result<i64> {
     let next = "SELECT coalesce(max(version), 0) + 1 FROM bundle";
-    connection.query_row(next, [], |row| row.get(0))
+    connection.query_one(next, params![], |row| row.get(0))
 }
 
 /// Stores a bundle.
@@ -50,7 +51,7 @@ pub(crate) fn add(
     origin: Option<i64>,
     bundle: &Stored,
     now: i64,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     connection.execute(
         "INSERT INTO bundle (version, name, created, author, origin, payload, signature)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -68,46 +69,45 @@ pub(crate) fn add(
 }
 
 /// At most `limit` bundles, the newest first.
-pub(crate) fn list(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Listed>> {
+pub(crate) fn list(connection: &Connection, limit: usize) -> Result<Vec<Listed>> {
     let assigned = assignments(connection)?;
-    let mut statement = connection.prepare(
+    connection.query(
         "SELECT version, name, created, author, origin FROM bundle ORDER BY version DESC LIMIT ?1",
-    )?;
-    let bundles = statement.query_map([limit as i64], |row| {
-        let version = row.get(0)?;
-        let here = assigned.iter().filter(|(_, assigned)| *assigned == version);
-        Ok(Listed {
-            version,
-            name: row.get(1)?,
-            created: rfc3339(row.get(2)?),
-            author: row.get(3)?,
-            origin: row.get(4)?,
-            assigned: here.map(|(tag, _)| tag.clone()).collect(),
-        })
-    })?;
-    bundles.collect()
+        params![limit as i64],
+        |row| {
+            let version = row.get(0)?;
+            let here = assigned.iter().filter(|(_, assigned)| *assigned == version);
+            Ok(Listed {
+                version,
+                name: row.get(1)?,
+                created: rfc3339(row.get(2)?),
+                author: row.get(3)?,
+                origin: row.get(4)?,
+                assigned: here.map(|(tag, _)| tag.clone()).collect(),
+            })
+        },
+    )
 }
 
 /// The bundle of this version.
-pub(crate) fn one(connection: &Connection, version: i64) -> rusqlite::Result<Option<Stored>> {
+pub(crate) fn one(connection: &Connection, version: i64) -> Result<Option<Stored>> {
     let statement = "SELECT payload, signature FROM bundle WHERE version = ?1";
-    let stored = |row: &rusqlite::Row<'_>| {
+    let stored = |row: &Row<'_>| {
         Ok(Stored {
             payload: row.get(0)?,
             signature: row.get(1)?,
         })
     };
-    connection
-        .query_row(statement, [version], stored)
-        .optional()
+    connection.query_optional(statement, params![version], stored)
 }
 
 /// Tags, with the versions that their sensors are to have.
-pub(crate) fn assignments(connection: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
-    let mut statement = connection.prepare("SELECT tag, version FROM assignment ORDER BY tag")?;
-    statement
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
+pub(crate) fn assignments(connection: &Connection) -> Result<Vec<(String, i64)>> {
+    connection.query(
+        "SELECT tag, version FROM assignment ORDER BY tag",
+        params![],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
 }
 
 /// By what sensors have a bundle.
@@ -120,20 +120,20 @@ pub(crate) enum Holder {
 }
 
 /// Everything by which sensors have a bundle, with its version, by increasing version.
-pub(crate) fn holders(connection: &Connection) -> rusqlite::Result<Vec<(Holder, i64)>> {
-    let mut statement = connection.prepare(
+pub(crate) fn holders(connection: &Connection) -> Result<Vec<(Holder, i64)>> {
+    connection.query(
         "SELECT tag, NULL, version FROM assignment
          UNION ALL SELECT NULL, id, version FROM rollout WHERE ended IS NULL
          ORDER BY 3",
-    )?;
-    let holders = statement.query_map([], |row| {
-        let holder = match row.get(0)? {
-            Some(tag) => Holder::Assignment(tag),
-            None => Holder::Rollout(row.get(1)?),
-        };
-        Ok((holder, row.get(2)?))
-    })?;
-    holders.collect()
+        params![],
+        |row| {
+            let holder = match row.get(0)? {
+                Some(tag) => Holder::Assignment(tag),
+                None => Holder::Rollout(row.get(1)?),
+            };
+            Ok((holder, row.get(2)?))
+        },
+    )
 }
 
 /// Gives a holder another version.
@@ -143,23 +143,21 @@ pub(crate) fn hand(
     version: i64,
     author: &str,
     now: i64,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     match holder {
         Holder::Assignment(tag) => assign(connection, tag, version, author, now),
         Holder::Rollout(id) => {
-            let changed = params![id, version];
-            connection.execute("UPDATE rollout SET version = ?2 WHERE id = ?1", changed)?;
+            let statement = "UPDATE rollout SET version = ?2 WHERE id = ?1";
+            connection.execute(statement, params![id, version])?;
             Ok(())
         }
     }
 }
 
 /// The version that is assigned to a tag.
-pub(crate) fn assigned(connection: &Connection, tag: &str) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn assigned(connection: &Connection, tag: &str) -> Result<Option<i64>> {
     let statement = "SELECT version FROM assignment WHERE tag = ?1";
-    connection
-        .query_row(statement, [tag], |row| row.get(0))
-        .optional()
+    connection.query_optional(statement, params![tag], |row| row.get(0))
 }
 
 /// Assigns a version to the sensors with a tag, or to all.
@@ -169,7 +167,7 @@ pub(crate) fn assign(
     version: i64,
     author: &str,
     now: i64,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     connection.execute(
         "INSERT INTO assignment VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (tag) DO UPDATE SET version = ?2, assigned = ?3, author = ?4",
@@ -179,25 +177,20 @@ pub(crate) fn assign(
 }
 
 /// Takes an assignment away; the version that it was of.
-pub(crate) fn unassign(connection: &Connection, tag: &str) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn unassign(connection: &Connection, tag: &str) -> Result<Option<i64>> {
     let statement = "DELETE FROM assignment WHERE tag = ?1 RETURNING version";
-    connection
-        .query_row(statement, [tag], |row| row.get(0))
-        .optional()
+    connection.query_optional(statement, params![tag], |row| row.get(0))
 }
 
 /// The version that a sensor is to have: the newest of those for its tags, or else the newest of those for all. A roll-out that
 /// is going on is for the sensors that it has come to.
-pub(crate) fn of_sensor(connection: &Connection, sensor: i64) -> rusqlite::Result<Option<i64>> {
-    let mut statement = connection.prepare_cached(
-        "WITH held (tag, version) AS (
+pub(crate) fn of_sensor(connection: &Connection, sensor: i64) -> Result<Option<i64>> {
+    connection.query_one("WITH held (tag, version) AS (
              SELECT tag, version FROM assignment
              UNION ALL
-             SELECT tag, version FROM rollout_sensor JOIN rollout ON rollout.id = rollout
+             SELECT tag, version FROM rollout_sensor JOIN rollout ON rollout.id = rollout_sensor.rollout
              WHERE sensor = ?1 AND ended IS NULL)
          SELECT coalesce(
              (SELECT max(version) FROM held JOIN sensor_tag USING (tag) WHERE sensor = ?1),
-             (SELECT max(version) FROM held WHERE tag = ''))",
-    )?;
-    statement.query_row([sensor], |row| row.get(0))
+             (SELECT max(version) FROM held WHERE tag = ''))", params![sensor], |row| row.get(0))
 }

@@ -1,11 +1,10 @@
 //! Events: stored once each, searched, and deleted when they are old.
 
+use super::connection::{Connection, Result};
+use super::value::{AsParam, Param, Row, params};
 use std::ops::ControlFlow;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
-
-use super::forwards;
+use super::{postgres, sqlite};
 
 /// An event with what it is searched by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,42 +33,23 @@ pub(crate) fn store(
     priority: u8,
     events: &[NewEvent],
     now: i64,
-) -> rusqlite::Result<usize> {
-    let stream: i64 = connection.query_row(
-        // An update that changes nothing, so that the row is returned.
-        "INSERT INTO stream (sensor, stream) VALUES (?1, ?2)
-         ON CONFLICT (sensor, stream) DO UPDATE SET stream = ?2 RETURNING id",
-        params![sensor, stream],
-        |row| row.get(0),
-    )?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO event (stream, priority, sequence, received, time, alert, action, severity,
-                            rule, ruleset, process, executable, container, container_name, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-         ON CONFLICT (stream, priority, sequence) DO NOTHING",
-    )?;
-    let mut alerts = 0;
-    for event in events {
-        let stored = insert.execute(params![
-            stream,
-            priority,
-            event.sequence,
-            now,
-            event.time,
-            event.alert,
-            event.action,
-            event.severity,
-            event.rule,
-            event.ruleset,
-            event.process,
-            event.executable,
-            event.container,
-            event.container_name,
-            event.body,
-        ])?;
-        alerts += stored * usize::from(event.alert);
+) -> Result<usize> {
+    match connection {
+        Connection::Sqlite(_) => {
+            sqlite::events::store(connection, sensor, stream, priority, events, now)
+        }
+        Connection::Postgres(session) => {
+            postgres::events::store(session, sensor, stream, priority, events, now)
+        }
     }
-    Ok(alerts)
+}
+
+/// The number up to which no event will be seen that is not seen now: whoever goes on by number reads up to it.
+pub(crate) fn settled(connection: &Connection) -> Result<i64> {
+    match connection {
+        Connection::Sqlite(_) => sqlite::events::settled(connection),
+        Connection::Postgres(session) => postgres::events::settled(session),
+    }
 }
 
 /// Which events are looked for; those that meet all that is given.
@@ -110,10 +90,13 @@ pub(crate) struct Found {
     pub(crate) body: String,
 }
 
+/// Events that are read together when they are told.
+const TOGETHER: usize = 100;
+
 const FOUND: &str = "SELECT event.id, time, received, sensor_id, host_name, body
     FROM event JOIN stream ON stream.id = event.stream JOIN sensor ON sensor.id = stream.sensor";
 
-fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
+fn found(row: &Row<'_>) -> Result<Found> {
     Ok(Found {
         id: row.get(0)?,
         time: row.get(1)?,
@@ -125,11 +108,7 @@ fn found(row: &Row<'_>) -> rusqlite::Result<Found> {
 }
 
 /// At most `limit` events that meet `filter`: the latest first, or after one those that came next.
-pub(crate) fn find(
-    connection: &Connection,
-    filter: &Filter,
-    limit: usize,
-) -> rusqlite::Result<Vec<Found>> {
+pub(crate) fn find(connection: &Connection, filter: &Filter, limit: usize) -> Result<Vec<Found>> {
     let mut conditions = Conditions::default();
     if filter.alerts_only {
         // As it stands in the partial indices.
@@ -141,8 +120,11 @@ pub(crate) fn find(
     conditions.add_if("action = ?", text(&filter.action));
     conditions.add_if("time >= ?", filter.from.map(Value::from));
     conditions.add_if("time < ?", filter.to.map(Value::from));
-    if let Some(sensor) = text(&filter.sensor) {
-        conditions.add("(sensor_id = ? OR host_name = ?)", [sensor.clone(), sensor]);
+    if let Some(sensor) = &filter.sensor {
+        conditions.add(
+            "(sensor_id = ? OR host_name = ?)",
+            [sensor.clone().into(), sensor.clone().into()],
+        );
     }
     if let Some(container) = &filter.container {
         let begins = format!("{}%", escaped(container));
@@ -151,10 +133,10 @@ pub(crate) fn find(
             [container.clone().into(), begins.into()],
         );
     }
-    if let Some(process) = text(&filter.process) {
+    if let Some(process) = &filter.process {
         conditions.add(
             "(process = ? OR executable = ?)",
-            [process.clone(), process],
+            [process.clone().into(), process.clone().into()],
         );
     }
     if let Some(part) = &filter.text {
@@ -164,7 +146,13 @@ pub(crate) fn find(
     if let Some((time, id)) = filter.before {
         conditions.add("(time, event.id) < (?, ?)", [time.into(), id.into()]);
     }
-    conditions.add_if("event.id > ?", filter.after.map(Value::from));
+    if let Some(after) = filter.after {
+        let settled = settled(connection)?;
+        conditions.add(
+            "event.id > ? AND event.id <= ?",
+            [after.into(), settled.into()],
+        );
+    }
     let order = match filter.after {
         Some(_) => "event.id",
         None => "time DESC, event.id DESC",
@@ -174,10 +162,8 @@ pub(crate) fn find(
         conditions.text()
     );
     conditions.values.push(Value::from(limit as i64));
-    let mut statement = connection.prepare_cached(&statement)?;
-    statement
-        .query_map(params_from_iter(conditions.values), found)?
-        .collect()
+    let values: Vec<_> = conditions.values.iter().map(AsParam::param).collect();
+    connection.query(&statement, &values, found)
 }
 
 /// Tells the events of these actions since `from` (nanoseconds since 1970), the latest `limit` of them, in the order in which they
@@ -188,34 +174,61 @@ pub(crate) fn retell(
     from: i64,
     limit: usize,
     mut each: impl FnMut(Found) -> ControlFlow<()>,
-) -> rusqlite::Result<usize> {
+) -> Result<usize> {
     // Of each action by the index alone, so that no more rows are read and sorted than are told.
     let mut places: Vec<(i64, i64)> = Vec::new();
-    let mut latest = connection.prepare_cached(
-        "SELECT time, id FROM event WHERE action = ?1 AND time >= ?2 ORDER BY time DESC, id DESC LIMIT ?3",
-    )?;
     for action in actions {
-        let found = latest.query_map(params![action, from, limit as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-        for place in found {
-            places.push(place?);
-        }
+        places.extend(connection.query(
+            "SELECT time, id FROM event WHERE action = ?1 AND time >= ?2 ORDER BY time DESC, id DESC LIMIT ?3",
+            params![action, from, limit as i64],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?);
     }
     places.sort_unstable();
     let first = places.len().saturating_sub(limit);
-    let mut one = connection.prepare_cached(&format!("{FOUND} WHERE event.id = ?1"))?;
     let mut told = 0;
-    for (_, id) in &places[first..] {
-        // It may be deleted meanwhile, outside of a transaction.
-        if let Some(found) = one.query_row([id], found).optional()? {
+    for places in places[first..].chunks(TOGETHER) {
+        let marks = vec!["?"; places.len()].join(", ");
+        let ids: Vec<_> = places.iter().map(|(_, id)| id.param()).collect();
+        // Some may be deleted meanwhile, outside of a transaction.
+        let statement = format!("{FOUND} WHERE event.id IN ({marks})");
+        let mut events = connection.query(&statement, &ids, found)?;
+        events.sort_unstable_by_key(|event| (event.time, event.id));
+        for event in events {
             told += 1;
-            if each(found).is_break() {
-                break;
+            if each(event).is_break() {
+                return Ok(told);
             }
         }
     }
     Ok(told)
+}
+
+/// A value that is compared with.
+enum Value {
+    Integer(i64),
+    Text(String),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl AsParam for Value {
+    fn param(&self) -> Param<'_> {
+        match self {
+            Self::Integer(number) => number.param(),
+            Self::Text(text) => text.param(),
+        }
+    }
 }
 
 /// Conditions that are fixed texts, and the values for their question marks.
@@ -239,7 +252,7 @@ impl Conditions {
 
     fn text(&self) -> String {
         if self.texts.is_empty() {
-            "1".to_owned()
+            "TRUE".to_owned()
         } else {
             self.texts.join(" AND ")
         }
@@ -259,60 +272,44 @@ fn escaped(text: &str) -> String {
 }
 
 /// The event of this number.
-pub(crate) fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<Found>> {
-    connection
-        .query_row(&format!("{FOUND} WHERE event.id = ?1"), [id], found)
-        .optional()
+pub(crate) fn one(connection: &Connection, id: i64) -> Result<Option<Found>> {
+    connection.query_optional(&format!("{FOUND} WHERE event.id = ?1"), params![id], found)
 }
 
-/// Number of the alert that was stored last; 0 before there is one.
-pub(crate) fn last_alert(connection: &Connection) -> rusqlite::Result<i64> {
-    let last = "SELECT coalesce(max(id), 0) FROM event WHERE alert = 1";
-    connection.query_row(last, [], |row| row.get(0))
+/// Number of the last alert that is settled; 0 before there is one.
+pub(crate) fn last_alert(connection: &Connection) -> Result<i64> {
+    let settled = settled(connection)?;
+    let last = "SELECT coalesce(max(id), 0) FROM event WHERE alert = 1 AND id <= ?1";
+    connection.query_one(last, params![settled], |row| row.get(0))
 }
 
 /// How many alerts there are since `from` (nanoseconds since 1970), by severity.
-pub(crate) fn alerts_by_severity(
-    connection: &Connection,
-    from: i64,
-) -> rusqlite::Result<Vec<(i64, i64)>> {
-    let mut statement = connection.prepare_cached(
+pub(crate) fn alerts_by_severity(connection: &Connection, from: i64) -> Result<Vec<(i64, i64)>> {
+    connection.query(
         "SELECT coalesce(severity, 0), count(*) FROM event
          WHERE alert = 1 AND time >= ?1 GROUP BY 1 ORDER BY 1",
-    )?;
-    statement
-        .query_map([from], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
-}
-
-/// Deletes at most `most` events that came before `time` (milliseconds since 1970), the oldest first;
-/// how many it were. What of them waits to be forwarded is counted as lost.
-pub(crate) fn delete_before(
-    connection: &Connection,
-    time: i64,
-    most: usize,
-) -> rusqlite::Result<usize> {
-    let last: Option<i64> = connection.query_row(
-        "SELECT max(id) FROM (SELECT id, received FROM event ORDER BY id LIMIT ?2) WHERE received < ?1",
-        params![time, most as i64],
-        |row| row.get(0),
-    )?;
-    let Some(last) = last else {
-        return Ok(0);
-    };
-    forwards::forget(connection, last)?;
-    connection.execute(
-        "DELETE FROM event WHERE id <= ?1 AND received < ?2",
-        [last, time],
+        params![from],
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 
+/// Deletes some of the events that came before `time` (milliseconds since 1970), the oldest first; whether there may be more. What
+/// of them waits to be forwarded is counted as lost. With PostgreSQL a day's at a time, once all of it is that old.
+pub(crate) fn delete_before(connection: &Connection, time: i64) -> Result<bool> {
+    match connection {
+        Connection::Sqlite(_) => {
+            sqlite::events::delete_before(connection, time, sqlite::events::DELETED_AT_ONCE)
+        }
+        Connection::Postgres(session) => postgres::drop_before(session, time),
+    }
+}
+
 #[cfg(test)]
-mod tests {
-    use super::super::in_memory;
+pub(super) mod tests {
+    use super::super::test::{both, empty};
     use super::*;
 
-    fn event(sequence: i64) -> NewEvent {
+    pub(in crate::store) fn event(sequence: i64) -> NewEvent {
         NewEvent {
             sequence,
             time: sequence * 10,
@@ -330,12 +327,11 @@ mod tests {
     }
 
     fn with_events(count: i64) -> Connection {
-        let connection = in_memory();
-        connection
-            .execute(
-                "INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', x'00', 0, NULL, 0, 0, NULL, NULL, NULL)",
-                [],
-            )
+        with_events_in(empty(), count)
+    }
+
+    pub(in crate::store) fn with_events_in(connection: Connection, count: i64) -> Connection {
+        connection.execute("INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL)", params![[0_u8]])
             .unwrap();
         let events: Vec<_> = (1..=count).map(event).collect();
         store(&connection, 1, &[1; 16], 0, &events, 1000).unwrap();
@@ -352,103 +348,94 @@ mod tests {
 
     #[test]
     fn each_is_stored_once_in_its_stream_and_priority() {
-        let connection = with_events(4);
-        let again = |stream, priority| {
-            store(
-                &connection,
-                1,
-                &[stream; 16],
-                priority,
-                &[event(4), event(6)],
-                1,
-            )
-            .unwrap()
-        };
-        assert_eq!(again(1, 0), 1);
-        assert_eq!(again(1, 1), 2);
-        assert_eq!(again(2, 0), 2);
-        assert_eq!(again(2, 0), 0);
+        both(|| {
+            let connection = with_events(4);
+            let again = |stream, priority| {
+                store(
+                    &connection,
+                    1,
+                    &[stream; 16],
+                    priority,
+                    &[event(4), event(6)],
+                    1,
+                )
+                .unwrap()
+            };
+            assert_eq!(again(1, 0), 1);
+            assert_eq!(again(1, 1), 2);
+            assert_eq!(again(2, 0), 2);
+            assert_eq!(again(2, 0), 0);
+        });
     }
 
     #[test]
     fn found_is_what_meets_all_that_is_asked() {
-        let connection = with_events(9);
-        let all = Filter::default;
-        assert_eq!(ids(&connection, &all()), [9, 8, 7]);
-        let found = |change: fn(&mut Filter)| {
-            let mut filter = all();
-            change(&mut filter);
-            ids(&connection, &filter)
-        };
-        assert_eq!(found(|filter| filter.before = Some((70, 7))), [6, 5, 4]);
-        assert_eq!(found(|filter| filter.after = Some(6)), [7, 8, 9]);
-        assert_eq!(found(|filter| filter.alerts_only = true), [8, 6, 4]);
-        assert_eq!(found(|filter| filter.severity = Some(3)), [7, 3]);
-        assert_eq!(
-            found(|filter| (filter.from, filter.to) = (Some(40), Some(60))),
-            [5, 4]
-        );
-        assert_eq!(
-            found(|filter| filter.sensor = Some("web".into())),
-            [9, 8, 7]
-        );
-        assert_eq!(
-            found(|filter| filter.sensor = Some("other".into())),
-            [0_i64; 0]
-        );
-        assert_eq!(
-            found(|filter| filter.process = Some("/usr/bin/cat".into())),
-            [9, 8, 7]
-        );
-        assert_eq!(
-            found(|filter| filter.container = Some("c0ff".into())),
-            [9, 8, 7]
-        );
-        assert_eq!(
-            found(|filter| filter.container = Some("c%".into())),
-            [0_i64; 0]
-        );
-        assert_eq!(found(|filter| filter.text = Some("100%_7".into())), [7]);
-        assert_eq!(
-            found(|filter| filter.text = Some("' OR 1 --".into())),
-            [0_i64; 0]
-        );
+        both(|| {
+            let connection = with_events(9);
+            let all = Filter::default;
+            assert_eq!(ids(&connection, &all()), [9, 8, 7]);
+            let found = |change: fn(&mut Filter)| {
+                let mut filter = all();
+                change(&mut filter);
+                ids(&connection, &filter)
+            };
+            assert_eq!(found(|filter| filter.before = Some((70, 7))), [6, 5, 4]);
+            assert_eq!(found(|filter| filter.after = Some(6)), [7, 8, 9]);
+            assert_eq!(found(|filter| filter.alerts_only = true), [8, 6, 4]);
+            assert_eq!(found(|filter| filter.severity = Some(3)), [7, 3]);
+            assert_eq!(
+                found(|filter| (filter.from, filter.to) = (Some(40), Some(60))),
+                [5, 4]
+            );
+            assert_eq!(
+                found(|filter| filter.sensor = Some("web".into())),
+                [9, 8, 7]
+            );
+            assert_eq!(
+                found(|filter| filter.sensor = Some("other".into())),
+                [0_i64; 0]
+            );
+            assert_eq!(
+                found(|filter| filter.process = Some("/usr/bin/cat".into())),
+                [9, 8, 7]
+            );
+            assert_eq!(
+                found(|filter| filter.container = Some("c0ff".into())),
+                [9, 8, 7]
+            );
+            assert_eq!(
+                found(|filter| filter.container = Some("c%".into())),
+                [0_i64; 0]
+            );
+            assert_eq!(found(|filter| filter.text = Some("100%_7".into())), [7]);
+            assert_eq!(
+                found(|filter| filter.text = Some("' OR 1 --".into())),
+                [0_i64; 0]
+            );
+        });
     }
 
     #[test]
     fn the_latest_are_told_in_the_order_in_which_they_happened() {
-        let connection = with_events(9);
-        let told = |actions: &[&str], from, most| {
-            let mut ids = Vec::new();
-            let told = retell(&connection, actions, from, 4, |found| {
-                ids.push(found.id);
-                if ids.len() == most {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            });
-            (told.unwrap(), ids)
-        };
-        assert_eq!(told(&["file.open", "other"], 0, 9), (4, vec![6, 7, 8, 9]));
-        assert_eq!(told(&["file.open"], 80, 9), (2, vec![8, 9]));
-        assert_eq!(told(&["file.open"], 0, 2), (2, vec![6, 7]));
-        assert_eq!(told(&["other"], 0, 9), (0, vec![]));
-        assert_eq!(told(&[], 0, 9), (0, vec![]));
-    }
-
-    #[test]
-    fn the_oldest_are_deleted_a_bounded_number_at_a_time() {
-        let connection = with_events(5);
-        forwards::begin(&connection, "all", false).unwrap();
-        connection
-            .execute("UPDATE forward SET position = 1", [])
-            .unwrap();
-        assert_eq!(delete_before(&connection, 1000, 3).unwrap(), 0);
-        assert_eq!(delete_before(&connection, 1001, 3).unwrap(), 3);
-        let forward = forwards::one(&connection, "all").unwrap().unwrap();
-        assert_eq!((forward.position, forward.lost_deleted), (3, 2));
-        assert_eq!(ids(&connection, &Filter::default()), [5, 4]);
-        assert_eq!(last_alert(&connection).unwrap(), 4);
+        both(|| {
+            let connection = with_events(9);
+            let told = |actions: &[&str], from, most| {
+                let mut ids = Vec::new();
+                let told = retell(&connection, actions, from, 4, |found| {
+                    ids.push(found.id);
+                    if ids.len() == most {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                });
+                (told.unwrap(), ids)
+            };
+            assert_eq!(told(&["file.open", "other"], 0, 9), (4, vec![6, 7, 8, 9]));
+            assert_eq!(told(&["file.open"], 80, 9), (2, vec![8, 9]));
+            assert_eq!(told(&["file.open"], 0, 2), (2, vec![6, 7]));
+            assert_eq!(told(&["other"], 0, 9), (0, vec![]));
+            assert_eq!(told(&[], 0, 9), (0, vec![]));
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Roll-outs: bundles that come to the sensors of a tag in stages, and the sensors that each has come to.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
-
+use super::connection::{Connection, Result};
+use super::value::{Row, params};
 /// A roll-out, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -30,7 +30,7 @@ const COLUMNS: &str =
     "id, tag, version, former, stages, limit_percent, state, stage, stage_since, reason, author,
     created, ended";
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+fn stored(row: &Row<'_>) -> Result<Stored> {
     Ok(Stored {
         id: row.get(0)?,
         tag: row.get(1)?,
@@ -49,12 +49,10 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 }
 
 /// Stores a new roll-out, whose `id` is not looked at; its number.
-pub(crate) fn add(connection: &Connection, new: &Stored) -> rusqlite::Result<i64> {
-    connection.execute(
-        "INSERT INTO rollout (tag, version, former, stages, limit_percent, state, stage, stage_since, reason, author,
+pub(crate) fn add(connection: &Connection, new: &Stored) -> Result<i64> {
+    connection.query_one("INSERT INTO rollout (tag, version, former, stages, limit_percent, state, stage, stage_since, reason, author,
                               created, ended)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        params![
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING id", params![
             new.tag,
             new.version,
             new.former,
@@ -67,17 +65,13 @@ pub(crate) fn add(connection: &Connection, new: &Stored) -> rusqlite::Result<i64
             new.author,
             new.created,
             new.ended
-        ],
-    )?;
-    Ok(connection.last_insert_rowid())
+        ], |row| row.get(0))
 }
 
 /// Stores what changed of a roll-out.
-pub(crate) fn update(connection: &Connection, rollout: &Stored) -> rusqlite::Result<()> {
-    connection.execute(
-        "UPDATE rollout SET state = ?2, stage = ?3, stage_since = ?4, reason = ?5, ended = ?6, version = ?7
-         WHERE id = ?1",
-        params![
+pub(crate) fn update(connection: &Connection, rollout: &Stored) -> Result<()> {
+    connection.execute("UPDATE rollout SET state = ?2, stage = ?3, stage_since = ?4, reason = ?5, ended = ?6, version = ?7
+         WHERE id = ?1", params![
             rollout.id,
             rollout.state,
             rollout.stage,
@@ -85,39 +79,38 @@ pub(crate) fn update(connection: &Connection, rollout: &Stored) -> rusqlite::Res
             rollout.reason,
             rollout.ended,
             rollout.version
-        ],
-    )?;
+        ])?;
     Ok(())
 }
 
 /// At most `limit` roll-outs, the newest first.
-pub(crate) fn list(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Stored>> {
-    let mut statement = connection.prepare(&format!(
-        "SELECT {COLUMNS} FROM rollout ORDER BY id DESC LIMIT ?1"
-    ))?;
-    statement.query_map([limit as i64], stored)?.collect()
+pub(crate) fn list(connection: &Connection, limit: usize) -> Result<Vec<Stored>> {
+    connection.query(
+        &format!("SELECT {COLUMNS} FROM rollout ORDER BY id DESC LIMIT ?1"),
+        params![limit as i64],
+        stored,
+    )
 }
 
 /// The roll-out of this number.
-pub(crate) fn one(connection: &Connection, id: i64) -> rusqlite::Result<Option<Stored>> {
+pub(crate) fn one(connection: &Connection, id: i64) -> Result<Option<Stored>> {
     let statement = format!("SELECT {COLUMNS} FROM rollout WHERE id = ?1");
-    connection.query_row(&statement, [id], stored).optional()
+    connection.query_optional(&statement, params![id], stored)
 }
 
 /// Those that have not ended: at most one for each tag.
-pub(crate) fn going_on(connection: &Connection) -> rusqlite::Result<Vec<Stored>> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM rollout WHERE ended IS NULL ORDER BY id"
-    ))?;
-    statement.query_map([], stored)?.collect()
+pub(crate) fn going_on(connection: &Connection) -> Result<Vec<Stored>> {
+    connection.query(
+        &format!("SELECT {COLUMNS} FROM rollout WHERE ended IS NULL ORDER BY id"),
+        params![],
+        stored,
+    )
 }
 
 /// The number of the one that has not ended, of this tag.
-pub(crate) fn of_tag(connection: &Connection, tag: &str) -> rusqlite::Result<Option<i64>> {
+pub(crate) fn of_tag(connection: &Connection, tag: &str) -> Result<Option<i64>> {
     let statement = "SELECT id FROM rollout WHERE tag = ?1 AND ended IS NULL";
-    connection
-        .query_row(statement, [tag], |row| row.get(0))
-        .optional()
+    connection.query_optional(statement, params![tag], |row| row.get(0))
 }
 
 /// A sensor that a roll-out might come to.
@@ -133,11 +126,8 @@ pub(crate) struct Candidate {
 }
 
 /// The sensors that go by what is assigned to the roll-out's tag; for all sensors, those that no tag has assigned something.
-pub(crate) fn candidates(
-    connection: &Connection,
-    rollout: &Stored,
-) -> rusqlite::Result<Vec<Candidate>> {
-    let mut statement = connection.prepare_cached(
+pub(crate) fn candidates(connection: &Connection, rollout: &Stored) -> Result<Vec<Candidate>> {
+    connection.query(
         "SELECT id, sensor_id, seen,
                 EXISTS (SELECT 1 FROM rollout_sensor WHERE rollout = ?1 AND sensor = sensor.id)
          FROM sensor
@@ -146,16 +136,16 @@ pub(crate) fn candidates(
                                       WHERE sensor_tag.sensor = sensor.id)
              ELSE EXISTS (SELECT 1 FROM sensor_tag WHERE sensor_tag.sensor = sensor.id AND tag = ?2)
              END",
-    )?;
-    let candidates = statement.query_map(params![rollout.id, rollout.tag], |row| {
-        Ok(Candidate {
-            row: row.get(0)?,
-            sensor_id: row.get(1)?,
-            seen: row.get(2)?,
-            joined: row.get(3)?,
-        })
-    })?;
-    candidates.collect()
+        params![rollout.id, rollout.tag],
+        |row| {
+            Ok(Candidate {
+                row: row.get(0)?,
+                sensor_id: row.get(1)?,
+                seen: row.get(2)?,
+                joined: row.get(3)?,
+            })
+        },
+    )
 }
 
 /// The roll-out comes to a sensor, whose last heartbeat is kept to compare with those after it.
@@ -165,28 +155,29 @@ pub(crate) fn join(
     sensor: i64,
     online: bool,
     now: i64,
-) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(
+) -> Result<()> {
+    connection.execute(
         "INSERT INTO rollout_sensor (rollout, sensor, joined, online, heartbeat)
          SELECT ?1, id, ?3, ?4, heartbeat FROM sensor WHERE id = ?2",
+        params![rollout, sensor, now, online],
     )?;
-    statement.execute(params![rollout, sensor, now, online])?;
     Ok(())
 }
 
 /// A sensor has its bundle by something else.
-pub(crate) fn leave(connection: &Connection, rollout: i64, sensor: i64) -> rusqlite::Result<()> {
-    let mut statement = connection
-        .prepare_cached("DELETE FROM rollout_sensor WHERE rollout = ?1 AND sensor = ?2")?;
-    statement.execute([rollout, sensor])?;
+pub(crate) fn leave(connection: &Connection, rollout: i64, sensor: i64) -> Result<()> {
+    connection.execute(
+        "DELETE FROM rollout_sensor WHERE rollout = ?1 AND sensor = ?2",
+        params![rollout, sensor],
+    )?;
     Ok(())
 }
 
 /// Failing of this sensor is no longer counted.
-pub(crate) fn excuse(connection: &Connection, rollout: i64, sensor: i64) -> rusqlite::Result<()> {
+pub(crate) fn excuse(connection: &Connection, rollout: i64, sensor: i64) -> Result<()> {
     connection.execute(
         "UPDATE rollout_sensor SET excused = 1 WHERE rollout = ?1 AND sensor = ?2",
-        [rollout, sensor],
+        params![rollout, sensor],
     )?;
     Ok(())
 }
@@ -209,15 +200,12 @@ pub(crate) struct Member {
 }
 
 /// The sensors that a roll-out has come to, those aside that were removed or lost its tag.
-pub(crate) fn members(connection: &Connection, rollout: &Stored) -> rusqlite::Result<Vec<Member>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT sensor.id, sensor_id, host_name, joined, online, excused, seen, rollout_sensor.heartbeat,
+pub(crate) fn members(connection: &Connection, rollout: &Stored) -> Result<Vec<Member>> {
+    connection.query("SELECT sensor.id, sensor_id, host_name, joined, online, excused, seen, rollout_sensor.heartbeat,
                 sensor.heartbeat
          FROM rollout_sensor JOIN sensor ON sensor.id = rollout_sensor.sensor
          WHERE rollout = ?1 AND removed IS NULL
-             AND (?2 = '' OR EXISTS (SELECT 1 FROM sensor_tag WHERE sensor_tag.sensor = sensor.id AND tag = ?2))",
-    )?;
-    let members = statement.query_map(params![rollout.id, rollout.tag], |row| {
+             AND (?2 = '' OR EXISTS (SELECT 1 FROM sensor_tag WHERE sensor_tag.sensor = sensor.id AND tag = ?2))", params![rollout.id, rollout.tag], |row| {
         Ok(Member {
             row: row.get(0)?,
             sensor_id: row.get(1)?,
@@ -229,6 +217,5 @@ pub(crate) fn members(connection: &Connection, rollout: &Stored) -> rusqlite::Re
             before: row.get(7)?,
             heartbeat: row.get(8)?,
         })
-    })?;
-    members.collect()
+    })
 }

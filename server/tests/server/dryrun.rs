@@ -3,7 +3,7 @@
 use holdfast_wire::frame::{Compression, Entry, Frame, Priority};
 use serde_json::{Value, json};
 
-use super::harness::{Sensor, Server, printed};
+use super::harness::{Sensor, Server, both, printed};
 
 /// Sends these events, as of now.
 fn send(server: &Server, sensor: &Sensor, priority: Priority, events: &[Value]) {
@@ -37,74 +37,75 @@ fn exec(executable: &str) -> Value {
 
 #[test]
 fn policies_are_tried_on_what_is_stored() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let server = Server::start(&data);
-    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-    let analyst = printed(&data, &["token", "create", "a", "--role", "analyst"]);
-    let alert = json!({"event": {"kind": "alert", "action": "file.open", "severity": 3},
+    both(|data| {
+        let server = Server::start(data);
+        let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
+        let analyst = printed(data, &["token", "create", "a", "--role", "analyst"]);
+        let alert = json!({"event": {"kind": "alert", "action": "file.open", "severity": 3},
                        "rule": {"id": "old", "ruleset": "tools"}, "holdfast": {"action": "alert"},
                        "file": {"path": "/etc/shadow"}, "process": {"pid": 8, "executable": "/usr/bin/cat"}});
-    send(&server, &sensor, Priority::Alert, &[alert]);
-    let events = [
-        exec("/usr/bin/nc"),
-        exec("/usr/bin/ls"),
-        exec("/usr/bin/nc"),
-    ];
-    send(&server, &sensor, Priority::Event, &events);
+        send(&server, &sensor, Priority::Alert, &[alert]);
+        let events = [
+            exec("/usr/bin/nc"),
+            exec("/usr/bin/ls"),
+            exec("/usr/bin/nc"),
+        ];
+        send(&server, &sensor, Priority::Event, &events);
 
-    let policy = |when: &str| {
-        json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "tools", "mode": "enforce", "rules": [
+        let policy = |when: &str| {
+            json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "tools", "mode": "enforce", "rules": [
             {"id": "no-nc", "on": ["process.exec"], "when": when, "action": "deny", "message": "{{process.executable}} ran"},
             {"id": "keys", "on": ["file.open"], "when": "file.path == '/root/key' && container.name == 'web'", "action": "alert"},
             {"id": "dns", "on": ["network.dns"], "when": "dns.question.name == 'a.example'", "action": "alert"}]})
         .to_string()
-    };
-    let ask = |when: &str, hours: i64| {
-        let body = json!({"policies": [{"file": "a.json", "text": policy(when)}], "hours": hours});
-        server.send("POST", "/api/v1/policies/dry-run", &analyst, &body)
-    };
-    let answer = ask("process.executable == '/usr/bin/nc'", 24);
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let found = answer.json();
-    assert_eq!(
-        (
-            &found["events"],
-            &found["matched"],
-            &found["new"],
-            &found["gone"]
-        ),
-        (&json!(4), &json!(2), &json!(2), &json!(1)),
-        "{found}"
-    );
-    let rule = &found["rules"][0];
-    assert_eq!(
-        (&rule["id"], &rule["verdict"], &rule["count"]),
-        (&json!("no-nc"), &json!("deny"), &json!(2))
-    );
-    assert_eq!(rule["examples"][0]["message"], "/usr/bin/nc ran");
-    let id = rule["examples"][0]["id"].as_i64().unwrap();
-    let event = server.get(&format!("/api/v1/alerts/{id}"), &analyst).json();
-    assert_eq!(event["event"]["process"]["executable"], "/usr/bin/nc");
-    assert_eq!(
-        found["kinds"],
-        json!([{"action": "file.open", "events": 1, "alerts": 1},
+        };
+        let ask = |when: &str, hours: i64| {
+            let body =
+                json!({"policies": [{"file": "a.json", "text": policy(when)}], "hours": hours});
+            server.send("POST", "/api/v1/policies/dry-run", &analyst, &body)
+        };
+        let answer = ask("process.executable == '/usr/bin/nc'", 24);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let found = answer.json();
+        assert_eq!(
+            (
+                &found["events"],
+                &found["matched"],
+                &found["new"],
+                &found["gone"]
+            ),
+            (&json!(4), &json!(2), &json!(2), &json!(1)),
+            "{found}"
+        );
+        let rule = &found["rules"][0];
+        assert_eq!(
+            (&rule["id"], &rule["verdict"], &rule["count"]),
+            (&json!("no-nc"), &json!("deny"), &json!(2))
+        );
+        assert_eq!(rule["examples"][0]["message"], "/usr/bin/nc ran");
+        let id = rule["examples"][0]["id"].as_i64().unwrap();
+        let event = server.get(&format!("/api/v1/alerts/{id}"), &analyst).json();
+        assert_eq!(event["event"]["process"]["executable"], "/usr/bin/nc");
+        assert_eq!(
+            found["kinds"],
+            json!([{"action": "file.open", "events": 1, "alerts": 1},
                {"action": "network.dns", "events": 0, "alerts": 0},
                {"action": "process.exec", "events": 3, "alerts": 0}])
-    );
-    assert_eq!(found["cut"], Value::Null);
+        );
+        assert_eq!(found["cut"], Value::Null);
 
-    let wrong = ask("process.executible == '/usr/bin/nc'", 24).json();
-    assert_eq!(
-        (&wrong["ok"], &wrong["errors"][0]["nearest"]),
-        (&json!(false), &json!("process.executable"))
-    );
-    assert_eq!(ask("true", 25).status, 400);
-    let reader = printed(&data, &["token", "create", "r"]);
-    let body = json!({"policies": [], "hours": 1});
-    let refused = server.send("POST", "/api/v1/policies/dry-run", &reader, &body);
-    assert_eq!(refused.status, 403);
-    // Nothing of it was kept.
-    let bundles = server.get("/api/v1/bundles", &analyst).json();
-    assert_eq!(bundles["bundles"], json!([]));
+        let wrong = ask("process.executible == '/usr/bin/nc'", 24).json();
+        assert_eq!(
+            (&wrong["ok"], &wrong["errors"][0]["nearest"]),
+            (&json!(false), &json!("process.executable"))
+        );
+        assert_eq!(ask("true", 25).status, 400);
+        let reader = printed(data, &["token", "create", "r"]);
+        let body = json!({"policies": [], "hours": 1});
+        let refused = server.send("POST", "/api/v1/policies/dry-run", &reader, &body);
+        assert_eq!(refused.status, 403);
+        // Nothing of it was kept.
+        let bundles = server.get("/api/v1/bundles", &analyst).json();
+        assert_eq!(bundles["bundles"], json!([]));
+    });
 }

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::harness::{Sensor, Server, command, frame, printed};
+use super::harness::{Sensor, Server, both, command, frame, printed};
 
 const SECRET: [u8; 32] = *b"a secret of the tests, 32 bytes.";
 /// Longer than a receiver that hangs is waited for, with the attempts around it.
@@ -179,115 +179,115 @@ fn ids(sequences: std::ops::RangeInclusive<u64>) -> Vec<String> {
 
 #[test]
 fn a_webhook_gets_each_alert_in_order_whatever_the_receiver_does() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let script = [Act::Drop, Act::Answer(500), Act::Hang];
-    let receiver = Receiver::start(&script, Act::Answer(204), "");
-    let file = secret_file(place.path());
-    let arguments = [
-        "--forward-webhook",
-        &receiver.url,
-        "--forward-webhook-secret-file",
-        file.to_str().unwrap(),
-    ];
-    let (server, sensor, token) = begun(&data, &arguments);
-    send(&server, &sensor, 1..=250);
-    until("the receiver fails", || {
-        let reason = &status(&server, &token)["failing"]["reason"];
-        reason == "the receiver answers 500 Internal Server Error"
-    });
-    until("all arrived", || receiver.accepted().len() >= 250);
-    assert_eq!(receiver.accepted(), ids(1..=250));
-    until("it is known", || status(&server, &token)["sent"] == 250);
-    let status = status(&server, &token);
-    assert_eq!(
-        (&status["waiting"], &status["failing"], &status["events"]),
-        (&json!(0), &Value::Null, &json!("alerts"))
-    );
-
-    let requests = receiver.requests();
-    let first = requests[0].header("webhook-id");
-    assert!(
-        requests[..4]
-            .iter()
-            .all(|request| request.header("webhook-id") == first)
-    );
-    assert_ne!(requests[4].header("webhook-id"), first);
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &SECRET);
-    for request in &requests {
-        let (id, time) = (
-            request.header("webhook-id"),
-            request.header("webhook-timestamp"),
+    both(|data| {
+        let script = [Act::Drop, Act::Answer(500), Act::Hang];
+        let receiver = Receiver::start(&script, Act::Answer(204), "");
+        let file = secret_file(data.parent().unwrap());
+        let arguments = [
+            "--forward-webhook",
+            &receiver.url,
+            "--forward-webhook-secret-file",
+            file.to_str().unwrap(),
+        ];
+        let (server, sensor, token) = begun(data, &arguments);
+        send(&server, &sensor, 1..=250);
+        until("the receiver fails", || {
+            let reason = &status(&server, &token)["failing"]["reason"];
+            reason == "the receiver answers 500 Internal Server Error"
+        });
+        until("all arrived", || receiver.accepted().len() >= 250);
+        assert_eq!(receiver.accepted(), ids(1..=250));
+        until("it is known", || status(&server, &token)["sent"] == 250);
+        let status = status(&server, &token);
+        assert_eq!(
+            (&status["waiting"], &status["failing"], &status["events"]),
+            (&json!(0), &Value::Null, &json!("alerts"))
         );
-        let signed = format!("{id}.{time}.{}", request.body);
-        let signature = request
-            .header("webhook-signature")
-            .strip_prefix("v1,")
-            .unwrap();
-        let tag = BASE64_STANDARD.decode(signature).unwrap();
-        hmac::verify(&key, signed.as_bytes(), &tag).unwrap();
-    }
-    assert!(!server.log().contains(&BASE64_STANDARD.encode(SECRET)));
 
-    // Another start goes on where this one was.
-    assert!(server.stop());
-    let server = Server::start_with(&data, &arguments);
-    send(&server, &sensor, 251..=260);
-    until("the rest arrived", || receiver.accepted().len() >= 260);
-    assert_eq!(receiver.accepted(), ids(1..=260));
+        let requests = receiver.requests();
+        let first = requests[0].header("webhook-id");
+        assert!(
+            requests[..4]
+                .iter()
+                .all(|request| request.header("webhook-id") == first)
+        );
+        assert_ne!(requests[4].header("webhook-id"), first);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &SECRET);
+        for request in &requests {
+            let (id, time) = (
+                request.header("webhook-id"),
+                request.header("webhook-timestamp"),
+            );
+            let signed = format!("{id}.{time}.{}", request.body);
+            let signature = request
+                .header("webhook-signature")
+                .strip_prefix("v1,")
+                .unwrap();
+            let tag = BASE64_STANDARD.decode(signature).unwrap();
+            hmac::verify(&key, signed.as_bytes(), &tag).unwrap();
+        }
+        assert!(!server.log().contains(&BASE64_STANDARD.encode(SECRET)));
+
+        // Another start goes on where this one was.
+        assert!(server.stop());
+        let server = Server::start_with(data, &arguments);
+        send(&server, &sensor, 251..=260);
+        until("the rest arrived", || receiver.accepted().len() >= 260);
+        assert_eq!(receiver.accepted(), ids(1..=260));
+    });
 }
 
 #[test]
 fn what_does_not_fit_into_the_queue_is_counted() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let receiver = Receiver::start(&[], Act::Answer(503), "");
-    let file = secret_file(place.path());
-    let arguments = [
-        "--forward-webhook",
-        &receiver.url,
-        "--forward-webhook-secret-file",
-        file.to_str().unwrap(),
-        "--forward-queue",
-        "10",
-    ];
-    let (server, sensor, token) = begun(&data, &arguments);
-    send(&server, &sensor, 1..=30);
-    until("some were shed", || {
-        status(&server, &token)["lost"]["full"] == 21
+    both(|data| {
+        let receiver = Receiver::start(&[], Act::Answer(503), "");
+        let file = secret_file(data.parent().unwrap());
+        let arguments = [
+            "--forward-webhook",
+            &receiver.url,
+            "--forward-webhook-secret-file",
+            file.to_str().unwrap(),
+            "--forward-queue",
+            "10",
+        ];
+        let (server, sensor, token) = begun(data, &arguments);
+        send(&server, &sensor, 1..=30);
+        until("some were shed", || {
+            status(&server, &token)["lost"]["full"] == 21
+        });
+        send(&server, &sensor, 31..=50);
+        until("more were shed", || {
+            status(&server, &token)["lost"]["full"] == 41
+        });
+        *receiver.afterwards.lock().unwrap() = Act::Answer(200);
+        until("the rest arrived", || status(&server, &token)["sent"] == 9);
+        assert_eq!(receiver.accepted(), ids(42..=50));
+        assert_eq!(status(&server, &token)["waiting"], 0);
     });
-    send(&server, &sensor, 31..=50);
-    until("more were shed", || {
-        status(&server, &token)["lost"]["full"] == 41
-    });
-    *receiver.afterwards.lock().unwrap() = Act::Answer(200);
-    until("the rest arrived", || status(&server, &token)["sent"] == 9);
-    assert_eq!(receiver.accepted(), ids(42..=50));
-    assert_eq!(status(&server, &token)["waiting"], 0);
 }
 
 #[test]
 fn an_event_that_is_refused_is_counted_and_holds_up_no_other() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let receiver = Receiver::start(&[], Act::Answer(200), "\"e-3\"");
-    let file = secret_file(place.path());
-    let arguments = [
-        "--forward-webhook",
-        &receiver.url,
-        "--forward-webhook-secret-file",
-        file.to_str().unwrap(),
-    ];
-    let (server, sensor, token) = begun(&data, &arguments);
-    send(&server, &sensor, 1..=5);
-    until("the others arrived", || {
-        status(&server, &token)["sent"] == 4
+    both(|data| {
+        let receiver = Receiver::start(&[], Act::Answer(200), "\"e-3\"");
+        let file = secret_file(data.parent().unwrap());
+        let arguments = [
+            "--forward-webhook",
+            &receiver.url,
+            "--forward-webhook-secret-file",
+            file.to_str().unwrap(),
+        ];
+        let (server, sensor, token) = begun(data, &arguments);
+        send(&server, &sensor, 1..=5);
+        until("the others arrived", || {
+            status(&server, &token)["sent"] == 4
+        });
+        assert_eq!(receiver.accepted(), ["e-1", "e-2", "e-4", "e-5"]);
+        assert_eq!(
+            status(&server, &token)["lost"],
+            json!({"full": 0, "refused": 1, "deleted": 0})
+        );
     });
-    assert_eq!(receiver.accepted(), ["e-1", "e-2", "e-4", "e-5"]);
-    assert_eq!(
-        status(&server, &token)["lost"],
-        json!({"full": 0, "refused": 1, "deleted": 0})
-    );
 }
 
 /// The messages of a stream with octet counting, until it ends or there are `most`.
@@ -323,28 +323,28 @@ fn check_messages(messages: &[String], expected: &[String]) {
 
 #[test]
 fn syslog_over_tcp_goes_on_after_the_receiver_closed() {
-    let place = tempfile::tempdir().unwrap();
-    let data = place.path().join("data");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("tcp://{}", listener.local_addr().unwrap());
-    let server = Server::start_with(&data, &["--forward-syslog", &url]);
-    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
-    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
-    until("it has begun", || status(&server, &token)["sent"] == 0);
-    send(&server, &sensor, 1..=120);
-    let (stream, _) = listener.accept().unwrap();
-    check_messages(&messages(stream, 120), &ids(1..=120));
-    until("it is known", || status(&server, &token)["sent"] == 120);
-    // The receiver has closed the connection; nobody listens for a while.
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    send(&server, &sensor, 121..=130);
-    until("it fails", || {
-        status(&server, &token)["failing"] != Value::Null
+    both(|data| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tcp://{}", listener.local_addr().unwrap());
+        let server = Server::start_with(data, &["--forward-syslog", &url]);
+        let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
+        let token = printed(data, &["token", "create", "t", "--role", "admin"]);
+        until("it has begun", || status(&server, &token)["sent"] == 0);
+        send(&server, &sensor, 1..=120);
+        let (stream, _) = listener.accept().unwrap();
+        check_messages(&messages(stream, 120), &ids(1..=120));
+        until("it is known", || status(&server, &token)["sent"] == 120);
+        // The receiver has closed the connection; nobody listens for a while.
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        send(&server, &sensor, 121..=130);
+        until("it fails", || {
+            status(&server, &token)["failing"] != Value::Null
+        });
+        let listener = TcpListener::bind(address).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        check_messages(&messages(stream, 10), &ids(121..=130));
     });
-    let listener = TcpListener::bind(address).unwrap();
-    let (stream, _) = listener.accept().unwrap();
-    check_messages(&messages(stream, 10), &ids(121..=130));
 }
 
 #[test]

@@ -11,19 +11,45 @@ use std::time::Duration;
 use holdfast_wire::frame::{Compression, Entry, Frame, Priority};
 use serde_json::{Value, json};
 
+use super::postgres::Cluster;
+
 /// Longer than anything that is asked for takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the first start gives the user `admin`.
 pub(crate) const PASSWORD: &str = "a password of the tests";
 
+/// Does `body` with a data directory, and then with one that stands for a database of PostgreSQL.
+pub(crate) fn both(body: impl Fn(&Path)) {
+    let place = tempfile::tempdir().unwrap();
+    body(&place.path().join("data"));
+    let (place, cluster) = (tempfile::tempdir().unwrap(), Cluster::start());
+    let data = place.path().join("data");
+    stand_for(&data, &cluster.database("fleet"));
+    body(&data);
+}
+
+/// Has commands and servers use a database instead of this directory.
+pub(crate) fn stand_for(directory: &Path, database: &str) {
+    std::fs::write(directory.with_extension("database"), database).unwrap();
+}
+
+/// The binary with a store.
+fn program(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast-server"));
+    command.env_clear().env("HOLDFAST_SERVER_DATA", directory);
+    if let Ok(database) = std::fs::read_to_string(directory.with_extension("database")) {
+        command.env("HOLDFAST_SERVER_DATABASE", database);
+    }
+    let trust = directory.with_extension("trust");
+    if trust.exists() {
+        command.env("SSL_CERT_FILE", trust);
+    }
+    command
+}
+
 /// `holdfast-server` with these arguments, to its end.
 pub(crate) fn command(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_holdfast-server"))
-        .args(arguments)
-        .env_clear()
-        .env("HOLDFAST_SERVER_DATA", directory)
-        .output()
-        .unwrap()
+    program(directory).args(arguments).output().unwrap()
 }
 
 /// What it printed, without the newline.
@@ -69,11 +95,9 @@ impl Server {
     }
 
     pub(crate) fn start_at(listen: &str, directory: &Path, arguments: &[&str]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_holdfast-server"))
+        let child = program(directory)
             .args(["run", "--listen", listen, "--log", "debug"])
             .args(arguments)
-            .env_clear()
-            .env("HOLDFAST_SERVER_DATA", directory)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

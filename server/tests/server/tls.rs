@@ -5,20 +5,26 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-use super::harness::{Answer, PASSWORD, Server, command};
+use super::harness::{Answer, PASSWORD, Server, command, printed};
 
-fn file(name: &str) -> PathBuf {
+pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/server/tls")
         .join(name)
 }
 
 fn ask(address: &str, request: &str) -> Answer {
+    ask_as(address, request, None).unwrap()
+}
+
+/// With the certificate and key in a file; `None`: there is no answer.
+fn ask_as(address: &str, request: &str, identity: Option<&str>) -> Option<Answer> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(file("certificate.pem")).unwrap())
@@ -26,16 +32,25 @@ fn ask(address: &str, request: &str) -> Answer {
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let client = match identity.map(file) {
+        None => client.with_no_client_auth(),
+        Some(identity) => {
+            let certificate = CertificateDer::from_pem_file(&identity).unwrap();
+            let key = PrivateKeyDer::from_pem_file(&identity).unwrap();
+            client
+                .with_client_auth_cert(vec![certificate], key)
+                .unwrap()
+        }
+    };
     let name = ServerName::try_from("localhost").unwrap();
     let connection = ClientConnection::new(Arc::new(client), name).unwrap();
     let mut stream = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).ok()?;
     let mut bytes = Vec::new();
     // The peer may leave the closing message out.
     let _ = stream.read_to_end(&mut bytes);
-    Answer::of(&bytes).unwrap()
+    Answer::of(&bytes)
 }
 
 #[test]
@@ -75,4 +90,61 @@ fn a_certificate_without_its_key_is_refused() {
     let output = command(place.path(), &arguments);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot use"));
+}
+
+#[test]
+fn sensors_are_taken_with_a_certificate_of_their_authority_and_browsers_without() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let files = ["certificate.pem", "key.pem", "client-ca.pem"].map(file);
+    let [certificate, key, ca] = files.each_ref().map(|path| path.to_str().unwrap());
+    let server = Server::start_with(
+        &data,
+        &[
+            "--tls-certificate",
+            certificate,
+            "--tls-key",
+            key,
+            "--tls-client-ca",
+            ca,
+        ],
+    );
+    let installation = printed(&data, &["key", "create"]);
+    let body =
+        json!({"installation_key": installation, "host_id": "h", "host_name": "h", "version": "",
+                      "architecture": "", "kernel": ""})
+        .to_string();
+    let request = |method: &str, path: &str, body: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let enrol = request("POST", "/uplink/v1/enrol", &body);
+    let refused = ask(&server.address, &enrol);
+    assert_eq!(refused.status, 403);
+    let reason = refused.json()["error"].as_str().unwrap().to_owned();
+    assert!(reason.contains("uplink.client_certificate"), "{reason}");
+    // Of another authority there is no connection.
+    for path in ["/uplink/v1/enrol", "/healthz"] {
+        let asked = request("GET", path, "");
+        assert!(ask_as(&server.address, &asked, Some("other-client.pem")).is_none());
+    }
+    let taken = ask_as(&server.address, &enrol, Some("client.pem")).unwrap();
+    assert_eq!(taken.status, 200, "{taken:?}");
+    assert_eq!(
+        ask(&server.address, &request("GET", "/healthz", "")).status,
+        200
+    );
+    // A certificate is no token.
+    let me = request("GET", "/api/v1/me", "");
+    assert_eq!(
+        ask_as(&server.address, &me, Some("client.pem"))
+            .unwrap()
+            .status,
+        401
+    );
+
+    let output = command(&data, &["run", "--tls-client-ca", ca]);
+    assert_eq!(output.status.code(), Some(2));
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::{Answer, PASSWORD, Server, printed};
+use super::harness::{Answer, PASSWORD, Server, both, printed};
 
 fn started(place: &tempfile::TempDir) -> (std::path::PathBuf, Server) {
     let data = place.path().join("data");
@@ -48,29 +48,30 @@ fn every_answer_has_the_headers() {
 
 #[test]
 fn every_refusal_says_why_in_the_same_form() {
-    let place = tempfile::tempdir().unwrap();
-    let (data, server) = started(&place);
-    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
-    let long = vec![b' '; 300 << 10];
-    let bearer = format!("Bearer {token}");
-    let json = [
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
-    let refused = [
-        (404, server.request("GET", "/nothing", &[], b"")),
-        (405, server.request("DELETE", "/api/v1/me", &json, b"")),
-        (400, server.get("/api/v1/alerts/x", &token)),
-        (400, server.get("/api/v1/alerts?sevrity=3", &token)),
-        (400, server.request("POST", "/api/v1/keys", &json, b"{")),
-        (413, server.request("POST", "/api/v1/keys", &json, &long)),
-        (413, server.request("POST", "/uplink/v1/enrol", &[], &long)),
-        (400, server.request("POST", "/uplink/v1/enrol", &[], b"{}")),
-    ];
-    for (status, answer) in refused {
-        assert_eq!(answer.status, status, "{answer:?}");
-        assert!(answer.json()["error"].is_string(), "{answer:?}");
-    }
+    both(|data| {
+        let server = Server::start(data);
+        let token = printed(data, &["token", "create", "t", "--role", "admin"]);
+        let long = vec![b' '; 300 << 10];
+        let bearer = format!("Bearer {token}");
+        let json = [
+            ("Authorization", bearer.as_str()),
+            ("Content-Type", "application/json"),
+        ];
+        let refused = [
+            (404, server.request("GET", "/nothing", &[], b"")),
+            (405, server.request("DELETE", "/api/v1/me", &json, b"")),
+            (400, server.get("/api/v1/alerts/x", &token)),
+            (400, server.get("/api/v1/alerts?sevrity=3", &token)),
+            (400, server.request("POST", "/api/v1/keys", &json, b"{")),
+            (413, server.request("POST", "/api/v1/keys", &json, &long)),
+            (413, server.request("POST", "/uplink/v1/enrol", &[], &long)),
+            (400, server.request("POST", "/uplink/v1/enrol", &[], b"{}")),
+        ];
+        for (status, answer) in refused {
+            assert_eq!(answer.status, status, "{answer:?}");
+            assert!(answer.json()["error"].is_string(), "{answer:?}");
+        }
+    });
 }
 
 /// A policy without `unsafe-inline` would leave such parts out.
@@ -152,114 +153,117 @@ fn cookie(answer: &Answer) -> String {
 
 #[test]
 fn a_session_is_of_this_site_and_ends() {
-    let place = tempfile::tempdir().unwrap();
-    let (_, server) = started(&place);
-    let cookie = cookie(&server.login("admin", PASSWORD));
-    let own = format!("http://{}", server.address);
-    let make = |origin: Option<&str>| {
-        let mut headers = vec![
+    both(|data| {
+        let server = Server::start(data);
+        let cookie = cookie(&server.login("admin", PASSWORD));
+        let own = format!("http://{}", server.address);
+        let make = |origin: Option<&str>| {
+            let mut headers = vec![
+                ("Cookie", cookie.as_str()),
+                ("Content-Type", "application/json"),
+            ];
+            headers.extend(origin.map(|origin| ("Origin", origin)));
+            server
+                .request("POST", "/api/v1/keys", &headers, b"{}")
+                .status
+        };
+        assert_eq!(make(Some(&own)), 200);
+        assert_eq!(make(None), 403);
+        assert_eq!(make(Some("http://evil.example")), 403);
+        assert_eq!(make(Some("null")), 403);
+        let form = [
             ("Cookie", cookie.as_str()),
-            ("Content-Type", "application/json"),
+            ("Origin", &own),
+            ("Content-Type", "text/plain"),
         ];
-        headers.extend(origin.map(|origin| ("Origin", origin)));
-        server
-            .request("POST", "/api/v1/keys", &headers, b"{}")
-            .status
-    };
-    assert_eq!(make(Some(&own)), 200);
-    assert_eq!(make(None), 403);
-    assert_eq!(make(Some("http://evil.example")), 403);
-    assert_eq!(make(Some("null")), 403);
-    let form = [
-        ("Cookie", cookie.as_str()),
-        ("Origin", &own),
-        ("Content-Type", "text/plain"),
-    ];
-    assert_eq!(
-        server.request("POST", "/api/v1/keys", &form, b"{}").status,
-        415
-    );
-    let me = || server.request("GET", "/api/v1/me", &[("Cookie", &cookie)], b"");
-    assert_eq!(me().json(), json!({"name": "admin", "role": "admin"}));
-    let out = [("Cookie", cookie.as_str()), ("Origin", own.as_str())];
-    assert_eq!(
-        server.request("POST", "/api/v1/logout", &out, b"").status,
-        200
-    );
-    assert_eq!(me().status, 401);
+        assert_eq!(
+            server.request("POST", "/api/v1/keys", &form, b"{}").status,
+            415
+        );
+        let me = || server.request("GET", "/api/v1/me", &[("Cookie", &cookie)], b"");
+        assert_eq!(me().json(), json!({"name": "admin", "role": "admin"}));
+        let out = [("Cookie", cookie.as_str()), ("Origin", own.as_str())];
+        assert_eq!(
+            server.request("POST", "/api/v1/logout", &out, b"").status,
+            200
+        );
+        assert_eq!(me().status, 401);
+    });
 }
 
 #[test]
 fn a_role_may_do_what_it_may_and_no_more() {
-    let place = tempfile::tempdir().unwrap();
-    let (data, server) = started(&place);
-    let tokens = ["read-only", "analyst", "admin"]
-        .map(|role| printed(&data, &["token", "create", role, "--role", role]));
-    let policy = json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "p",
+    both(|data| {
+        let server = Server::start(data);
+        let tokens = ["read-only", "analyst", "admin"]
+            .map(|role| printed(data, &["token", "create", role, "--role", role]));
+        let policy = json!({"apiVersion": "holdfast/v1", "kind": "Policy", "name": "p",
         "rules": [{"id": "r", "on": ["file.open"], "when": "true", "action": "alert"}]});
-    let drafts = json!({"name": "b", "policies": [{"file": "a.json", "text": policy.to_string()}]});
-    let user = json!({"name": "ada", "password": "a good password", "role": "admin"});
-    // What each of them gets, the weakest first.
-    let routes: [(&str, &str, Value, [u16; 3]); 13] = [
-        ("GET", "/api/v1/overview", json!({}), [200; 3]),
-        ("GET", "/api/v1/sensors", json!({}), [200; 3]),
-        ("GET", "/api/v1/alerts", json!({}), [200; 3]),
-        ("GET", "/api/v1/events?text=%25", json!({}), [200; 3]),
-        ("GET", "/api/v1/bundles", json!({}), [200; 3]),
-        (
-            "POST",
-            "/api/v1/policies/check",
-            drafts.clone(),
-            [403, 200, 200],
-        ),
-        ("POST", "/api/v1/bundles", drafts, [403, 200, 200]),
-        (
-            "PUT",
-            "/api/v1/assignments",
-            json!({"target": "all", "version": 1}),
-            [403, 403, 200],
-        ),
-        ("GET", "/api/v1/keys", json!({}), [403, 403, 200]),
-        ("POST", "/api/v1/keys", json!({}), [403, 403, 200]),
-        ("GET", "/api/v1/users", json!({}), [403, 403, 200]),
-        ("POST", "/api/v1/users", user, [403, 403, 200]),
-        ("GET", "/api/v1/audit", json!({}), [403, 403, 200]),
-    ];
-    for (method, path, body, expected) in routes {
-        let got = tokens
-            .each_ref()
-            .map(|token| server.send(method, path, token, &body).status);
-        assert_eq!(got, expected, "{method} {path}");
-        assert_eq!(
-            server.request(method, path, &[], b"").status,
-            401,
-            "{method} {path}"
-        );
-    }
-    let audit = server.get("/api/v1/audit", &tokens[2]).json();
-    let lines: Vec<_> = audit["lines"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|line| {
+        let drafts =
+            json!({"name": "b", "policies": [{"file": "a.json", "text": policy.to_string()}]});
+        let user = json!({"name": "ada", "password": "a good password", "role": "admin"});
+        // What each of them gets, the weakest first.
+        let routes: [(&str, &str, Value, [u16; 3]); 13] = [
+            ("GET", "/api/v1/overview", json!({}), [200; 3]),
+            ("GET", "/api/v1/sensors", json!({}), [200; 3]),
+            ("GET", "/api/v1/alerts", json!({}), [200; 3]),
+            ("GET", "/api/v1/events?text=%25", json!({}), [200; 3]),
+            ("GET", "/api/v1/bundles", json!({}), [200; 3]),
             (
-                line["actor"].as_str().unwrap(),
-                line["action"].as_str().unwrap(),
-            )
-        })
-        .collect();
-    for line in [
-        ("token:admin", "bundle.assign"),
-        ("token:analyst", "bundle.create"),
-        ("token:admin", "key.create"),
-        ("command line", "token.create"),
-    ] {
-        assert!(lines.contains(&line), "{line:?} in {lines:?}");
-    }
-    // A token that was taken away is none.
-    let id = audit["lines"].as_array().unwrap().len();
-    assert!(id > 0);
-    printed(&data, &["token", "revoke", "3"]);
-    assert_eq!(server.get("/api/v1/me", &tokens[2]).status, 401);
-    assert_eq!(server.get("/api/v1/me", &tokens[1]).status, 200);
+                "POST",
+                "/api/v1/policies/check",
+                drafts.clone(),
+                [403, 200, 200],
+            ),
+            ("POST", "/api/v1/bundles", drafts, [403, 200, 200]),
+            (
+                "PUT",
+                "/api/v1/assignments",
+                json!({"target": "all", "version": 1}),
+                [403, 403, 200],
+            ),
+            ("GET", "/api/v1/keys", json!({}), [403, 403, 200]),
+            ("POST", "/api/v1/keys", json!({}), [403, 403, 200]),
+            ("GET", "/api/v1/users", json!({}), [403, 403, 200]),
+            ("POST", "/api/v1/users", user, [403, 403, 200]),
+            ("GET", "/api/v1/audit", json!({}), [403, 403, 200]),
+        ];
+        for (method, path, body, expected) in routes {
+            let got = tokens
+                .each_ref()
+                .map(|token| server.send(method, path, token, &body).status);
+            assert_eq!(got, expected, "{method} {path}");
+            assert_eq!(
+                server.request(method, path, &[], b"").status,
+                401,
+                "{method} {path}"
+            );
+        }
+        let audit = server.get("/api/v1/audit", &tokens[2]).json();
+        let lines: Vec<_> = audit["lines"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|line| {
+                (
+                    line["actor"].as_str().unwrap(),
+                    line["action"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        for line in [
+            ("token:admin", "bundle.assign"),
+            ("token:analyst", "bundle.create"),
+            ("token:admin", "key.create"),
+            ("command line", "token.create"),
+        ] {
+            assert!(lines.contains(&line), "{line:?} in {lines:?}");
+        }
+        // A token that was taken away is none.
+        let id = audit["lines"].as_array().unwrap().len();
+        assert!(id > 0);
+        printed(data, &["token", "revoke", "3"]);
+        assert_eq!(server.get("/api/v1/me", &tokens[2]).status, 401);
+        assert_eq!(server.get("/api/v1/me", &tokens[1]).status, 200);
+    });
 }

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_later_versions_tables_are_left_alone() {
-        let mut connection = super::super::in_memory();
+        let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         connection
             .pragma_update(None, "user_version", 1000)

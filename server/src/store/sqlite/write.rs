@@ -4,10 +4,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StoreError;
+use crate::store::connection::{Connection, Result};
 
 /// Writes that may wait. More are refused, so that whoever sends frames holds them back instead of this memory.
 const MAX_WAITING: usize = 256;
@@ -20,16 +20,16 @@ type Job = Box<dyn FnOnce(&Connection) -> Done + Send>;
 struct Done {
     /// Whether it is to be kept.
     keep: bool,
-    tell: Box<dyn FnOnce(Result<(), StoreError>)>,
+    tell: Box<dyn FnOnce(std::result::Result<(), StoreError>)>,
 }
 
-pub(super) struct Writer {
+pub(in crate::store) struct Writer {
     jobs: mpsc::Sender<Job>,
 }
 
 impl Writer {
     /// Starts the thread; it ends with the last sender.
-    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+    pub(in crate::store) fn start(connection: Connection) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         thread::Builder::new()
             .name("store-writer".into())
@@ -37,10 +37,10 @@ impl Writer {
         Ok(Self { jobs })
     }
 
-    pub(super) async fn write<T: Send + 'static>(
+    pub(in crate::store) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, StoreError> {
         let (tell, told) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let result = work(connection);
@@ -67,9 +67,8 @@ fn run(connection: &Connection, mut waiting: mpsc::Receiver<Job>) {
         let committed = together(connection, first, &mut waiting, &mut done);
         if let Err(error) = &committed {
             tracing::error!("a transaction failed: {error}");
-            if !connection.is_autocommit() && connection.execute_batch("ROLLBACK").is_err() {
-                tracing::error!("it could not be rolled back");
-            }
+            // SQLite may have done it by itself.
+            let _ = connection.batch("ROLLBACK");
         }
         let reason = committed.err().map(|error| error.to_string());
         for Done { tell, .. } in done {
@@ -88,12 +87,12 @@ fn together(
     first: Job,
     waiting: &mut mpsc::Receiver<Job>,
     done: &mut Vec<Done>,
-) -> rusqlite::Result<()> {
+) -> Result<()> {
     let mut next = Some(first);
     // A job that is not begun tells by being dropped.
-    connection.execute_batch("BEGIN IMMEDIATE")?;
+    connection.batch("BEGIN IMMEDIATE")?;
     while let Some(job) = next {
-        connection.execute_batch("SAVEPOINT job")?;
+        connection.batch("SAVEPOINT job")?;
         match catch_unwind(AssertUnwindSafe(|| job(connection))) {
             Ok(finished) => {
                 let keep = finished.keep;
@@ -109,11 +108,11 @@ fn together(
             None
         };
     }
-    connection.execute_batch("COMMIT")
+    connection.batch("COMMIT")
 }
 
-fn end(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
-    connection.execute_batch(if keep {
+fn end(connection: &Connection, keep: bool) -> Result<()> {
+    connection.batch(if keep {
         "RELEASE job"
     } else {
         "ROLLBACK TO job; RELEASE job"
@@ -123,14 +122,16 @@ fn end(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::connection::DatabaseError;
+    use crate::store::value::params;
 
-    fn count(connection: &Connection) -> rusqlite::Result<i64> {
-        connection.query_row("SELECT count(*) FROM setting", [], |row| row.get(0))
+    fn count(connection: &Connection) -> Result<i64> {
+        connection.query_one("SELECT count(*) FROM setting", params![], |row| row.get(0))
     }
 
-    fn add(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    fn add(connection: &Connection, name: &str) -> Result<()> {
         connection
-            .execute("INSERT INTO setting VALUES (?1, x'00')", [name])
+            .execute("INSERT INTO setting VALUES (?1, x'00')", params![name])
             .map(drop)
     }
 
@@ -141,14 +142,17 @@ mod tests {
             add(connection, "a")?;
             add(connection, "a")
         });
-        let panics = writer.write(|_| -> rusqlite::Result<()> { panic!("a job's") });
+        let panics = writer.write(|_| -> Result<()> { panic!("a job's") });
         let (fine, fails, panics) = tokio::join!(
             writer.write(|connection| add(connection, "b")),
             fails,
             panics
         );
         fine.unwrap();
-        assert!(matches!(fails, Err(StoreError::Sqlite(_))));
+        assert!(matches!(
+            fails,
+            Err(StoreError::Database(DatabaseError::Sqlite(_)))
+        ));
         assert!(matches!(panics, Err(StoreError::Stopped)));
         assert_eq!(writer.write(count).await.unwrap(), 1);
     }
@@ -156,17 +160,22 @@ mod tests {
     #[tokio::test]
     async fn nothing_of_a_full_disk_is_acknowledged() {
         let connection = super::super::in_memory();
-        let pages: i64 = connection
+        let Connection::Sqlite(file) = &connection else {
+            unreachable!("it is one of SQLite");
+        };
+        let pages: i64 = file
             .pragma_query_value(None, "page_count", |row| row.get(0))
             .unwrap();
-        connection
-            .pragma_update(None, "max_page_count", pages + 1)
+        file.pragma_update(None, "max_page_count", pages + 1)
             .unwrap();
         let writer = Writer::start(connection).unwrap();
         let large = |name: &'static str| {
             writer.write(move |connection| {
                 connection
-                    .execute("INSERT INTO setting VALUES (?1, zeroblob(100000))", [name])
+                    .execute(
+                        "INSERT INTO setting VALUES (?1, zeroblob(100000))",
+                        params![name],
+                    )
                     .map(drop)
             })
         };

@@ -4,32 +4,33 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::OpenFlags;
 use tokio::sync::Semaphore;
 
 use super::{BUSY, StoreError};
+use crate::store::connection::{Connection, Result as Done};
 
 /// Queries at a time: a few slow searches should not keep sensors from being recognised.
 const CONNECTIONS: usize = 8;
 /// How long a query waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
 /// After this a query is ended: it looks through more than anybody waits for.
-pub(super) const QUERY_TIME: Duration = Duration::from_secs(8);
+pub(in crate::store) const QUERY_TIME: Duration = Duration::from_secs(8);
 /// Between two looks at the clock, in SQLite's instructions: well below a millisecond.
 const INSTRUCTIONS: i32 = 10_000;
 
-pub(super) struct Readers {
+pub(in crate::store) struct Readers {
     turns: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
-    pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
+    pub(in crate::store) fn open(file: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = |_| {
-            let connection = Connection::open_with_flags(file, flags)?;
+            let connection = rusqlite::Connection::open_with_flags(file, flags)?;
             connection.busy_timeout(BUSY)?;
-            Ok(connection)
+            Ok(Connection::Sqlite(connection))
         };
         let idle = (0..CONNECTIONS)
             .map(open)
@@ -40,9 +41,9 @@ impl Readers {
         })
     }
 
-    pub(super) async fn read<T: Send + 'static>(
+    pub(in crate::store) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let turn = tokio::time::timeout(TURN, self.turns.clone().acquire_owned()).await;
         let turn = turn
@@ -54,8 +55,10 @@ impl Readers {
             // There are as many as turns; one is only missing after a query that panicked.
             let mut connection = taken.ok_or(StoreError::Stopped)?;
             let end = Instant::now() + QUERY_TIME;
-            connection.progress_handler(INSTRUCTIONS, Some(move || Instant::now() > end))?;
-            let result = work(&connection).map_err(StoreError::of_query);
+            if let Connection::Sqlite(connection) = &mut connection {
+                connection.progress_handler(INSTRUCTIONS, Some(move || Instant::now() > end))?;
+            }
+            let result = work(&connection).map_err(StoreError::from);
             idle.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(connection);
@@ -72,12 +75,15 @@ impl Readers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::value::params;
+    use crate::store::{Place, Store};
 
     #[tokio::test]
     async fn readers_cannot_write() {
         let directory = tempfile::tempdir().unwrap();
-        let store = super::super::Store::open(directory.path()).unwrap();
-        let write = |connection: &Connection| connection.execute("DELETE FROM event", []);
+        let place = Place::Directory(directory.path().to_owned());
+        let store = Store::open(&place).await.unwrap();
+        let write = |connection: &Connection| connection.execute("DELETE FROM event", params![]);
         assert!(store.read(write).await.is_err());
         assert_eq!(store.write(write).await.unwrap(), 0);
     }
