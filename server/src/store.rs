@@ -20,7 +20,9 @@ mod sqlite;
 pub(crate) mod test;
 pub(crate) mod value;
 
+use crate::clock::now;
 pub(crate) use connection::{Connection, DatabaseError, Result};
+use events::Sent;
 use postgres::Lease;
 use postgres::pool::{Pools, Way};
 pub(crate) use postgres::{Address, AddressError};
@@ -127,8 +129,7 @@ impl Store {
                 let address = address.clone();
                 let prepare = move || {
                     let connection = postgres::connect(&address)?;
-                    connection
-                        .exclusively(|connection| prepare(connection, crate::clock::now()))?;
+                    connection.exclusively(|connection| prepare(connection, now()))?;
                     Ok(Pools::new(&address))
                 };
                 let pools = tokio::task::spawn_blocking(prepare).await;
@@ -146,7 +147,7 @@ impl Store {
             path: directory.to_owned(),
             source,
         })?;
-        let since = crate::clock::now();
+        let since = now();
         Ok(Self(Backend::Sqlite {
             writer,
             readers,
@@ -170,7 +171,22 @@ impl Store {
         }
     }
 
-    /// The same for what sensors send, which is much: others may write at the same time, and `work` sees to that by itself.
+    /// Stores what a sensor sent, with what others send meanwhile; how many alerts were stored with it. Returns when it is durable.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(crate) async fn take(&self, sent: Sent) -> std::result::Result<usize, StoreError> {
+        match &self.0 {
+            Backend::Sqlite { writer, .. } => {
+                let store =
+                    move |connection: &Connection| events::store(connection, &[sent], now());
+                writer.write(store).await
+            }
+            Backend::Postgres(pools) => pools.take(sent).await,
+        }
+    }
+
+    /// As [`write`](Self::write), for what else sensors say, which is much: others may write at the same time, and `work` sees to that by itself.
     ///
     /// # Errors
     /// As [`write`](Self::write).

@@ -26,8 +26,9 @@ use crate::clock::now;
 use crate::fleet::HEARTBEAT;
 use crate::secret::{self, Kind};
 use crate::serve::{IsCertified, Peer};
+use crate::store::events::Sent;
 use crate::store::sensors::{self, Known};
-use crate::store::{Connection, StoreError, bundles, events};
+use crate::store::{Connection, StoreError, bundles};
 use crate::{bundle, ingest};
 
 /// How long a frame waits until there is memory for it.
@@ -175,11 +176,13 @@ async fn frames(
         .await
         .map_err(|_| Refused::busy())?;
     let entries = entries.map_err(|error| refused(&sensor, &error))?;
-    let row = sensor.row;
-    let store = move |connection: &Connection| {
-        events::store(connection, row, &stream, priority, &entries, now())
+    let sent = Sent {
+        sensor: sensor.row,
+        stream,
+        priority,
+        events: entries,
     };
-    if app.store.write_beside(store).await.map_err(later)? > 0 {
+    if app.store.take(sent).await.map_err(later)? > 0 {
         app.news.notify_one();
     }
     Ok(Json(Acknowledgement { acknowledged }))

@@ -25,22 +25,22 @@ pub(crate) struct NewEvent {
     pub(crate) body: String,
 }
 
-/// Stores what of `events` is not there yet; how many were alerts.
-pub(crate) fn store(
-    connection: &Connection,
-    sensor: i64,
-    stream: &[u8; 16],
-    priority: u8,
-    events: &[NewEvent],
-    now: i64,
-) -> Result<usize> {
+/// What a sensor sent at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    /// The sensor's row.
+    pub(crate) sensor: i64,
+    pub(crate) stream: [u8; 16],
+    /// Number of the priority.
+    pub(crate) priority: u8,
+    pub(crate) events: Vec<NewEvent>,
+}
+
+/// Stores what of `frames` is not there yet; how many were alerts.
+pub(crate) fn store(connection: &Connection, frames: &[Sent], now: i64) -> Result<usize> {
     match connection {
-        Connection::Sqlite(_) => {
-            sqlite::events::store(connection, sensor, stream, priority, events, now)
-        }
-        Connection::Postgres(session) => {
-            postgres::events::store(session, sensor, stream, priority, events, now)
-        }
+        Connection::Sqlite(_) => sqlite::events::store(connection, frames, now),
+        Connection::Postgres(session) => postgres::events::store(session, frames, now),
     }
 }
 
@@ -330,11 +330,20 @@ pub(super) mod tests {
         with_events_in(empty(), count)
     }
 
+    pub(in crate::store) fn sent(stream: u8, priority: u8, events: Vec<NewEvent>) -> Sent {
+        Sent {
+            sensor: 1,
+            stream: [stream; 16],
+            priority,
+            events,
+        }
+    }
+
     pub(in crate::store) fn with_events_in(connection: Connection, count: i64) -> Connection {
         connection.execute("INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL)", params![[0_u8]])
             .unwrap();
         let events: Vec<_> = (1..=count).map(event).collect();
-        store(&connection, 1, &[1; 16], 0, &events, 1000).unwrap();
+        store(&connection, &[sent(1, 0, events)], 1000).unwrap();
         connection
     }
 
@@ -351,15 +360,8 @@ pub(super) mod tests {
         both(|| {
             let connection = with_events(4);
             let again = |stream, priority| {
-                store(
-                    &connection,
-                    1,
-                    &[stream; 16],
-                    priority,
-                    &[event(4), event(6)],
-                    1,
-                )
-                .unwrap()
+                let events = vec![event(4), event(6)];
+                store(&connection, &[sent(stream, priority, events)], 1).unwrap()
             };
             assert_eq!(again(1, 0), 1);
             assert_eq!(again(1, 1), 2);

@@ -140,6 +140,7 @@ pub(crate) fn forget(connection: &Connection, last: i64) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::events::tests::sent;
     use super::super::events::{self, NewEvent};
     use super::super::test::{both, empty};
     use super::*;
@@ -166,7 +167,7 @@ mod tests {
             body: "{}".into(),
         };
         let all: Vec<_> = (1..=count).map(event).collect();
-        events::store(&connection, 1, &[1; 16], 0, &all, 0).unwrap();
+        events::store(&connection, &[sent(1, 0, all)], 0).unwrap();
         connection
     }
 

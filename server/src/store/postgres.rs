@@ -18,6 +18,7 @@ use super::connection::{Connection, DatabaseError};
 use crate::client::{self, ClientError};
 
 pub(super) mod events;
+mod intake;
 mod lease;
 mod partitions;
 pub(super) mod pool;

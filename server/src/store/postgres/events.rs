@@ -4,14 +4,14 @@
 //! order. Whoever stores events therefore first takes a lock whose key is the last number that was given: all its own are above
 //! it. A number is settled when it was given, and no such lock is below it. What follows by number reads settled ones alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postgres::types::Type;
 
 use super::ranges::Ranges;
 use super::session::Session;
 use crate::store::connection::{DatabaseError, Result};
-use crate::store::events::NewEvent;
+use crate::store::events::Sent;
 use crate::store::value::{AsParam as _, params};
 
 /// Number that the last event got, whether it is to be seen or not.
@@ -42,30 +42,35 @@ const TYPES: [Type; 15] = [
     Type::TEXT,
 ];
 
-/// Stores what of `events` is not there yet; how many were alerts.
-pub(in crate::store) fn store(
-    session: &Session,
-    sensor: i64,
-    stream: &[u8; 16],
-    priority: u8,
-    events: &[NewEvent],
-    now: i64,
-) -> Result<usize> {
-    let (stream, mut ranges) = stored(session, sensor, stream, priority)?;
-    let mut new: BTreeSet<i64> = BTreeSet::new();
-    for event in events {
-        if ranges.insert(event.sequence) {
-            new.insert(event.sequence);
+/// A stream's priority: the sensor's row, the stream, the priority's number.
+type Key<'a> = (i64, &'a [u8; 16], u8);
+
+/// What is stored of a stream's priority.
+struct Line {
+    /// The stream's row.
+    stream: i64,
+    ranges: Ranges,
+    changed: bool,
+}
+
+/// Stores what of `frames` is not there yet; how many were alerts.
+pub(in crate::store) fn store(session: &Session, frames: &[Sent], now: i64) -> Result<usize> {
+    let mut lines = lines(session, frames)?;
+    let mut new = Vec::new();
+    for sent in frames {
+        let line = lines.get_mut(&key(sent)).ok_or(DatabaseError::NoRow)?;
+        for event in &sent.events {
+            if line.ranges.insert(event.sequence) {
+                line.changed = true;
+                new.push((line.stream, sent.priority, event));
+            }
         }
     }
     if new.is_empty() {
         return Ok(0);
     }
     session.query(HOLD, params![])?;
-    // The first of those that have the same number.
-    let events = events.iter().filter(|event| new.remove(&event.sequence));
-    let events: Vec<_> = events.collect();
-    let rows = events.iter().map(|event| {
+    let rows = new.iter().map(|(stream, priority, event)| {
         [
             stream.param(),
             priority.param(),
@@ -85,46 +90,92 @@ pub(in crate::store) fn store(
         ]
     });
     session.copy(INTO, &TYPES, rows)?;
-    session.execute(
-        "UPDATE stored SET ranges = ?3 WHERE stream = ?1 AND priority = ?2",
-        params![stream, priority, ranges.text()],
-    )?;
-    Ok(events.iter().filter(|event| event.alert).count())
+    remember(session, &lines)?;
+    Ok(new.iter().filter(|(_, _, event)| event.alert).count())
 }
 
-/// The number of a stream, and what of it is stored, which nobody else changes until the transaction ends.
-fn stored(
-    session: &Session,
-    sensor: i64,
-    stream: &[u8; 16],
-    priority: u8,
-) -> Result<(i64, Ranges)> {
-    let find = || -> Result<Option<(i64, Ranges)>> {
-        let rows = session.query(
-            "SELECT stream.id, ranges FROM stream JOIN stored ON stored.stream = stream.id
-             WHERE sensor = ?1 AND stream.stream = ?2 AND priority = ?3 FOR UPDATE OF stored",
-            params![sensor, stream, priority],
-        )?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        let ranges = Ranges::of(row.try_get(1)?);
-        let ranges = ranges.ok_or_else(|| DatabaseError::Value("ranges are none".to_owned()))?;
-        Ok(Some((row.try_get(0)?, ranges)))
-    };
-    if let Some(found) = find()? {
+fn key(sent: &Sent) -> Key<'_> {
+    (sent.sensor, &sent.stream, sent.priority)
+}
+
+/// What of the streams is stored, which nobody else changes until the transaction ends.
+fn lines<'a>(session: &Session, frames: &'a [Sent]) -> Result<BTreeMap<Key<'a>, Line>> {
+    let keys: BTreeSet<Key<'a>> = frames.iter().map(key).collect();
+    let found = find(session, &keys)?;
+    if found.len() == keys.len() {
         return Ok(found);
     }
-    // Another transaction that makes them at the same time is waited for, and then nothing is done here.
-    session.execute(
-        "INSERT INTO stream (sensor, stream) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-        params![sensor, stream],
-    )?;
-    session.execute(
-        "INSERT INTO stored SELECT id, ?3, '' FROM stream WHERE sensor = ?1 AND stream = ?2 ON CONFLICT DO NOTHING",
-        params![sensor, stream, priority],
-    )?;
-    find()?.ok_or(DatabaseError::NoRow)
+    for (sensor, stream, priority) in keys.iter().filter(|key| !found.contains_key(*key)) {
+        // Another transaction that makes them at the same time is waited for, and then nothing is done here.
+        session.execute(
+            "INSERT INTO stream (sensor, stream) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            params![sensor, stream],
+        )?;
+        session.execute(
+            "INSERT INTO stored SELECT id, ?3, '' FROM stream WHERE sensor = ?1 AND stream = ?2
+             ON CONFLICT DO NOTHING",
+            params![sensor, stream, priority],
+        )?;
+    }
+    find(session, &keys)
+}
+
+/// Locks what is there of `keys`, in an order that is the same for all.
+fn find<'a>(session: &Session, keys: &BTreeSet<Key<'a>>) -> Result<BTreeMap<Key<'a>, Line>> {
+    let mut values = Vec::new();
+    for (sensor, stream, priority) in keys {
+        values.extend([sensor.param(), stream.param(), priority.param()]);
+    }
+    let statement = format!(
+        "SELECT sensor, stream.stream, priority, stream.id, ranges
+         FROM (VALUES {}) AS wanted (of_sensor, of_stream, of_priority)
+         JOIN stream ON sensor = of_sensor AND stream.stream = of_stream
+         JOIN stored ON stored.stream = stream.id AND priority = of_priority
+         ORDER BY stored.stream, priority FOR UPDATE OF stored",
+        rows_of_three(keys.len())
+    );
+    let mut lines = BTreeMap::new();
+    for row in session.query(&statement, &values)? {
+        let (sensor, stream, priority): (i64, &[u8], i16) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let ranges = Ranges::of(row.try_get(4)?);
+        let line = Line {
+            stream: row.try_get(3)?,
+            ranges: ranges.ok_or_else(|| DatabaseError::Value("ranges are none".to_owned()))?,
+            changed: false,
+        };
+        let same = |key: &&Key<'a>| {
+            key.0 == sensor && key.1.as_slice() == stream && i16::from(key.2) == priority
+        };
+        let key = keys.iter().find(same).ok_or(DatabaseError::NoRow)?;
+        lines.insert(*key, line);
+    }
+    Ok(lines)
+}
+
+/// Writes down what was stored.
+fn remember(session: &Session, lines: &BTreeMap<Key<'_>, Line>) -> Result<()> {
+    let changed = lines.iter().filter(|(_, line)| line.changed);
+    let changed: Vec<_> = changed
+        .map(|((_, _, priority), line)| (line.stream, *priority, line.ranges.text()))
+        .collect();
+    let mut values = Vec::new();
+    for (stream, priority, ranges) in &changed {
+        values.extend([stream.param(), priority.param(), ranges.param()]);
+    }
+    let statement = format!(
+        "UPDATE stored SET ranges = new_ranges
+         FROM (VALUES {}) AS changed (of_stream, of_priority, new_ranges)
+         WHERE stored.stream = of_stream AND priority = of_priority",
+        rows_of_three(changed.len())
+    );
+    session.execute(&statement, &values)?;
+    Ok(())
+}
+
+/// The marks of so many rows.
+fn rows_of_three(count: usize) -> String {
+    vec!["(?, ?, ?)"; count].join(", ")
 }
 
 /// The highest number up to which all events are to be seen that ever will be.
@@ -147,7 +198,7 @@ fn one(session: &Session, statement: &str) -> Result<Option<i64>> {
 mod tests {
     use crate::clock::DAY;
     use crate::store::connection::Connection;
-    use crate::store::events::tests::{event, with_events_in};
+    use crate::store::events::tests::{event, sent, with_events_in};
     use crate::store::events::{self, Filter};
     use crate::store::test::{Cluster, connected};
     use crate::store::{forwards, prepare};
@@ -169,8 +220,8 @@ mod tests {
         with_events_in(connected(&address), 2);
         forwards::begin(&reader, "all", false).unwrap();
         let put = |connection: &Connection, stream: u8, sequence| {
-            let one = [event(sequence)];
-            events::store(connection, 1, &[stream; 16], 0, &one, 0).unwrap();
+            let sent = [sent(stream, 0, vec![event(sequence)])];
+            events::store(connection, &sent, 0).unwrap();
         };
         assert_eq!(behind(&reader, 0), [1, 2]);
         early.batch("BEGIN").unwrap();
@@ -213,9 +264,10 @@ mod tests {
         let connection = connected(&cluster.database("fleet"));
         forwards::begin(&connection, "all", false).unwrap();
         forwards::begin(&connection, "alerts", true).unwrap();
+        let one = |sequence| [sent(1, 0, vec![event(sequence)])];
         let connection = with_events_in(connection, 5);
         forwards::advance(&connection, "all", 2, 2, false).unwrap();
-        events::store(&connection, 1, &[1; 16], 0, &[event(6)], DAY).unwrap();
+        events::store(&connection, &one(6), DAY).unwrap();
         assert!(!events::delete_before(&connection, DAY - 1).unwrap());
         assert!(
             connection
@@ -232,15 +284,29 @@ mod tests {
         assert_eq!((lost("all"), lost("alerts")), (3, 2));
         assert_eq!(behind(&connection, 2), [6]);
         // It is known that they were stored.
-        let again = [event(5), event(6)];
-        assert_eq!(
-            events::store(&connection, 1, &[1; 16], 0, &again, DAY).unwrap(),
-            0
-        );
+        let again = [sent(1, 0, vec![event(5), event(6)])];
+        assert_eq!(events::store(&connection, &again, DAY).unwrap(), 0);
         // Partitions are made once, and for the days to come.
         prepare(&connection, DAY).unwrap();
         prepare(&connection, 30 * DAY).unwrap();
-        events::store(&connection, 1, &[1; 16], 0, &[event(8)], 37 * DAY).unwrap();
-        assert!(events::store(&connection, 1, &[1; 16], 0, &[event(10)], 39 * DAY).is_err());
+        events::store(&connection, &one(8), 37 * DAY).unwrap();
+        assert!(events::store(&connection, &one(10), 39 * DAY).is_err());
+    }
+
+    #[test]
+    fn frames_that_are_stored_together_are_stored_each_for_itself() {
+        let cluster = Cluster::start();
+        let connection = with_events_in(connected(&cluster.database("fleet")), 2);
+        let some = |sequences: &[i64]| sequences.iter().copied().map(event).collect();
+        let frames = [
+            sent(1, 0, some(&[2, 4])),
+            sent(1, 1, some(&[2])),
+            sent(9, 0, some(&[2, 4])),
+            sent(1, 0, some(&[4, 6])),
+        ];
+        assert_eq!(events::store(&connection, &frames, 0).unwrap(), 5);
+        assert_eq!(events::store(&connection, &frames, 0).unwrap(), 0);
+        let ranges = "SELECT string_agg(ranges, ', ' ORDER BY stream, priority) FROM stored";
+        assert_eq!(cluster.sql("fleet", ranges), "1-2 4-4 6-6, 2-2, 2-2 4-4");
     }
 }

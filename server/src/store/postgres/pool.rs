@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::intake::Intake;
 use super::{Address, DURABLE, is_away};
 use crate::clock::now;
 use crate::store::StoreError;
 use crate::store::connection::{Connection, DatabaseError, Result as Done};
+use crate::store::events::Sent;
 
 /// Writes at a time: their commits reach the disk together.
 const WRITERS: usize = 12;
@@ -66,7 +68,7 @@ impl Presence {
     }
 }
 
-struct Pool {
+pub(super) struct Pool {
     address: Address,
     settings: String,
     presence: Arc<Presence>,
@@ -86,7 +88,7 @@ impl Pool {
     }
 
     /// Does `work` with a connection, in a thread that may wait.
-    async fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -147,7 +149,7 @@ impl Pool {
         Ok(result?)
     }
 
-    fn write<T>(
+    pub(super) fn write<T>(
         &self,
         way: Way,
         work: impl FnOnce(&Connection) -> Done<T>,
@@ -159,7 +161,11 @@ impl Pool {
             Err(error) => connection.batch("ROLLBACK").and(Err(error)),
         };
         self.keep(connection, &result);
-        Ok(result?)
+        result.map_err(|error| match error.into() {
+            // It waited for others.
+            StoreError::TooSlow => StoreError::Busy,
+            error => error,
+        })
     }
 
     /// A connection with a transaction; another one where the database ended those that were kept.
@@ -197,15 +203,18 @@ pub(in crate::store) struct Pools {
     presence: Arc<Presence>,
     writers: Arc<Pool>,
     readers: Arc<Pool>,
+    intake: Intake,
 }
 
 impl Pools {
-    /// Of a database whose tables are there.
+    /// Of a database whose tables are there. To be called in a runtime.
     pub(in crate::store) fn new(address: &Address) -> Self {
         let presence = Arc::new(Presence::new(address.shown()));
+        let writers = Pool::new(address, WRITING, WRITERS, &presence);
         Self {
             address: address.clone(),
-            writers: Pool::new(address, WRITING, WRITERS, &presence),
+            intake: Intake::start(&writers),
+            writers,
             readers: Pool::new(address, READING, READERS, &presence),
             presence,
         }
@@ -217,6 +226,10 @@ impl Pools {
         work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writers.run(move |pool| pool.write(way, work)).await
+    }
+
+    pub(in crate::store) async fn take(&self, sent: Sent) -> Result<usize, StoreError> {
+        self.intake.take(sent).await
     }
 
     pub(in crate::store) async fn read<T: Send + 'static>(

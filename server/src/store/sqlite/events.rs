@@ -1,37 +1,38 @@
 //! Events in SQLite: each once by a unique key, with numbers in the order of their commits, since there is one writer.
 
 use crate::store::connection::{Connection, Result};
-use crate::store::events::NewEvent;
+use crate::store::events::Sent;
 use crate::store::forwards;
 use crate::store::value::params;
 
 /// Events that are deleted in a transaction: tens of milliseconds, for which sensors wait.
 pub(in crate::store) const DELETED_AT_ONCE: usize = 2_000;
 
-/// Stores what of `events` is not there yet; how many were alerts.
-pub(in crate::store) fn store(
-    connection: &Connection,
-    sensor: i64,
-    stream: &[u8; 16],
-    priority: u8,
-    events: &[NewEvent],
-    now: i64,
-) -> Result<usize> {
+/// Stores what of `frames` is not there yet; how many were alerts.
+pub(in crate::store) fn store(connection: &Connection, frames: &[Sent], now: i64) -> Result<usize> {
+    let mut alerts = 0;
+    for sent in frames {
+        alerts += store_one(connection, sent, now)?;
+    }
+    Ok(alerts)
+}
+
+fn store_one(connection: &Connection, sent: &Sent, now: i64) -> Result<usize> {
     let stream: i64 = connection.query_one(
         // An update that changes nothing, so that the row is returned.
         "INSERT INTO stream (sensor, stream) VALUES (?1, ?2)
          ON CONFLICT (sensor, stream) DO UPDATE SET stream = ?2 RETURNING id",
-        params![sensor, stream],
+        params![sent.sensor, sent.stream],
         |row| row.get(0),
     )?;
     let mut alerts = 0;
-    for event in events {
+    for event in &sent.events {
         let stored = connection.execute("INSERT INTO event (stream, priority, sequence, received, time, alert, action, severity,
                             rule, ruleset, process, executable, container, container_name, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
          ON CONFLICT (stream, priority, sequence) DO NOTHING", params![
             stream,
-            priority,
+            sent.priority,
             event.sequence,
             now,
             event.time,
