@@ -328,3 +328,26 @@ fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
     serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("the message is malformed: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_has_the_room_that_it_may_need() {
+        let most = |length: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_LENGTH, length.parse().unwrap());
+            most_mib(&headers)
+        };
+        assert_eq!([most("0"), most("300"), most("2000")], [1, 1, 2]);
+        let largest = [
+            frame::MAX_BYTES.to_string(),
+            u64::MAX.to_string(),
+            "?".to_owned(),
+        ];
+        assert_eq!(largest.map(|length| most(&length)), [MAX_FRAME_MIB; 3]);
+        assert_eq!(most_mib(&HeaderMap::new()), MAX_FRAME_MIB);
+        assert_eq!(MAX_FRAME_MIB as usize, frame::MAX_RAW_BYTES >> 20);
+    }
+}
