@@ -14,8 +14,8 @@ use crate::store::Store;
 const BUCKETS: usize = 4096;
 /// Buckets of the limits by sensor: as many sensors have one of their own.
 const SENSOR_BUCKETS: usize = 1 << 16;
-/// Frames that are in memory at a time, each of 16 MiB at most.
-const FRAMES: usize = 16;
+/// MiB of frames that are in memory at a time.
+const FRAMES: usize = 256;
 /// Passwords that are hashed at a time, which takes 19 MiB and a core each.
 const PASSWORDS: usize = 2;
 /// Dry-runs at a time, which take a core for seconds each.
@@ -54,6 +54,7 @@ pub(crate) struct Limits {
     pub(crate) frames: Limiter,
     /// Heartbeats and bundles, by sensor.
     pub(crate) messages: Limiter,
+    /// A permit for each MiB that frames may have.
     pub(crate) frames_at_once: Semaphore,
     pub(crate) passwords_at_once: Semaphore,
     pub(crate) dry_runs: Semaphore,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -31,6 +31,10 @@ use crate::store::sensors::{self, Known};
 use crate::store::{Connection, StoreError, bundles};
 use crate::{bundle, ingest};
 
+/// How many times as large as its compressed form something may be (zlib's own statement for deflate is 1032).
+const MAX_RATIO: u64 = 1032;
+/// MiB that the largest frame has.
+const MAX_FRAME_MIB: u32 = 16;
 /// How long a frame waits until there is memory for it.
 const TURN: Duration = Duration::from_secs(5);
 /// How long a frame may take to come: 4 MiB at 2 Mbit/s.
@@ -145,7 +149,8 @@ async fn frames(
         .frames
         .take_numbered(sensor.row.unsigned_abs())
         .map_err(Refused::too_often)?;
-    let turn = tokio::time::timeout(TURN, app.limits.frames_at_once.acquire()).await;
+    let room = app.limits.frames_at_once.acquire_many(most_mib(&headers));
+    let turn = tokio::time::timeout(TURN, room).await;
     let Ok(Ok(_turn)) = turn else {
         return Err(Refused::busy());
     };
@@ -186,6 +191,16 @@ async fn frames(
         app.news.notify_one();
     }
     Ok(Json(Acknowledgement { acknowledged }))
+}
+
+/// MiB that a frame may have in memory, by the length that is announced: what is compressed is at most some thousand times as large.
+fn most_mib(headers: &HeaderMap) -> u32 {
+    let length = headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let most = length.map(|length| length.saturating_mul(MAX_RATIO).div_ceil(1 << 20));
+    most.and_then(|most| u32::try_from(most).ok())
+        .unwrap_or(MAX_FRAME_MIB)
+        .clamp(1, MAX_FRAME_MIB)
 }
 
 fn refused(sensor: &Known, error: &dyn std::error::Error) -> Refused {
@@ -312,4 +327,27 @@ fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refused> {
     // Whoever sent it is told, and nothing of it is logged.
     serde_json::from_slice(body)
         .map_err(|error| Refused::bad(format!("the message is malformed: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_has_the_room_that_it_may_need() {
+        let most = |length: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_LENGTH, length.parse().unwrap());
+            most_mib(&headers)
+        };
+        assert_eq!([most("0"), most("300"), most("2000")], [1, 1, 2]);
+        let largest = [
+            frame::MAX_BYTES.to_string(),
+            u64::MAX.to_string(),
+            "?".to_owned(),
+        ];
+        assert_eq!(largest.map(|length| most(&length)), [MAX_FRAME_MIB; 3]);
+        assert_eq!(most_mib(&HeaderMap::new()), MAX_FRAME_MIB);
+        assert_eq!(MAX_FRAME_MIB as usize, frame::MAX_RAW_BYTES >> 20);
+    }
 }
