@@ -13,6 +13,10 @@ use crate::bundle::enforced;
 use crate::fleet::State;
 use crate::store::sensors::Sensor;
 
+mod attack;
+
+use attack::Tactic;
+
 /// How a rule stands on a host, the weaker first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
@@ -161,8 +165,18 @@ struct OfControl {
 /// A technique, the rules that are about it, and the hosts by the best standing of these.
 #[derive(Clone, Debug, Default, Serialize)]
 struct OfTechnique {
+    /// That of the whole, for a part; `None`: ATT&CK has none that is known here.
+    name: Option<&'static str>,
     rules: usize,
     hosts: Hosts,
+}
+
+/// A tactic, and the techniques that serve it, as far as there are rules about them.
+#[derive(Clone, Debug, Serialize)]
+struct OfTactic<'r> {
+    id: &'static str,
+    name: &'static str,
+    techniques: Vec<&'r str>,
 }
 
 /// A host, and how many rules stand there how.
@@ -218,10 +232,11 @@ impl Report {
             }
             for id in &control.techniques {
                 let unknown = || {
-                    (
-                        OfTechnique::default(),
-                        vec![Standing::Unknown; self.hosts.len()],
-                    )
+                    let technique = OfTechnique {
+                        name: attack::technique(id).map(|(name, _)| name),
+                        ..OfTechnique::default()
+                    };
+                    (technique, vec![Standing::Unknown; self.hosts.len()])
                 };
                 let (technique, best) = techniques.entry(id).or_insert_with(unknown);
                 technique.rules += 1;
@@ -242,6 +257,17 @@ impl Report {
                 (id, technique)
             })
             .collect();
+        let tactics = Tactic::ALL.map(|tactic| {
+            let serves = |id: &&str| {
+                attack::technique(id).is_some_and(|(_, tactics)| tactics.contains(&tactic))
+            };
+            let (id, name) = tactic.shown();
+            OfTactic {
+                id,
+                name,
+                techniques: techniques.keys().copied().filter(serves).collect(),
+            }
+        });
         let hosts: Vec<_> = self
             .hosts
             .iter()
@@ -254,7 +280,7 @@ impl Report {
             .take(most)
             .collect();
         serde_json::json!({
-            "total": self.hosts.len(), "hosts": hosts, "controls": controls, "techniques": techniques,
+            "total": self.hosts.len(), "hosts": hosts, "controls": controls, "techniques": techniques, "tactics": tactics,
         })
     }
 
@@ -373,9 +399,15 @@ mod tests {
         assert_eq!(of("refused"), refused);
         let seen = json!({"enforced": 0, "observed": 3, "absent": 0, "unknown": 2});
         assert_eq!(of("seen"), seen);
-        let technique =
-            json!({"rules": 2, "hosts": {"enforced": 1, "observed": 2, "absent": 0, "unknown": 2}});
+        let technique = json!({"name": "OS Credential Dumping", "rules": 2, "hosts": {"enforced": 1, "observed": 2, "absent": 0, "unknown": 2}});
         assert_eq!(json["techniques"], json!({"T1003.008": technique}));
+        let tactics = json["tactics"].as_array().unwrap();
+        for tactic in tactics {
+            let serves = tactic["id"] == "TA0006";
+            let techniques = if serves { vec!["T1003.008"] } else { vec![] };
+            assert_eq!(tactic["techniques"], json!(techniques), "{tactic}");
+        }
+        assert_eq!(tactics.len(), 12);
         assert_eq!(
             (&json["total"], json["hosts"].as_array().unwrap().len()),
             (&json!(5), 2)

@@ -76,7 +76,7 @@ await step('a policy: what is wrong is shown with its place; what is right is sa
   await until(`document.querySelector('textarea')`);
   const policy = (field) => JSON.stringify({
     apiVersion: 'holdfast/v1', kind: 'Policy', name: 'from-the-browser', mode: 'enforce',
-    rules: [{ id: 'no-victim', on: ['process.exec'], when: `${field} == '${victim}'`, action: 'kill', severity: 'high' }],
+    rules: [{ id: 'no-victim', on: ['process.exec'], when: `${field} == '${victim}'`, action: 'kill', severity: 'high', mitre: ['T1059.004'] }],
   }, null, 2);
   await type('textarea', policy('process.executible'));
   await press('Check');
@@ -130,9 +130,11 @@ await step('who enforces what, and as a table', async () => {
   // The sensor has asked for its bundle and said that it has it, a heartbeat later each.
   await until(shows('no-victim'), 75_000);
   await until(shows('Hosts that enforce'));
+  // It serves one tactic.
+  await until(`document.querySelectorAll('.matrix section').length === 12 && document.querySelectorAll('.matrix li').length === 1`);
   await picture('compliance');
   const table = await evaluate(`fetch('/api/v1/compliance.csv').then((answer) => answer.text())`);
-  if (!/"from-the-browser","no-victim","kill","3","","(observed|enforced|absent)"/.test(table)) throw new Error(table);
+  if (!/"from-the-browser","no-victim","kill","3","T1059.004","(observed|enforced|absent)"/.test(table)) throw new Error(table);
 });
 
 await step('keys are made, what is forwarded is said, what was done is on record', async () => {

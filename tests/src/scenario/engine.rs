@@ -73,7 +73,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: PODMAN_LONG,
         about: "the same, with 200 containers, half of them the user's",
         at: |place| place.is_variant(Variant::Podman),
-        seconds: 750,
+        seconds: 1500,
         run: |bench| podman::run(bench, LONG_BURST / 2),
     },
 ];
