@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use holdfast_wire::btf;
-use holdfast_wire::layout::{ABSENT, Layout};
+use holdfast_wire::layout::Layout;
 use serde::Serialize;
 
 /// Where the kernel shows its own BTF.
@@ -52,14 +52,11 @@ pub(crate) fn read(btf: Option<&Path>) -> KernelTypes {
             Err(error) => Err(format!("{}: {error}", path.display())),
         });
     let (layout, bytes, btf_error) = match parsed {
-        Ok((btf, bytes)) => {
-            let mut layout = Layout::resolve(|source| btf.find(source));
-            if !Path::new(KERNEL_BTF).exists() {
-                // The types that the kernel itself goes by.
-                layout.get_current_task_btf = ABSENT;
-            }
-            (layout, bytes, String::new())
-        }
+        Ok((btf, bytes)) => (
+            Layout::resolve(|source| btf.find(source)),
+            bytes,
+            String::new(),
+        ),
         Err(error) => (Layout::UNKNOWN, Vec::new(), error),
     };
     let name = rustix::system::uname();

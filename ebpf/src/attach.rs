@@ -1,5 +1,6 @@
 //! One body, several ways to attach it: where its arguments come from, and the programs of a hook.
 
+use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext;
@@ -7,10 +8,10 @@ use aya_ebpf::programs::{
     FEntryContext, FExitContext, LsmContext, ProbeContext, TracePointContext,
 };
 use holdfast_wire::control::Tier;
+use holdfast_wire::layout::ABSENT;
 
 use crate::syscall::field;
 use crate::task::read;
-use crate::typed::{load, member, member_behind, number};
 
 /// How a program came to run.
 #[derive(Clone, Copy)]
@@ -93,8 +94,47 @@ impl Array {
 
     #[inline(always)]
     fn behind<T: Copy>(&self, n: usize, pointer: u32, offset: u32) -> T {
-        member_behind(self.pointer(n), [pointer], offset)
+        if pointer == ABSENT {
+            return zero();
+        }
+        member(load(self.pointer(n), pointer), offset)
     }
+}
+
+/// A field of a struct that the verifier knows the type of.
+#[inline(always)]
+fn member<T: Copy>(base: *const u8, offset: u32) -> T {
+    if offset == ABSENT {
+        return zero();
+    }
+    if size_of::<T>() == size_of::<u64>() {
+        let word = number(load(base, offset));
+        // SAFETY: of the same size, and T is an integer.
+        return unsafe { core::mem::transmute_copy(&word) };
+    }
+    load(base, offset)
+}
+
+#[inline(always)]
+fn zero<T: Copy>() -> T {
+    // SAFETY: T is an integer at every call.
+    unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+}
+
+#[inline(always)]
+fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: the verifier checks that it is a field, and the kernel reads zeros where there is none.
+    unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
+}
+
+/// What may be a pointer to the verifier, as a number: only that may be given to a function that takes
+/// numbers. The negation of a pointer is a number to it (`check_alu_op`, to programs of whom
+/// `bpf_allow_ptr_leaks` holds).
+#[inline(always)]
+fn number(mut word: u64) -> u64 {
+    // SAFETY: two ALU instructions on a register.
+    unsafe { asm!("{0} = -{0}", "{0} = -{0}", inout(reg) word, options(nomem, nostack)) };
+    word
 }
 
 macro_rules! in_array {

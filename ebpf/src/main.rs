@@ -29,7 +29,6 @@ mod superblock;
 mod syscall;
 mod task;
 mod transport;
-mod typed;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

@@ -66,7 +66,7 @@ fn check_exec(arguments: &impl Arguments, via: Via) -> i32 {
 /// Here the other threads are dead and the new credentials are not in force.
 #[inline(always)]
 fn note_capabilities(_: &impl Arguments, _: Via) {
-    let effective: u64 = own_behind([offset!(task_cred)], offset!(cred_cap_effective));
+    let effective: u64 = own_behind(offset!(task_cred), offset!(cred_cap_effective));
     let _ = EXECS.insert(current_tgid(), effective, 0);
 }
 
@@ -330,7 +330,7 @@ pub fn process_exit(context: RawTracePointContext) -> i32 {
         pid_tgid as u32 == (pid_tgid >> 32) as u32
     } else {
         // `do_exit` has counted this thread off before the tracepoint.
-        own_behind::<u32, _>([signal], offset!(signal_live)) == 0
+        own_behind::<u32>(signal, offset!(signal_live)) == 0
     };
     if !is_last {
         return 0;
@@ -344,13 +344,13 @@ pub fn process_exit(context: RawTracePointContext) -> i32 {
         #[inline(always)]
         |record, _| {
             // What wait(2) reports: the group's code if one was set, else the leader's.
-            let group: i32 = own_behind([signal], offset!(signal_group_exit_code));
+            let group: i32 = own_behind(signal, offset!(signal_group_exit_code));
             let status = if offset!(task_exit_code) == ABSENT {
                 -1
             } else if group != 0 {
                 group
             } else {
-                own_behind([offset!(task_group_leader)], offset!(task_exit_code))
+                own_behind(offset!(task_group_leader), offset!(task_exit_code))
             };
             // SAFETY: the fixed part of this record's buffer.
             unsafe {

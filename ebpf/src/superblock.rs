@@ -32,7 +32,7 @@ const AMBIGUOUS: u64 = 1;
 pub extern "C" fn mount_of_dentry(dentry: u64) -> u64 {
     let superblock = pointer(dentry, offset!(dentry_super));
     let root = pointer(superblock, offset!(super_root));
-    let own: u64 = own_behind([offset!(task_nsproxy)], offset!(nsproxy_mnt_ns));
+    let own: u64 = own_behind(offset!(task_nsproxy), offset!(nsproxy_mnt_ns));
     let head = embedded(superblock, offset!(super_mounts));
     let mut next = pointer(head, 0);
     let (mut best, mut best_rank, mut own_mounts) = (0, 0, 0u64);

@@ -26,7 +26,7 @@ pub fn field(context: &TracePointContext, n: usize) -> u64 {
 /// The file behind a descriptor of the current task; 0 when there is none.
 #[inline(always)]
 pub fn file_of_descriptor(descriptor: u64) -> u64 {
-    let table = own_behind([offset!(task_files)], offset!(files_fdt));
+    let table = own_behind(offset!(task_files), offset!(files_fdt));
     let size: u32 = read(table, offset!(fdtable_max_fds));
     if descriptor >= u64::from(size) {
         return 0;

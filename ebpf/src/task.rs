@@ -2,17 +2,13 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_comm, bpf_get_current_task_btf, bpf_probe_read_kernel,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_kernel};
 use aya_ebpf::helpers::{
     bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task,
     bpf_get_current_uid_gid,
 };
 use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::{COMM_BYTES, Header, flags};
-
-use crate::typed::member_behind;
 
 /// The offset of a field of the running kernel: `offset!(task_mm)`.
 #[macro_export]
@@ -74,36 +70,16 @@ pub fn current() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
-/// The current task, of a type that the verifier knows; `None` where the kernel does not tell it so (before 5.11, and
-/// without BTF of its own).
-#[inline(always)]
-pub fn typed() -> Option<*const u8> {
-    if offset!(get_current_task_btf) == ABSENT {
-        return None;
-    }
-    // SAFETY: no preconditions.
-    Some(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
-}
-
 /// A field of the current task.
 #[inline(always)]
 pub fn own<T: Copy>(offset: u32) -> T {
-    own_behind([], offset)
+    read(current(), offset)
 }
 
-/// A field of the struct that is found by following these pointers, the first of which is a field of the current task.
+/// A field of the struct that a field of the current task points to.
 #[inline(always)]
-pub fn own_behind<T: Copy, const STEPS: usize>(way: [u32; STEPS], offset: u32) -> T {
-    if let Some(task) = typed() {
-        return member_behind(task, way, offset);
-    }
-    let mut base = current();
-    let mut step = 0;
-    while step < STEPS {
-        base = pointer(base, way[step]);
-        step += 1;
-    }
-    read(base, offset)
+pub fn own_behind<T: Copy>(pointer: u32, offset: u32) -> T {
+    read(own(pointer), offset)
 }
 
 /// Process id of the current task in the initial pid namespace.
@@ -122,45 +98,46 @@ pub fn process_start(task: u64) -> u64 {
 /// `start_boottime` of the current process.
 #[inline(always)]
 pub fn own_start() -> u64 {
-    own_behind([offset!(task_group_leader)], offset!(task_start_boottime))
+    process_start(current())
 }
 
 /// Fills what the header says of the current task. The other fields are the caller's.
 #[inline(always)]
 pub fn fill_header(header: *mut Header) {
+    let task = current();
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
-    let (cred, nsproxy) = (offset!(task_cred), offset!(task_nsproxy));
+    let cred = pointer(task, offset!(task_cred));
+    let nsproxy = pointer(task, offset!(task_nsproxy));
+    let mount_namespace = pointer(nsproxy, offset!(nsproxy_mnt_ns));
+    let network_namespace = pointer(nsproxy, offset!(nsproxy_net_ns));
+    let parent = pointer(task, offset!(task_real_parent));
     // SAFETY: `header` is the beginning of this run's record buffer, which is aligned and large
     // enough; each field is written once.
     unsafe {
         (*header).boottime = crate::transport::boottime();
-        (*header).start_boottime = own_start();
+        (*header).start_boottime = process_start(task);
         (*header).cgroup_id = bpf_get_current_cgroup_id();
-        (*header).effective_capabilities = own_behind([cred], offset!(cred_cap_effective));
-        (*header).exec_id = own(offset!(task_self_exec_id));
+        (*header).effective_capabilities = read(cred, offset!(cred_cap_effective));
+        (*header).exec_id = read(task, offset!(task_self_exec_id));
         (*header).tgid = (pid_tgid >> 32) as u32;
         (*header).tid = pid_tgid as u32;
-        (*header).ppid = own_behind([offset!(task_real_parent)], offset!(task_tgid));
+        (*header).ppid = read(parent, offset!(task_tgid));
         (*header).uid = uid_gid as u32;
         (*header).gid = (uid_gid >> 32) as u32;
         (*header).euid = if offset!(cred_euid) == ABSENT {
             uid_gid as u32
         } else {
-            own_behind([cred], offset!(cred_euid))
+            read(cred, offset!(cred_euid))
         };
         (*header).loginuid = if offset!(task_loginuid) == ABSENT {
             u32::MAX
         } else {
-            own(offset!(task_loginuid))
+            read(task, offset!(task_loginuid))
         };
-        (*header).mount_namespace = own_behind(
-            [nsproxy, offset!(nsproxy_mnt_ns)],
-            offset!(mnt_namespace_inum),
-        );
-        (*header).pid_namespace = active_pid_namespace();
-        (*header).network_namespace =
-            own_behind([nsproxy, offset!(nsproxy_net_ns)], offset!(net_inum));
+        (*header).mount_namespace = read(mount_namespace, offset!(mnt_namespace_inum));
+        (*header).pid_namespace = active_pid_namespace(task);
+        (*header).network_namespace = read(network_namespace, offset!(net_inum));
         bpf_get_current_comm((&raw mut (*header).comm).cast(), COMM_BYTES as u32);
         if offset!(task_group_leader) == ABSENT {
             (*header).flags |= flags::NO_TASK_FIELDS;
@@ -168,15 +145,15 @@ pub fn fill_header(header: *mut Header) {
     }
 }
 
-/// Inode of the pid namespace that the current task lives in (`task_active_pid_ns`), not the one its
+/// Inode of the pid namespace that the task lives in (`task_active_pid_ns`), not the one its
 /// children will (`nsproxy->pid_ns_for_children`).
 #[inline(always)]
-fn active_pid_namespace() -> u32 {
+fn active_pid_namespace(task: u64) -> u32 {
     /// `sizeof(struct upid)`: an int and a pointer.
     const UPID_BYTES: u64 = 16;
-    let thread_pid = offset!(task_thread_pid);
-    let level: u32 = own_behind([thread_pid], offset!(pid_level));
-    let numbers = embedded(own(thread_pid), offset!(pid_numbers));
+    let pid = pointer(task, offset!(task_thread_pid));
+    let level: u32 = read(pid, offset!(pid_level));
+    let numbers = embedded(pid, offset!(pid_numbers));
     let last = numbers.wrapping_add(u64::from(level) * UPID_BYTES);
     read(pointer(last, offset!(upid_ns)), offset!(pid_namespace_inum))
 }

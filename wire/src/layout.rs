@@ -250,7 +250,5 @@ values {
     iterator_of_vector: "iter_type"."ITER_IOVEC";
     // Since 6.0.
     iterator_of_buffer: "iter_type"."ITER_UBUF";
-    // The helper's number. Since 5.11.
-    get_current_task_btf: "bpf_func_id"."BPF_FUNC_get_current_task_btf";
 }
 }
