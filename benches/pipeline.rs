@@ -11,9 +11,10 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_actors::kernel::{BufferReport, Capped, HookReport, Kernel, KernelError, Ring};
-use holdfast_actors::root::{self, Host, Log, Settings};
+use holdfast_actors::root::{self, Host, Log, Settings, Waits};
 use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_policy::field::Kinds;
@@ -398,6 +399,10 @@ fn run(operation: Operation, count: u32) {
         derive: None,
         uplink: None,
         engines: Vec::new(),
+        waits: Waits {
+            event: Duration::from_millis(500),
+            alert: Duration::from_secs(2),
+        },
         never_kill: Vec::new(),
         cap: None,
         host: Host::read(scene.root.path()).unwrap(),

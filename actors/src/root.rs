@@ -17,7 +17,7 @@ mod tree;
 #[cfg(any(test, feature = "fault-injection"))]
 pub use crate::supervisor::fault::Fault;
 pub use handle::{Handle, HandleError};
-pub use settings::{Format, Host, Log, Settings, Stdout};
+pub use settings::{Format, Host, Log, Settings, Stdout, Waits};
 
 use crate::clock;
 use crate::evaluator;

@@ -238,6 +238,10 @@ sections! {
         cri: Vec<PathBuf>,
         /// Whether engines are also found by where they listen.
         listening: bool,
+        /// Milliseconds.
+        event_wait: u64,
+        /// Milliseconds.
+        alert_wait: u64,
     }
     /// `[host]`
     Host {

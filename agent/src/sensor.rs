@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use holdfast_actors::kernel::Kernel;
-use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout};
+use holdfast_actors::root::{self, Format, Host, Log, Settings, Stdout, Waits};
 use holdfast_actors::uplink::{Offer, Verified};
 use holdfast_policy::document::Mode;
 use holdfast_policy::redact::Redaction;
@@ -428,6 +428,10 @@ fn settings(
         derive: config.derived(),
         uplink,
         engines: config.engines(),
+        waits: Waits {
+            event: Duration::from_millis(config.runtime.event_wait),
+            alert: Duration::from_millis(config.runtime.alert_wait),
+        },
         never_kill: config.never_kill.clone(),
         cap: kernel::cap(config),
         host,

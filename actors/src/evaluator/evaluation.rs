@@ -29,7 +29,7 @@ use super::outcome::{self, Ruling, Scope};
 use super::outgoing::Outgoing;
 use super::processes::{Key, Process, Program, Table};
 use super::users::Users;
-use super::waiting::{ALERT_WAIT, EVENT_WAIT, Released, Waiter, Waiting};
+use super::waiting::{Released, Waiter, Waiting};
 use super::{attribute, sensor, view};
 use crate::clock;
 use crate::killer::pidfd::Target;
@@ -426,8 +426,13 @@ impl Evaluation {
         if self.memberships.are_by_cgroup(header) {
             tell_programs(shared, header.cgroup_id, &membership);
         }
-        let container = membership.container();
-        let container = container.map(|named| shared.containers.shown(named));
+        let (container, is_awaited) = match membership.container() {
+            Some(named) => {
+                let (shown, is_awaited) = shared.containers.look(named);
+                (Some(shown), is_awaited)
+            }
+            None => (None, false),
+        };
         let parent = parent.map(|parent| common.parent(parent, &place));
         let ancestors = table.ancestors(&process);
         let ancestors = ancestors.map(|ancestor| common.ancestor(ancestor, &place));
@@ -477,19 +482,20 @@ impl Evaluation {
         }
         if let Some(bytes) = may_wait
             && let Some(named) = membership.container()
-            && shared.containers.awaits(named)
+            && is_awaited
         {
+            let waits = &shared.settings.waits;
             let wait = if ruling.verdict >= Verdict::Alert {
-                ALERT_WAIT
+                waits.alert
             } else {
-                EVENT_WAIT
+                waits.event
             };
             let waiter = Waiter {
                 record: bytes.clone(),
                 process: process.clone(),
                 program: program.clone(),
                 container: named.clone(),
-                until: clock::boottime() + wait,
+                until: clock::boottime().saturating_add(wait.as_nanos() as u64),
             };
             if self.waiting.add(waiter) {
                 return None;

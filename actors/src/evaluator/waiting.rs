@@ -14,10 +14,6 @@ use crate::killer::Reply;
 use crate::runtime::cgroup::Container;
 use crate::runtime::table::Containers;
 
-/// How long an event waits, nanoseconds of boot time.
-pub(crate) const EVENT_WAIT: u64 = 500_000_000;
-/// How long an alert does: somebody reads it.
-pub(crate) const ALERT_WAIT: u64 = 2_000_000_000;
 /// Records that wait at one time; what comes beyond goes on as it is. A burst of starts on a crowded node.
 const MAX_WAITING: usize = 1024;
 /// Bytes of them.

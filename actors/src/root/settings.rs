@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use holdfast_policy::document::Mode;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub uplink: Option<uplink::Settings>,
     /// Where container engines are that are asked what they know.
     pub engines: Vec<Place>,
+    /// How long events wait for what engines know of their container.
+    pub waits: Waits,
     /// Executables that are never killed besides the built-in ones: a path, or the last component
     /// of one.
     pub never_kill: Vec<String>,
@@ -45,6 +48,15 @@ pub struct Settings {
     pub cap: Option<Cap>,
     /// Where the sensor is.
     pub host: Host,
+}
+
+/// How long what comes from a container waits for its engine to tell of it. Nobody waits for a verdict meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub struct Waits {
+    /// An event that no rule alerts on.
+    pub event: Duration,
+    /// An alert: somebody reads it.
+    pub alert: Duration,
 }
 
 /// Standard output.

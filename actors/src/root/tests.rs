@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use holdfast_policy::compile::{Options, compile};
 use holdfast_policy::document::{self, Mode};
@@ -205,6 +205,10 @@ fn settings(root: &Path, log: Option<&Path>) -> Settings {
         derive: None,
         uplink: None,
         engines: Vec::new(),
+        waits: Waits {
+            event: Duration::from_millis(500),
+            alert: Duration::from_secs(2),
+        },
         log: log.map(|directory| Log {
             directory: directory.to_owned(),
             max_bytes: u64::MAX,

@@ -144,6 +144,11 @@ impl Entry {
         self.teller.is_some()
     }
 
+    /// Whether somebody may still be waited for who tells of it.
+    const fn is_open(&self) -> bool {
+        !self.is_told() && !self.gave_up
+    }
+
     /// What was told.
     fn details(&self) -> Details {
         Details {
@@ -168,11 +173,18 @@ struct Run {
 impl Containers {
     /// The container that a cgroup names, with what engines have told of it so far.
     pub(crate) fn shown(&self, named: &cgroup::Container) -> Shown {
+        self.look(named).0
+    }
+
+    /// The same, and whether an engine is about to tell of it. Both at once: asked one after the other, it may be told of
+    /// in between, and who shows what was not told yet would not wait either.
+    pub(crate) fn look(&self, named: &cgroup::Container) -> (Shown, bool) {
+        let is_watched = self.is_watched(named);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = known.get(&named.id)
             && (entry.is_told() || entry.shown.is_of(named))
         {
-            return entry.shown.clone();
+            return (entry.shown.clone(), is_watched && entry.is_open());
         }
         drop(known);
         let shown = Shown {
@@ -198,7 +210,7 @@ impl Containers {
             ended: None,
         };
         insert(&mut self.lock(), named.id.clone(), entry);
-        shown
+        (shown, is_watched)
     }
 
     /// `engine` tells of a container. What CRI says of one goes before what the same engine says by an API of its own,
@@ -310,15 +322,18 @@ impl Containers {
 
     /// Whether an engine is about to tell of the container that a cgroup names.
     pub(crate) fn awaits(&self, named: &cgroup::Container) -> bool {
+        let is_watched = self.is_watched(named);
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        is_watched && known.get(&named.id).is_none_or(Entry::is_open)
+    }
+
+    /// Whether an engine tells of containers of this one's runtime at present.
+    fn is_watched(&self, named: &cgroup::Container) -> bool {
         let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
-        let is_watched = match named.runtime {
+        match named.runtime {
             Some(runtime) => watched.contains(&runtime),
             None => !watched.is_empty(),
-        };
-        drop(watched);
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let is_open = |entry: &Entry| !entry.is_told() && !entry.gave_up;
-        is_watched && known.get(&named.id).is_none_or(is_open)
+        }
     }
 
     /// A number that changes when engines tell something.
@@ -479,6 +494,38 @@ mod tests {
             Some("web")
         );
         assert_eq!(containers.status().told, 1);
+    }
+
+    #[test]
+    fn what_is_shown_without_its_name_is_awaited_whenever_it_is_told() {
+        const MANY: usize = 2000;
+        let containers = Containers::default();
+        let _watched = containers.watched("docker");
+        let looked = std::sync::atomic::AtomicUsize::new(0);
+        let mut wrong = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..MANY {
+                    while looked.load(Ordering::Acquire) < number {
+                        std::thread::yield_now();
+                    }
+                    containers.tell("engine", details(&number.to_string(), "web"));
+                }
+            });
+            for number in 0..MANY {
+                let named = named(&number.to_string());
+                looked.store(number, Ordering::Release);
+                loop {
+                    let (shown, is_awaited) = containers.look(&named);
+                    let is_named = shown.container.name.is_some();
+                    wrong += u32::from(is_named == is_awaited);
+                    if is_named {
+                        break;
+                    }
+                }
+            }
+        });
+        assert_eq!(wrong, 0);
     }
 
     #[test]

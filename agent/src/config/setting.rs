@@ -53,6 +53,12 @@ const RING: Kind = Kind::Bytes {
     power_of_two: true,
 };
 
+/// Up to a minute: what waits takes the room of what comes after it.
+const ENGINE_WAIT: Kind = Kind::Duration {
+    min: 0,
+    max: 60_000,
+};
+
 const fn setting(
     key: &'static str,
     kind: Kind,
@@ -303,6 +309,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "also ask engines at sockets that none of these name: where root's processes that are in no container listen at a path \
          that ends as engines call theirs (docker.sock, podman.sock, containerd.sock, crio.sock, cri-dockerd.sock, dockershim.sock), \
          and where users' do, who are believed about their own containers. It is looked every 30 seconds",
+    ),
+    setting(
+        "runtime.event_wait",
+        ENGINE_WAIT,
+        "500ms",
+        "how long an event from a container that its engine has not told of yet waits for the name, image and labels, and is \
+         then sent with what is known; rules on these see nothing of them then. At most 1,024 events wait, and 8 MiB of them: what \
+         comes beyond goes on at once. `holdfast status` shows how many went on without. 0: none waits",
+    ),
+    setting(
+        "runtime.alert_wait",
+        ENGINE_WAIT,
+        "2s",
+        "the same for alerts. A verdict that kills or denies does not wait",
     ),
     setting(
         "host.fs",

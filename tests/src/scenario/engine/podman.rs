@@ -50,7 +50,13 @@ pub(super) fn run(bench: &Bench, burst: usize) -> Result<()> {
     let rules = json!([{"id": "shop", "on": ["process.exec"], "action": "alert",
         "when": format!("container.image.name == '{HERE}{IMAGE}' && container.labels['app'] == 'shop'")}]);
     let policy = bench.policy("shop", &rules)?;
-    let sensor = bench.sensor().policy(&policy).start()?;
+    let sensor = bench.sensor().policy(&policy);
+    // An emulated guest that starts many has Podman answer in seconds what takes it a tenth of one elsewhere.
+    let waits = ["runtime.event_wait=30s", "runtime.alert_wait=30s"];
+    let sensor = waits
+        .into_iter()
+        .fold(sensor, |sensor, wait| sensor.option("set", wait));
+    let sensor = sensor.start()?;
     for (who, engine, seconds) in &engines {
         engine.image(&image)?;
         is_watched(&sensor, engine, (who, seconds))?;
