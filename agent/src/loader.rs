@@ -35,6 +35,7 @@ mod inherited;
 mod lineage;
 mod mapping;
 mod object;
+mod passing;
 pub(crate) mod pins;
 mod plan;
 mod pod;
@@ -214,7 +215,8 @@ impl Loader {
             constants.load(&object, btf, buffer, options.ring_bytes, pinned)
         })?;
 
-        let relocated = relocated::Relocated::new(&object, &ebpf);
+        let relocatable = relocated::Relocatable::new(&ebpf)
+            .map_err(|error| LoadError::Maps(error.to_string()))?;
         // Megabytes, and what is needed of it is in the kernel by now.
         drop(object);
         let earlier = continuity.earlier();
@@ -250,7 +252,7 @@ impl Loader {
         policy.set_clock().map_err(LoadError::Maps)?;
         let policy = Arc::new(Mutex::new(policy));
         let mut state = State {
-            programs: Programs::new(ebpf, relocated, known, types.layout),
+            programs: Programs::new(ebpf, relocatable, known, types.layout),
             trials: continuity
                 .tiers()
                 .into_iter()
@@ -539,7 +541,7 @@ impl Kernel for Loader {
     fn settle(&self) {
         let mut state = self.state();
         // What is wanted is attached.
-        state.programs.release_types();
+        state.programs.release();
         let State {
             continuity, hooks, ..
         } = &mut *state;

@@ -50,7 +50,7 @@ impl Emitter {
             (*header).verdict = decided.verdict as u8;
             (*header).reserved = 0;
             (*header).reserved_word = 0;
-            fill_header(header);
+            fill_header(run.claimed.index());
             let emitter = Self::of(run.claimed.slot);
             emitter.length.write_volatile(HEADER_BYTES as u64);
             emitter

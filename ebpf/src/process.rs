@@ -324,13 +324,13 @@ pub fn process_fork(context: RawTracePointContext) -> i32 {
 // void sched_process_exit(struct task_struct *p, bool group_dead), since 6.16
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(context: RawTracePointContext) -> i32 {
-    let signal = offset!(task_signal);
+    let signal = pointer(current(), offset!(task_signal));
     let is_last = if offset!(signal_live) == ABSENT {
         let pid_tgid = aya_ebpf::helpers::bpf_get_current_pid_tgid();
         pid_tgid as u32 == (pid_tgid >> 32) as u32
     } else {
         // `do_exit` has counted this thread off before the tracepoint.
-        own_behind::<u32>(signal, offset!(signal_live)) == 0
+        read::<u32>(signal, offset!(signal_live)) == 0
     };
     if !is_last {
         return 0;
@@ -344,7 +344,7 @@ pub fn process_exit(context: RawTracePointContext) -> i32 {
         #[inline(always)]
         |record, _| {
             // What wait(2) reports: the group's code if one was set, else the leader's.
-            let group: i32 = own_behind(signal, offset!(signal_group_exit_code));
+            let group: i32 = read(signal, offset!(signal_group_exit_code));
             let status = if offset!(task_exit_code) == ABSENT {
                 -1
             } else if group != 0 {

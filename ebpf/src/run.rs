@@ -12,7 +12,7 @@ use crate::cap;
 use crate::counter::{Count, count, count_filtered};
 use crate::decide;
 use crate::emit::Emitter;
-use crate::maps::{CONTROL, HOOKS, NEVER_KILL};
+use crate::maps::{CONTROL, HOOKS, NEVER_KILL, SCRATCH};
 use crate::path::Path;
 use crate::scratch::{self, Claimed, Decided};
 use crate::task;
@@ -37,6 +37,32 @@ pub struct Run {
     pub flags: u32,
 }
 
+/// Where a kind's table is.
+#[inline(always)]
+fn hook_index(generation: u32, kind: Kind) -> u32 {
+    generation * HOOK_SLOTS as u32 + kind as u32
+}
+
+/// Decides by the terms that are left, into the slot. A global function, which the verifier walks once for a
+/// program, and not again for every way to it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn decide_terms(index: u32, hook: u32) -> u64 {
+    let (Some(slot), Some(hook)) = (SCRATCH.get_ptr_mut(index), HOOKS.get(hook)) else {
+        return 0;
+    };
+    // SAFETY: fields of a map value, which is the run's alone.
+    unsafe {
+        let decision = holdfast_policy::decision::decide(hook, &(*slot).candidates);
+        (*slot).decision = Decided {
+            verdict: decision.verdict as u32,
+            rule: decision.rule,
+            undecided: u16::from(decision.undecided),
+        };
+    }
+    0
+}
+
 /// Whether the current process, which has the sensor's number, is the sensor.
 #[inline(always)]
 fn is_sensor(control: &Control) -> bool {
@@ -52,7 +78,7 @@ impl Run {
             return None;
         }
         let generation = control.generation & 1;
-        let hook = HOOKS.get(generation * HOOK_SLOTS as u32 + kind as u32)?;
+        let hook = HOOKS.get(hook_index(generation, kind))?;
         let Some(claimed) = scratch::claim() else {
             count(kind, Count::Missed);
             return None;
@@ -169,23 +195,21 @@ impl Run {
     /// times the verifier's work.
     #[inline(always)]
     fn decide_as_narrowed(&self) -> Decided {
-        let mut decided = Decided {
-            verdict: 0,
-            rule: NO_RULE,
-            undecided: 0,
-        };
-        if !self.candidates().none() {
-            let decision = holdfast_policy::decision::decide(self.hook, self.candidates());
-            decided.verdict = decision.verdict as u32;
-            decided.rule = decision.rule;
-            decided.undecided = u16::from(decision.undecided);
-        }
         // SAFETY: a field of this run's slot.
+        let place = unsafe { &raw mut (*self.claimed.slot).decision };
+        // SAFETY: as above.
         unsafe {
-            let place = &raw mut (*self.claimed.slot).decision;
-            place.write_volatile(decided);
-            place.read_volatile()
+            place.write_volatile(Decided {
+                verdict: 0,
+                rule: NO_RULE,
+                undecided: 0,
+            });
         }
+        if !self.candidates().none() {
+            decide_terms(self.claimed.index(), hook_index(self.generation, self.kind));
+        }
+        // SAFETY: as above.
+        unsafe { place.read_volatile() }
     }
 
     /// A whole run of an operation that is judged by who does it alone, and whose record has the fixed

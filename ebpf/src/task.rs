@@ -10,6 +10,8 @@ use aya_ebpf::helpers::{
 use holdfast_wire::layout::ABSENT;
 use holdfast_wire::record::{COMM_BYTES, Header, flags};
 
+use crate::maps::SCRATCH;
+
 /// The offset of a field of the running kernel: `offset!(task_mm)`.
 #[macro_export]
 macro_rules! offset {
@@ -101,9 +103,17 @@ pub fn own_start() -> u64 {
     process_start(current())
 }
 
-/// Fills what the header says of the current task. The other fields are the caller's.
-#[inline(always)]
-pub fn fill_header(header: *mut Header) {
+/// Fills what the header of the record in a slot says of the current task. The other fields are the caller's.
+///
+/// A global function, which the verifier walks once for a program, and not again for every way to it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn fill_header(index: u32) -> u64 {
+    let Some(slot) = SCRATCH.get_ptr_mut(index) else {
+        return 0;
+    };
+    // SAFETY: a field of a map value, which is aligned to 8.
+    let header = unsafe { (&raw mut (*slot).record).cast::<Header>() };
     let task = current();
     let pid_tgid = bpf_get_current_pid_tgid();
     let uid_gid = bpf_get_current_uid_gid();
@@ -112,8 +122,7 @@ pub fn fill_header(header: *mut Header) {
     let mount_namespace = pointer(nsproxy, offset!(nsproxy_mnt_ns));
     let network_namespace = pointer(nsproxy, offset!(nsproxy_net_ns));
     let parent = pointer(task, offset!(task_real_parent));
-    // SAFETY: `header` is the beginning of this run's record buffer, which is aligned and large
-    // enough; each field is written once.
+    // SAFETY: it is large enough, and the run's alone; each field is written once.
     unsafe {
         (*header).boottime = crate::transport::boottime();
         (*header).start_boottime = process_start(task);
@@ -143,6 +152,7 @@ pub fn fill_header(header: *mut Header) {
             (*header).flags |= flags::NO_TASK_FIELDS;
         }
     }
+    0
 }
 
 /// Inode of the pid namespace that the task lives in (`task_active_pid_ns`), not the one its

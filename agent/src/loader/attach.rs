@@ -12,7 +12,7 @@ use aya::programs::{FEntry, FExit, KProbe, Lsm, Program, ProgramError, RawTraceP
 use holdfast_wire::layout::{ABSENT, Layout};
 
 use super::plan::{Part, Place, Way};
-use super::relocated::{self, Relocated};
+use super::relocated::{self, Relocatable};
 use super::types::Types;
 use super::{reason, sys};
 
@@ -99,7 +99,7 @@ impl Link {
 /// All programs of the object. One is loaded when it is first attached, and stays loaded.
 pub(crate) struct Programs {
     ebpf: Ebpf,
-    relocated: Result<Relocated, String>,
+    relocatable: Relocatable,
     loaded_modify_return: BTreeMap<&'static str, relocated::Program>,
     /// Those that an earlier sensor has loaded, and that are attached since.
     adopted: BTreeMap<&'static str, OwnedFd>,
@@ -109,15 +109,10 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Programs whose maps are made.
-    pub(crate) fn new(
-        ebpf: Ebpf,
-        relocated: Result<Relocated, String>,
-        types: Types,
-        layout: Layout,
-    ) -> Self {
+    pub(crate) fn new(ebpf: Ebpf, relocatable: Relocatable, types: Types, layout: Layout) -> Self {
         Self {
             ebpf,
-            relocated,
+            relocatable,
             loaded_modify_return: BTreeMap::new(),
             adopted: BTreeMap::new(),
             types,
@@ -175,20 +170,21 @@ impl Programs {
                 .unwrap_or(0)
     }
 
-    /// See [`Relocated::verify`].
+    /// See [`relocated::Relocated::verify`].
     pub(crate) fn verify(&mut self, part: &Part) -> Result<u64, String> {
-        let object = self.relocated.as_ref().map_err(Clone::clone)?;
-        object.verify(part, &mut self.types)
+        self.relocatable.get()?.verify(part, &mut self.types)
     }
 
-    /// See [`Types::release`].
-    pub(super) fn release_types(&mut self) {
+    /// Nothing is to be attached for now.
+    pub(super) fn release(&mut self) {
         self.types.release();
+        self.relocatable.release();
     }
 
-    /// See [`Types::tidy`].
+    /// Whether something was released just now that nothing has needed for a while.
     pub(super) fn tidy(&mut self) -> bool {
-        self.types.tidy()
+        // Both.
+        self.types.tidy() | self.relocatable.tidy()
     }
 
     fn attach_part(&mut self, part: &'static Part) -> Result<Vec<Link>, String> {
@@ -243,7 +239,7 @@ impl Programs {
                 result => return result.map_err(|error| error.to_string()),
             }
         }
-        let object = self.relocated.as_ref().map_err(Clone::clone)?;
+        let object = self.relocatable.get()?;
         let program = object.load(name, place, &mut self.types)?;
         let link = program.attach().map_err(|error| error.to_string());
         self.loaded_modify_return.insert(name, program);

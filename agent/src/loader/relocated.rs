@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use aya::Ebpf;
 use aya::maps::Map;
@@ -17,12 +17,19 @@ use aya_obj::generated::bpf_prog_type::{
     BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING,
 };
 
+use super::passing::Passing;
 use super::plan::{Part, Place};
 use super::types::Types;
-use super::{reason, sys};
+use super::{object, reason, sys};
+
+/// The object that is relocated when something needs it: some seven megabytes.
+pub(super) struct Relocatable {
+    maps: Vec<(String, OwnedFd)>,
+    relocated: Passing<Relocated>,
+}
 
 /// The relocated object.
-pub(crate) struct Relocated {
+pub(super) struct Relocated {
     object: aya_obj::Object,
     btf: Option<OwnedFd>,
 }
@@ -30,10 +37,48 @@ pub(crate) struct Relocated {
 /// A loaded program.
 pub(crate) struct Program(OwnedFd);
 
+impl Relocatable {
+    /// The embedded object, against the maps of `ebpf`.
+    ///
+    /// # Errors
+    /// Without a free descriptor for each map.
+    pub(super) fn new(ebpf: &Ebpf) -> io::Result<Self> {
+        let maps = ebpf.maps().filter_map(|(name, map)| {
+            let descriptor = descriptor(map)?.try_clone_to_owned();
+            Some(descriptor.map(|descriptor| (name.to_owned(), descriptor)))
+        });
+        Ok(Self {
+            maps: maps.collect::<io::Result<_>>()?,
+            relocated: Passing::new(None),
+        })
+    }
+
+    /// It, relocated.
+    ///
+    /// # Errors
+    /// When the kernel does not take the object's BTF, or the object is damaged.
+    pub(super) fn get(&mut self) -> Result<&Relocated, String> {
+        let maps = &self.maps;
+        self.relocated.get(|| Relocated::new(maps))
+    }
+
+    /// See [`Passing::release`].
+    pub(super) fn release(&mut self) {
+        self.relocated.release();
+    }
+
+    /// See [`Passing::tidy`].
+    pub(super) fn tidy(&mut self) -> bool {
+        self.relocated.tidy()
+    }
+}
+
 impl Relocated {
-    /// Parses the object file and relocates it against the maps of `ebpf`.
-    pub(crate) fn new(file: &[u8], ebpf: &Ebpf) -> Result<Self, String> {
-        let mut object = aya_obj::Object::parse(file).map_err(|error| error.to_string())?;
+    /// Parses the object and relocates it against these maps. The object with rings in either case: what a map is
+    /// was said when it was made.
+    fn new(maps: &[(String, OwnedFd)]) -> Result<Self, String> {
+        let mut object =
+            aya_obj::Object::parse(&object::with_rings()?).map_err(|error| error.to_string())?;
         let btf = match aya::features().btf() {
             Some(features) => object
                 .fixup_and_sanitize_btf(features)
@@ -49,12 +94,12 @@ impl Relocated {
             .map(|(section, _)| *section)
             .collect();
         let definitions = object.maps.clone();
-        let maps: Vec<_> = definitions
-            .iter()
-            .filter_map(|(name, map)| Some((name.as_str(), descriptor(ebpf, name)?, map)))
-            .collect();
+        let maps = maps.iter().filter_map(|(name, descriptor)| {
+            let definition = definitions.get(name)?;
+            Some((name.as_str(), descriptor.as_raw_fd(), definition))
+        });
         object
-            .relocate_maps(maps.into_iter(), &text)
+            .relocate_maps(maps, &text)
             .map_err(|error| error.to_string())?;
         object
             .relocate_calls(&text)
@@ -168,16 +213,16 @@ fn function_of(call: &str) -> String {
 }
 
 /// The descriptor of one of aya's maps.
-fn descriptor(ebpf: &Ebpf, name: &str) -> Option<i32> {
+fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     let (Map::Array(map)
     | Map::PerCpuArray(map)
     | Map::HashMap(map)
     | Map::LruHashMap(map)
     | Map::LpmTrie(map)
     | Map::PerfEventArray(map)
-    | Map::RingBuf(map)) = ebpf.map(name)?
+    | Map::RingBuf(map)) = map
     else {
         return None;
     };
-    Some(map.fd().as_fd().as_raw_fd())
+    Some(map.fd().as_fd())
 }

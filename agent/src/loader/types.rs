@@ -1,21 +1,17 @@
-//! The kernel's types as aya has them: some twenty megabytes, which are there while programs are loaded, and no longer.
+//! The kernel's types as aya has them: some twenty megabytes.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use aya::{Btf, Endianness};
 
 use super::attach::NO_BTF;
-
-/// How long they stay for the next program: a reload attaches many, one after the other.
-const KEPT: Duration = Duration::from_secs(5);
+use super::passing::Passing;
 
 /// See the module.
 pub(super) struct Types {
     /// Where they are read again from; `None`: there are none.
     file: Option<PathBuf>,
-    parsed: Option<Btf>,
-    used: Instant,
+    parsed: Passing<Btf>,
 }
 
 impl Types {
@@ -24,8 +20,7 @@ impl Types {
         let parsed = Btf::parse(bytes, Endianness::default()).ok();
         Self {
             file: file.filter(|_| parsed.is_some()),
-            parsed,
-            used: Instant::now(),
+            parsed: Passing::new(parsed),
         }
     }
 
@@ -40,27 +35,20 @@ impl Types {
     /// When there are none, or they cannot be read again.
     pub(super) fn all(&mut self) -> Result<&Btf, String> {
         let file = self.file.as_ref().ok_or(NO_BTF)?;
-        self.used = Instant::now();
-        let parsed = match self.parsed.take() {
-            Some(parsed) => parsed,
-            None => Btf::parse_file(file, Endianness::default())
-                .map_err(|error| format!("{}: {error}", file.display()))?,
-        };
-        Ok(self.parsed.insert(parsed))
+        self.parsed.get(|| {
+            Btf::parse_file(file, Endianness::default())
+                .map_err(|error| format!("{}: {error}", file.display()))
+        })
     }
 
-    /// Nothing needs them for now.
+    /// See [`Passing::release`].
     pub(super) fn release(&mut self) {
-        self.parsed = None;
+        self.parsed.release();
     }
 
-    /// Whether they were released just now, since nothing has needed them for a while.
+    /// See [`Passing::tidy`].
     pub(super) fn tidy(&mut self) -> bool {
-        let is_idle = self.parsed.is_some() && self.used.elapsed() >= KEPT;
-        if is_idle {
-            self.release();
-        }
-        is_idle
+        self.parsed.tidy()
     }
 }
 
@@ -73,11 +61,10 @@ mod tests {
         let file = PathBuf::from(crate::preflight::KERNEL_BTF);
         let bytes = std::fs::read(&file).unwrap();
         let mut types = Types::new(Some(file), &bytes);
-        assert!(types.all().is_ok() && !types.tidy());
+        assert!(types.all().is_ok());
         types.release();
         assert!(types.are_known());
         assert!(types.all().is_ok());
-        assert!(types.parsed.is_some());
     }
 
     #[test]
