@@ -17,9 +17,11 @@ use crate::secret;
 use crate::store::events::{self, Filter, Found};
 use crate::store::{self, Connection, StoreError, forwards};
 
+mod otlp;
 mod syslog;
 mod webhook;
 
+pub(crate) use otlp::Otlp;
 pub(crate) use syslog::Syslog;
 pub(crate) use webhook::Webhook;
 
@@ -77,6 +79,8 @@ pub(crate) enum Destination {
     Webhook(Box<Webhook>),
     /// A message for each event.
     Syslog(Syslog),
+    /// A log record for each event, by a POST for each batch.
+    Otlp(Box<Otlp>),
 }
 
 impl Destination {
@@ -85,13 +89,16 @@ impl Destination {
         match self {
             Self::Webhook(_) => "webhook",
             Self::Syslog(_) => "syslog",
+            Self::Otlp(_) => "otlp",
         }
     }
 
-    async fn deliver(&mut self, batch: &[Found]) -> Result<(), Undelivered> {
+    /// Delivers all of a batch; how many events of it the receiver took note of and refuses.
+    async fn deliver(&mut self, batch: &[Found]) -> Result<usize, Undelivered> {
         match self {
-            Self::Webhook(webhook) => webhook.deliver(batch).await,
-            Self::Syslog(syslog) => syslog.deliver(batch).await,
+            Self::Webhook(webhook) => webhook.deliver(batch).await.map(|()| 0),
+            Self::Syslog(syslog) => syslog.deliver(batch).await.map(|()| 0),
+            Self::Otlp(otlp) => otlp.deliver(batch).await,
         }
     }
 }
@@ -274,10 +281,10 @@ impl Forwarder {
         };
         let count = pending.len();
         let refused = match self.destination.deliver(pending).await {
-            Ok(()) => {
+            Ok(refused) => {
                 self.most = BATCH;
                 self.status.works();
-                false
+                refused
             }
             Err(Undelivered::Never(why)) if count > 1 => {
                 tracing::debug!("a batch is refused, {why}: its events are sent one by one");
@@ -286,13 +293,13 @@ impl Forwarder {
             }
             Err(Undelivered::Never(why)) => {
                 tracing::warn!("an event is lost, which the receiver by {name} refuses: {why}");
-                true
+                1
             }
             Err(Undelivered::Later { why, after }) => return Err((why, after)),
         };
-        let advance = move |connection: &Connection| {
-            forwards::advance(connection, name, last, count, refused)
-        };
+        let sent = count - refused;
+        let advance =
+            move |connection: &Connection| forwards::advance(connection, name, last, sent, refused);
         self.app.store.write(advance).await.map_err(failed)?;
         pending.clear();
         Ok(Duration::ZERO)

@@ -31,6 +31,21 @@ pub(crate) struct Forward {
         value_name = "URL"
     )]
     pub(crate) syslog: Option<String>,
+    /// Receiver of logs by OTLP/HTTP: its base, below which is v1/logs
+    #[arg(
+        long = "forward-otlp",
+        env = "HOLDFAST_SERVER_FORWARD_OTLP",
+        value_name = "URL"
+    )]
+    pub(crate) otlp: Option<String>,
+    /// File with headers for it, as Authorization: a line Name: value for each
+    #[arg(
+        long = "forward-otlp-header-file",
+        env = "HOLDFAST_SERVER_FORWARD_OTLP_HEADER_FILE",
+        value_name = "FILE",
+        requires = "otlp"
+    )]
+    pub(crate) otlp_headers: Option<PathBuf>,
     /// Certificates (PEM) to know receivers by; whom the system trusts if not given
     #[arg(
         long = "forward-ca",

@@ -19,7 +19,7 @@ use crate::auth::{Role, hash_password};
 use crate::bundle::Signer;
 use crate::cli::{Forward, Forwarded, Run};
 use crate::clock::{DAY, now};
-use crate::forward::{self, Destination, Status, Syslog, Webhook};
+use crate::forward::{self, Destination, Otlp, Status, Syslog, Webhook};
 use crate::store::{self, Connection, Place, Store, StoreError, accounts, bundles, events};
 use crate::{descriptors, news, rollout, secret, serve, web};
 
@@ -162,6 +162,12 @@ fn destinations(
     }
     if let Some(url) = &arguments.syslog {
         destinations.push(Destination::Syslog(Syslog::new(url, ca)?));
+    }
+    if let Some(url) = &arguments.otlp {
+        let file = arguments.otlp_headers.as_deref();
+        let text = file.map(password_of).transpose()?;
+        let otlp = Otlp::new(url, file.zip(text.as_deref()), ca)?;
+        destinations.push(Destination::Otlp(Box::new(otlp)));
     }
     let with_status = destinations.into_iter().map(|destination| {
         let status = Status::new(destination.name(), arguments.queue);
