@@ -18,10 +18,12 @@ use crate::store::events::{self, Filter, Found};
 use crate::store::{self, Connection, StoreError, forwards};
 
 mod otlp;
+mod schema;
 mod syslog;
 mod webhook;
 
 pub(crate) use otlp::Otlp;
+pub(crate) use schema::Schema;
 pub(crate) use syslog::Syslog;
 pub(crate) use webhook::Webhook;
 

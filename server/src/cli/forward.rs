@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::forward::Schema;
+
 /// Where events are forwarded to.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Forwarding")]
@@ -56,6 +58,9 @@ pub(crate) struct Forward {
     /// What is forwarded
     #[arg(long = "forward-events", env = "HOLDFAST_SERVER_FORWARD_EVENTS", value_enum, default_value_t = Forwarded::Alerts)]
     pub(crate) events: Forwarded,
+    /// By which names their fields go
+    #[arg(long = "forward-schema", env = "HOLDFAST_SERVER_FORWARD_SCHEMA", value_enum, default_value_t = Schema::Ecs)]
+    pub(crate) schema: Schema,
     /// Most events that may wait for a receiver; the oldest beyond that are not forwarded, and counted
     #[arg(long = "forward-queue", env = "HOLDFAST_SERVER_FORWARD_QUEUE", value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(i64).range(1..=10_000_000))]
     pub(crate) queue: i64,

@@ -154,19 +154,26 @@ fn destinations(
     arguments: &Forward,
     signer: &Signer,
 ) -> anyhow::Result<Vec<(Destination, Arc<Status>)>> {
-    let ca = arguments.ca.as_deref();
+    let (ca, schema) = (arguments.ca.as_deref(), arguments.schema);
     let mut destinations = Vec::new();
     if let (Some(url), Some(file)) = (&arguments.webhook, &arguments.webhook_secret) {
-        let webhook = Webhook::new(url, &password_of(file)?, file, ca, &server_name(signer))?;
+        let webhook = Webhook::new(
+            url,
+            &password_of(file)?,
+            file,
+            ca,
+            schema,
+            &server_name(signer),
+        )?;
         destinations.push(Destination::Webhook(Box::new(webhook)));
     }
     if let Some(url) = &arguments.syslog {
-        destinations.push(Destination::Syslog(Syslog::new(url, ca)?));
+        destinations.push(Destination::Syslog(Syslog::new(url, ca, schema)?));
     }
     if let Some(url) = &arguments.otlp {
         let file = arguments.otlp_headers.as_deref();
         let text = file.map(password_of).transpose()?;
-        let otlp = Otlp::new(url, file.zip(text.as_deref()), ca)?;
+        let otlp = Otlp::new(url, file.zip(text.as_deref()), ca, schema)?;
         destinations.push(Destination::Otlp(Box::new(otlp)));
     }
     let with_status = destinations.into_iter().map(|destination| {

@@ -15,7 +15,7 @@ use miniz_oxide::deflate::compress_to_vec;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
 
-use super::{ForwardError, Undelivered};
+use super::{ForwardError, Schema, Undelivered};
 use crate::client::{Answer, Client, Target, Way};
 use crate::store::events::Found;
 
@@ -48,6 +48,7 @@ pub(crate) struct Otlp {
     client: Client,
     path: String,
     headers: HeaderMap,
+    schema: Schema,
 }
 
 impl Otlp {
@@ -60,6 +61,7 @@ impl Otlp {
         url: &str,
         headers: Option<(&Path, &str)>,
         ca: Option<&Path>,
+        schema: Schema,
     ) -> Result<Self, ForwardError> {
         let target = Target::http(url)?;
         target.warn_if_readable("receiver of OTLP");
@@ -80,11 +82,12 @@ impl Otlp {
             client: Client::new(Way::new(target, ca)?),
             path,
             headers: all,
+            schema,
         })
     }
 
     pub(super) async fn deliver(&mut self, batch: &[Found]) -> Result<usize, Undelivered> {
-        let body = gzip(&record::request(batch).encode_to_vec());
+        let body = gzip(&record::request(batch, self.schema).encode_to_vec());
         let asked = self.client.ask(
             Method::POST,
             &self.path,

@@ -251,6 +251,31 @@ fn syslog_over_tcp_goes_on_after_the_receiver_closed() {
 }
 
 #[test]
+fn events_are_told_by_the_schema_that_is_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let receiver = Receiver::start(&[], Act::Answer(200), "");
+    let file = secret_file(place.path());
+    let arguments = [
+        "--forward-webhook",
+        &receiver.url("/hook?a=1"),
+        "--forward-webhook-secret-file",
+        file.to_str().unwrap(),
+        "--forward-schema",
+        "ocsf",
+    ];
+    let (server, sensor, token) = begun(&data, &arguments);
+    send(&server, &sensor, 1..=1);
+    until("it arrived", || status(&server, &token)["sent"] == 1);
+    let body: Value = serde_json::from_str(receiver.accepted()[0].text()).unwrap();
+    let event = &body["events"][0]["event"];
+    assert_eq!(event["class_uid"], 2004);
+    assert_eq!(event["metadata"]["uid"], "e-1");
+    assert_eq!(event["device"]["hostname"], "h.example");
+    assert_eq!(event["evidences"][0]["file"]["path"], "/etc/shadow");
+}
+
+#[test]
 fn syslog_over_tls_is_for_a_receiver_that_is_known() {
     let place = tempfile::tempdir().unwrap();
     let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/tls");

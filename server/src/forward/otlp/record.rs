@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde_json::Value;
 
 use crate::clock::NANOSECONDS;
+use crate::forward::Schema;
 use crate::store::events::Found;
 
 /// Objects and lists within each other that are told as such; what is deeper is JSON. Each takes up to three of the
@@ -70,27 +71,26 @@ const RECORD: [(&str, &str); 32] = [
 ];
 
 /// The request for a batch: a resource for each run of events of one sensor, so that their order stays.
-pub(super) fn request(batch: &[Found]) -> ExportLogsServiceRequest {
+/// The body of each record is the event by `schema`.
+pub(super) fn request(batch: &[Found], schema: Schema) -> ExportLogsServiceRequest {
     let of_one = batch.chunk_by(|one, other| one.sensor_id == other.sensor_id);
     ExportLogsServiceRequest {
-        resource_logs: of_one.map(logs).collect(),
+        resource_logs: of_one.map(|of_one| logs(of_one, schema)).collect(),
     }
 }
 
-fn logs(of_one: &[Found]) -> ResourceLogs {
-    // What is stored was parsed when it came.
-    let parsed = |found: &Found| -> Value { serde_json::from_str(&found.body).unwrap_or_default() };
+fn logs(of_one: &[Found], schema: Schema) -> ResourceLogs {
     let mut attributes = vec![text("service.name", "holdfast")];
     if let Some(found) = of_one.first() {
         attributes.push(text("service.instance.id", &found.sensor_id));
-        let event = parsed(found);
+        let event = Schema::Ecs.event(found);
         attributes.extend(at(&event, &RESOURCE));
         // An event of a sensor's own may come without its host.
         if event.pointer("/host/name").is_none() {
             attributes.push(text("host.name", &found.host_name));
         }
     }
-    let records = of_one.iter().map(|found| record(found, parsed(found)));
+    let records = of_one.iter().map(|found| record(found, schema));
     ResourceLogs {
         resource: Some(Resource {
             attributes,
@@ -108,18 +108,25 @@ fn logs(of_one: &[Found]) -> ResourceLogs {
     }
 }
 
-fn record(found: &Found, event: Value) -> LogRecord {
+fn record(found: &Found, schema: Schema) -> LogRecord {
+    let event = Schema::Ecs.event(found);
     let (severity, severity_text) = severity(event["event"]["severity"].as_i64());
     let action = event["event"]["action"].as_str().unwrap_or_default();
+    let attributes = at(&event, &RECORD).collect();
+    let event_name = action.to_owned();
+    let body = match schema {
+        Schema::Ecs => event,
+        Schema::Ocsf => schema.event(found),
+    };
     LogRecord {
         time_unix_nano: u64::try_from(found.time).unwrap_or(0),
         observed_time_unix_nano: u64::try_from(found.received.saturating_mul(NANOSECONDS))
             .unwrap_or(0),
         severity_number: severity.into(),
         severity_text: severity_text.to_owned(),
-        event_name: action.to_owned(),
-        attributes: at(&event, &RECORD).collect(),
-        body: Some(any(event, DEPTH)),
+        event_name,
+        attributes,
+        body: Some(any(body, DEPTH)),
         ..LogRecord::default()
     }
 }
@@ -209,7 +216,8 @@ mod tests {
     fn each_run_of_a_sensor_is_a_resource_and_order_stays() {
         let event = json!({"host": {"name": "web"}, "event": {"action": "process.exec", "severity": 3}, "process": {"pid": 7}});
         let (one, other) = (found("s", &event), found("t", &json!({})));
-        let request = request(&[one.clone(), one.clone(), other, one]);
+        let batch = [one.clone(), one.clone(), other, one];
+        let request = request(&batch, Schema::Ecs);
         let counts: Vec<_> = request
             .resource_logs
             .iter()
@@ -235,7 +243,8 @@ mod tests {
         for _ in 0..60 {
             deep = json!([{"a": deep}]);
         }
-        let sent = request(&[found("s", &json!({"a": deep, "b": null, "c": -1.5}))]);
+        let deep = found("s", &json!({"a": deep, "b": null, "c": -1.5}));
+        let sent = request(&[deep], Schema::Ocsf);
         let bytes = sent.encode_to_vec();
         let read = ExportLogsServiceRequest::decode(bytes.as_slice()).unwrap();
         assert_eq!(read, sent);
