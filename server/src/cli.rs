@@ -44,7 +44,7 @@ Examples:
   holdfast-server run --forward-webhook https://hooks.example.org/holdfast --forward-webhook-secret-file secret.txt
   holdfast-server run --forward-syslog tls://siem.example.org --forward-ca ca.pem --forward-events all
 The first start makes the user `admin` and prints its password once.")]
-    Run(Run),
+    Run(Box<Run>),
     /// Installation keys, by which sensors enrol
     #[command(subcommand)]
     Key(Key),

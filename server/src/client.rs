@@ -110,6 +110,11 @@ impl Target {
         Self::parse(url, ("http", 80), ("https", 443))
     }
 
+    /// Whether it is spoken to by TLS.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.encrypted
+    }
+
     /// Whether whoever is there answers only this machine.
     pub(crate) fn is_loopback(&self) -> bool {
         self.host == "localhost"
@@ -126,7 +131,8 @@ impl Target {
         }
     }
 
-    fn authority(&self) -> String {
+    /// The host, in brackets where it is an IPv6 address, and the port.
+    pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

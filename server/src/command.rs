@@ -11,6 +11,7 @@ use crate::cli::{Command, Data};
 use crate::clock::now;
 use crate::store::{self, Connection, accounts};
 
+mod destinations;
 mod key;
 mod run;
 mod simulate;
@@ -25,7 +26,7 @@ const MAX_PASSWORD_FILE: u64 = 4096;
 /// Does what the command line asks for.
 pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(*arguments),
         Command::Key(arguments) => key::key(arguments),
         Command::User(arguments) => user::user(arguments),
         Command::Token(arguments) => token::token(arguments),

@@ -17,11 +17,13 @@ use crate::secret;
 use crate::store::events::{self, Filter, Found};
 use crate::store::{self, Connection, StoreError, forwards};
 
+mod nats;
 mod otlp;
 mod schema;
 mod syslog;
 mod webhook;
 
+pub(crate) use nats::Nats;
 pub(crate) use otlp::Otlp;
 pub(crate) use schema::Schema;
 pub(crate) use syslog::Syslog;
@@ -83,6 +85,8 @@ pub(crate) enum Destination {
     Syslog(Syslog),
     /// A log record for each event, by a POST for each batch.
     Otlp(Box<Otlp>),
+    /// A message for each event, into a stream.
+    Nats(Box<Nats>),
 }
 
 impl Destination {
@@ -92,6 +96,7 @@ impl Destination {
             Self::Webhook(_) => "webhook",
             Self::Syslog(_) => "syslog",
             Self::Otlp(_) => "otlp",
+            Self::Nats(_) => "nats",
         }
     }
 
@@ -101,6 +106,7 @@ impl Destination {
             Self::Webhook(webhook) => webhook.deliver(batch).await.map(|()| 0),
             Self::Syslog(syslog) => syslog.deliver(batch).await.map(|()| 0),
             Self::Otlp(otlp) => otlp.deliver(batch).await,
+            Self::Nats(nats) => nats.deliver(batch).await.map(|()| 0),
         }
     }
 }

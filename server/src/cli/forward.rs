@@ -48,6 +48,21 @@ pub(crate) struct Forward {
         requires = "otlp"
     )]
     pub(crate) otlp_headers: Option<PathBuf>,
+    /// Subject of a stream of NATS JetStream: nats://HOST[:4222]/SUBJECT or tls://…
+    #[arg(
+        long = "forward-nats",
+        env = "HOLDFAST_SERVER_FORWARD_NATS",
+        value_name = "URL"
+    )]
+    pub(crate) nats: Option<String>,
+    /// File with credentials for it, as nsc makes them: a JWT and a seed
+    #[arg(
+        long = "forward-nats-creds",
+        env = "HOLDFAST_SERVER_FORWARD_NATS_CREDS",
+        value_name = "FILE",
+        requires = "nats"
+    )]
+    pub(crate) nats_credentials: Option<PathBuf>,
     /// Certificates (PEM) to know receivers by; whom the system trusts if not given
     #[arg(
         long = "forward-ca",

@@ -217,7 +217,9 @@ fn check_value(place: &str, value: &Value, kind: &str) {
         "int" => value.is_i64() || value.is_u64(),
         _ if kind.starts_with("int(") => {
             let values = kind.trim_start_matches("int(").trim_end_matches(')');
-            values.split(',').any(|known| value.as_i64() == known.parse().ok())
+            values
+                .split(',')
+                .any(|known| value.as_i64() == known.parse().ok())
         }
         _ => {
             let kind = if kind == "sub_technique" {

@@ -19,6 +19,8 @@ use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::harness::{Sensor, Server, both, command, frame, printed};
 use receiver::{Act, Receiver};
 
+#[path = "forward/nats.rs"]
+mod nats;
 #[path = "forward/otlp.rs"]
 mod otlp;
 #[path = "forward/receiver.rs"]
