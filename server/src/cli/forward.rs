@@ -63,6 +63,35 @@ pub(crate) struct Forward {
         requires = "nats"
     )]
     pub(crate) nats_credentials: Option<PathBuf>,
+    /// Bucket of a store that speaks S3, for files of Parquet: https://HOST/BUCKET[/PREFIX]
+    #[arg(
+        long = "forward-s3",
+        env = "HOLDFAST_SERVER_FORWARD_S3",
+        value_name = "URL"
+    )]
+    pub(crate) s3: Option<String>,
+    /// File with its keys, as AWS has them; AWS_ACCESS_KEY_ID and the like if not given
+    #[arg(
+        long = "forward-s3-credentials-file",
+        env = "HOLDFAST_SERVER_FORWARD_S3_CREDENTIALS_FILE",
+        value_name = "FILE",
+        requires = "s3"
+    )]
+    pub(crate) s3_credentials: Option<PathBuf>,
+    /// Its region
+    #[arg(
+        long = "forward-s3-region",
+        env = "AWS_REGION",
+        value_name = "NAME",
+        default_value = "us-east-1"
+    )]
+    pub(crate) s3_region: String,
+    /// How long an event waits for its file to grow
+    #[arg(long = "forward-s3-seconds", env = "HOLDFAST_SERVER_FORWARD_S3_SECONDS", value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) s3_seconds: u64,
+    /// MiB of events at which a file is written
+    #[arg(long = "forward-s3-mib", env = "HOLDFAST_SERVER_FORWARD_S3_MIB", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) s3_mib: u16,
     /// Certificates (PEM) to know receivers by; whom the system trusts if not given
     #[arg(
         long = "forward-ca",

@@ -1,11 +1,12 @@
 //! What `holdfast-server run --forward-…` asks for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::password_of;
 use crate::bundle::Signer;
 use crate::cli::Forward;
-use crate::forward::{Destination, Nats, Otlp, Status, Syslog, Webhook};
+use crate::forward::{Destination, Nats, Otlp, Place, S3, Status, Syslog, Webhook};
 
 /// Where events are to be forwarded to.
 pub(super) fn destinations(
@@ -40,6 +41,17 @@ pub(super) fn destinations(
         let credentials = file.zip(text.as_deref());
         let nats = Nats::new(url, credentials, ca, schema, &server_name(signer))?;
         destinations.push(Destination::Nats(Box::new(nats)));
+    }
+    if let Some(url) = &arguments.s3 {
+        let place = Place {
+            url,
+            region: &arguments.s3_region,
+            credentials: arguments.s3_credentials.clone(),
+            bytes: usize::from(arguments.s3_mib) << 20,
+            patience: Duration::from_secs(arguments.s3_seconds),
+        };
+        let s3 = S3::new(place, ca, schema, &server_name(signer))?;
+        destinations.push(Destination::S3(Box::new(s3)));
     }
     let with_status = destinations.into_iter().map(|destination| {
         let status = Status::new(destination.name(), arguments.queue);

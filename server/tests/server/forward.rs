@@ -25,6 +25,8 @@ mod nats;
 mod otlp;
 #[path = "forward/receiver.rs"]
 mod receiver;
+#[path = "forward/s3.rs"]
+mod s3;
 
 const SECRET: [u8; 32] = *b"a secret of the tests, 32 bytes.";
 /// Longer than a receiver that hangs is waited for, with the attempts around it.
