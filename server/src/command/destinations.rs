@@ -47,6 +47,8 @@ pub(super) fn destinations(
             url,
             region: &arguments.s3_region,
             credentials: arguments.s3_credentials.clone(),
+            // What waits for a file to grow is not to be what no longer fits.
+            events: usize::try_from(arguments.queue / 2).unwrap_or(usize::MAX),
             bytes: usize::from(arguments.s3_mib) << 20,
             patience: Duration::from_secs(arguments.s3_seconds),
         };

@@ -38,7 +38,8 @@ pub(crate) struct Place<'a> {
     pub(crate) region: &'a str,
     /// File with what to sign by, as AWS has it; the environment where there is none.
     pub(crate) credentials: Option<PathBuf>,
-    /// Bytes of events at which a file is written.
+    /// Events, and bytes of them, at which a file is written.
+    pub(crate) events: usize,
     pub(crate) bytes: usize,
     /// How long an event waits for its file to grow.
     pub(crate) patience: Duration,
@@ -94,7 +95,7 @@ impl S3 {
             prefix,
             credentials: place.credentials,
             terms: Terms {
-                events: MAX_EVENTS,
+                events: place.events.clamp(1, MAX_EVENTS),
                 bytes: place.bytes,
                 patience: place.patience,
                 by_hour: true,

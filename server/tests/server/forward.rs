@@ -344,5 +344,17 @@ fn a_destination_that_cannot_be_is_refused_at_the_start() {
         1,
         "weak.txt",
     );
+    let headers = ["--forward-otlp-header-file", weak];
+    refused(&headers, 2, "--forward-otlp");
+    let otlp = ["--forward-otlp", "http://a"];
+    refused(&[otlp, headers].concat(), 1, "line 1: a header is");
+    let nats = ["--forward-nats", "nats://a/b", "--forward-nats-creds", weak];
+    refused(&nats, 1, "no file of credentials");
+    refused(&["--forward-nats", "nats://a"], 1, "no subject");
+    let s3 = ["--forward-s3", "https://a/b"];
+    refused(&s3, 1, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    let keys = ["--forward-s3-credentials-file", weak];
+    refused(&[s3, keys].concat(), 1, "[default] has no");
+    refused(&["--forward-s3", "https://a"], 1, "names no bucket");
     refused(&["--forward-queue", "0"], 2, "--forward-queue");
 }
