@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::cli::{Command, Data};
 use crate::clock::now;
-use crate::store::{self, Connection, accounts};
+use crate::store::{self, Address, Connection, accounts};
 
 mod destinations;
 mod key;
@@ -20,6 +20,8 @@ mod user;
 
 /// Who the audit log names for what a command changed.
 const ACTOR: &str = "command line";
+/// Events after which it is shown how many were brought.
+const SHOWN_EVERY: i64 = 100_000;
 /// Bytes of a file with a password that are read.
 const MAX_PASSWORD_FILE: u64 = 4096;
 
@@ -34,6 +36,15 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
             let connection = open(&data)?;
             store::backup(&connection, &file)?;
             text(&format!("{}\n", file.display()))
+        }
+        Command::Move { from, database } => {
+            store::carry(&from, &Address::new(database.expose())?, |table, rows| {
+                // Of events as often as somebody waits for it.
+                if table != "event" || rows % SHOWN_EVERY == 0 {
+                    eprintln!("{table}: {rows}");
+                }
+            })?;
+            text("all is there\n")
         }
         Command::Simulate(arguments) => simulate::simulate(arguments),
         Command::Version { json } => version(json),
