@@ -25,7 +25,7 @@ mod session;
 mod stream;
 
 pub(crate) use admin::MAX_DAYS;
-pub(crate) use alerts::shown;
+pub(crate) use alerts::shown_with;
 use guard::{Required, required};
 
 /// Bytes of a request's body, bundles aside.

@@ -44,7 +44,7 @@ Examples:
   holdfast-server run --forward-webhook https://hooks.example.org/holdfast --forward-webhook-secret-file secret.txt
   holdfast-server run --forward-syslog tls://siem.example.org --forward-ca ca.pem --forward-events all
 The first start makes the user `admin` and prints its password once.")]
-    Run(Run),
+    Run(Box<Run>),
     /// Installation keys, by which sensors enrol
     #[command(subcommand)]
     Key(Key),
@@ -65,6 +65,27 @@ files that are there. It has the key that signs bundles: keep it as you keep tha
         file: PathBuf,
         #[command(flatten)]
         data: Data,
+    },
+    /// Bring all of a store in SQLite into a database of PostgreSQL that has nothing yet
+    #[command(after_help = "\
+Examples:
+  systemctl stop holdfast-server
+  HOLDFAST_SERVER_DATABASE=postgres://holdfast:PASSWORD@db.example.org/holdfast holdfast-server move --from /var/lib/holdfast-server
+The server is stopped meanwhile: what sensors send afterwards belongs into the new store. All is brought or nothing, and
+the old store stays as it is. Sensors, tokens, sessions and keys go on as they are.")]
+    Move {
+        /// Directory of the store in SQLite
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Database that it is brought into; one with a password belongs into the environment
+        #[arg(
+            long,
+            value_name = "URL",
+            env = "HOLDFAST_SERVER_DATABASE",
+            hide_env_values = true,
+            value_parser = secret
+        )]
+        database: Secret,
     },
     /// Be a fleet of sensors that send to a server, and measure how it answers
     #[command(after_help = "\

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
@@ -20,6 +20,10 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+mod target;
+
+pub(crate) use target::Target;
 
 /// For a connection, its TLS included: three attempts at the handshake of a bad line.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -49,90 +53,6 @@ pub(crate) enum ClientError {
     /// It takes too long.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-}
-
-/// Where somebody listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
-    encrypted: bool,
-    host: String,
-    port: u16,
-    /// With the query, as it stands in a request; `/` where none is given.
-    pub(crate) path: String,
-}
-
-impl Target {
-    /// Reads `url`, whose scheme is one of `plain` and `encrypted`, each with the port that it has by itself.
-    ///
-    /// # Errors
-    /// [`ClientError::Url`], which does not repeat a password: one is refused.
-    pub(crate) fn parse(
-        url: &str,
-        plain: (&str, u16),
-        encrypted: (&str, u16),
-    ) -> Result<Self, ClientError> {
-        let shown = || match url.rsplit_once('@') {
-            Some((_, rest)) => format!("…@{rest}"),
-            None => url.to_owned(),
-        };
-        let wrong = |reason| ClientError::Url {
-            url: shown(),
-            reason,
-        };
-        let uri: Uri = url.parse().map_err(|_| wrong("it is no URL"))?;
-        let (is_encrypted, usual) = match uri.scheme_str() {
-            Some(scheme) if scheme == plain.0 => (false, plain.1),
-            Some(scheme) if scheme == encrypted.0 => (true, encrypted.1),
-            _ => return Err(wrong("its scheme is not one that is spoken here")),
-        };
-        let authority = uri.authority().ok_or_else(|| wrong("it has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(wrong("it has a user or password in it"));
-        }
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        if host.is_empty() {
-            return Err(wrong("it has no host"));
-        }
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        Ok(Self {
-            encrypted: is_encrypted,
-            port: authority.port_u16().unwrap_or(usual),
-            host,
-            path: path.to_owned(),
-        })
-    }
-
-    /// An `http://` or `https://` URL.
-    ///
-    /// # Errors
-    /// [`ClientError::Url`].
-    pub(crate) fn http(url: &str) -> Result<Self, ClientError> {
-        Self::parse(url, ("http", 80), ("https", 443))
-    }
-
-    /// Whether whoever is there answers only this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
-        self.host == "localhost"
-            || self
-                .host
-                .parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback())
-    }
-
-    /// Says so in the log where everybody on the way can read what is sent.
-    pub(crate) fn warn_if_readable(&self, what: &str) {
-        if !self.encrypted && !self.is_loopback() {
-            tracing::warn!("events cross the network to the {what} in the clear: use TLS");
-        }
-    }
-
-    fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
 }
 
 /// Whom to trust: those certified by what is in `ca` (PEM) and nobody else, or else whom the system trusts.
@@ -305,7 +225,7 @@ impl Client {
         if let Some(all) = request.headers_mut() {
             *all = headers.clone();
             all.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-            let host = HeaderValue::from_str(&self.way.target.authority())
+            let host = HeaderValue::from_str(&self.way.target.host_header())
                 .map_err(|error| ClientError::Connect(error.to_string()))?;
             all.insert(HOST, host);
         }
@@ -363,33 +283,5 @@ impl Client {
             retry_after,
             body,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_taken_apart_and_a_wrong_one_is_refused() {
-        let target = Target::http("https://team.example.org/hook?a=1").unwrap();
-        assert_eq!(
-            (target.port, target.path.as_str(), target.authority()),
-            (443, "/hook?a=1", "team.example.org:443".to_owned())
-        );
-        let six = Target::http("http://[::1]:5150").unwrap();
-        assert_eq!(
-            (six.authority().as_str(), six.is_loopback()),
-            ("[::1]:5150", true)
-        );
-        for wrong in ["", "team.example.org", "ftp://a", "http://", "https://"] {
-            assert!(Target::http(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn a_password_in_a_url_is_refused_and_not_repeated() {
-        let error = Target::http("https://ada:secret@example.org/").unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use crate::cli::{Command, Data};
 use crate::clock::now;
-use crate::store::{self, Connection, accounts};
+use crate::store::{self, Address, Connection, accounts};
 
+mod destinations;
 mod key;
 mod run;
 mod simulate;
@@ -19,13 +20,15 @@ mod user;
 
 /// Who the audit log names for what a command changed.
 const ACTOR: &str = "command line";
+/// Events after which it is shown how many were brought.
+const SHOWN_EVERY: i64 = 100_000;
 /// Bytes of a file with a password that are read.
 const MAX_PASSWORD_FILE: u64 = 4096;
 
 /// Does what the command line asks for.
 pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(*arguments),
         Command::Key(arguments) => key::key(arguments),
         Command::User(arguments) => user::user(arguments),
         Command::Token(arguments) => token::token(arguments),
@@ -33,6 +36,15 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
             let connection = open(&data)?;
             store::backup(&connection, &file)?;
             text(&format!("{}\n", file.display()))
+        }
+        Command::Move { from, database } => {
+            store::carry(&from, &Address::new(database.expose())?, |table, rows| {
+                // Of events as often as somebody waits for it.
+                if table != "event" || rows % SHOWN_EVERY == 0 {
+                    eprintln!("{table}: {rows}");
+                }
+            })?;
+            text("all is there\n")
         }
         Command::Simulate(arguments) => simulate::simulate(arguments),
         Command::Version { json } => version(json),

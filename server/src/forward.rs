@@ -15,18 +15,37 @@ use crate::client::ClientError;
 use crate::clock::{now, rfc3339};
 use crate::secret;
 use crate::store::events::{self, Filter, Found};
-use crate::store::{self, Connection, StoreError, forwards};
+use crate::store::forwards::{self, Forward};
+use crate::store::{self, Connection, StoreError};
 
+mod batch;
+mod nats;
+mod otlp;
+mod s3;
+mod schema;
 mod syslog;
 mod webhook;
 
+use batch::{Batch, Terms};
+
+pub(crate) use nats::Nats;
+pub(crate) use otlp::Otlp;
+pub(crate) use s3::{Place, S3};
+pub(crate) use schema::Schema;
 pub(crate) use syslog::Syslog;
 pub(crate) use webhook::Webhook;
 
-/// Events that are delivered at a time, …
-const BATCH: usize = 100;
-/// … and bytes of them, unless a single one is larger.
-const BATCH_BYTES: usize = 1 << 20;
+/// Of destinations that have none of their own.
+const TERMS: Terms = Terms {
+    events: 100,
+    bytes: 1 << 20,
+    patience: Duration::ZERO,
+    by_hour: false,
+};
+/// After a batch was refused, to find out which of it was meant.
+const SINGLE: Terms = Terms { events: 1, ..TERMS };
+/// Events that are read at a time.
+const PAGE: usize = 250;
 /// A full queue is emptied by this part of it, so that it is not full again at once.
 const SPARE: i64 = 10;
 /// Between two looks for what is to be forwarded.
@@ -77,6 +96,12 @@ pub(crate) enum Destination {
     Webhook(Box<Webhook>),
     /// A message for each event.
     Syslog(Syslog),
+    /// A log record for each event, by a POST for each batch.
+    Otlp(Box<Otlp>),
+    /// A message for each event, into a stream.
+    Nats(Box<Nats>),
+    /// A file of Parquet for many events.
+    S3(Box<S3>),
 }
 
 impl Destination {
@@ -85,13 +110,27 @@ impl Destination {
         match self {
             Self::Webhook(_) => "webhook",
             Self::Syslog(_) => "syslog",
+            Self::Otlp(_) => "otlp",
+            Self::Nats(_) => "nats",
+            Self::S3(_) => "s3",
         }
     }
 
-    async fn deliver(&mut self, batch: &[Found]) -> Result<(), Undelivered> {
+    /// Delivers all of a batch; how many events of it the receiver took note of and refuses.
+    async fn deliver(&mut self, batch: &[Found]) -> Result<usize, Undelivered> {
         match self {
-            Self::Webhook(webhook) => webhook.deliver(batch).await,
-            Self::Syslog(syslog) => syslog.deliver(batch).await,
+            Self::Webhook(webhook) => webhook.deliver(batch).await.map(|()| 0),
+            Self::Syslog(syslog) => syslog.deliver(batch).await.map(|()| 0),
+            Self::Otlp(otlp) => otlp.deliver(batch).await,
+            Self::Nats(nats) => nats.deliver(batch).await.map(|()| 0),
+            Self::S3(s3) => s3.deliver(batch).await.map(|()| 0),
+        }
+    }
+
+    const fn terms(&self) -> Terms {
+        match self {
+            Self::S3(s3) => s3.terms(),
+            _ => TERMS,
         }
     }
 }
@@ -173,9 +212,9 @@ pub(crate) async fn forward(
 ) {
     let mut forwarder = Forwarder {
         app,
+        terms: destination.terms(),
         destination,
         status,
-        most: BATCH,
     };
     let name = forwarder.destination.name();
     let begin = move |connection: &Connection| forwards::begin(connection, name, alerts_only);
@@ -186,7 +225,7 @@ pub(crate) async fn forward(
     }
     backoff.worked();
     let right = forwarder.app.store.right(name);
-    let mut pending = Vec::new();
+    let mut pending = Batch::default();
     loop {
         // Of several servers one forwards; what it had not delivered another goes on with.
         if !right.is_ours().await {
@@ -213,15 +252,16 @@ struct Forwarder {
     app: Arc<App>,
     destination: Destination,
     status: Arc<Status>,
-    /// Events of a batch: one after a batch was refused, to find out which of it was meant.
-    most: usize,
+    /// How much of what waits the next batch is.
+    terms: Terms,
 }
 
 type Failed = (String, Option<Duration>);
 
 impl Forwarder {
-    /// Delivers the next batch, or `pending`, which is what was not delivered before; how long to wait then.
-    async fn step(&mut self, pending: &mut Vec<Found>) -> Result<Duration, Failed> {
+    /// Delivers the next batch, or `pending`, which is what was not delivered before, if it is as large as it should be; how
+    /// long to wait then.
+    async fn step(&mut self, pending: &mut Batch) -> Result<Duration, Failed> {
         let failed = |error: StoreError| (error.to_string(), None);
         let (name, queue) = (self.destination.name(), self.status.queue);
         let look = move |connection: &Connection| {
@@ -245,56 +285,76 @@ impl Forwarder {
             forward = now.unwrap_or(forward);
         }
         // What was shed meanwhile is not sent any more; a batch is otherwise the same at each attempt.
-        if pending
-            .first()
-            .is_some_and(|first| first.id <= forward.position)
-            || pending.len() > self.most
+        let first = pending.events().first();
+        if first.is_some_and(|first| first.id <= forward.position)
+            || pending.events().len() > self.terms.events
         {
             pending.clear();
         }
-        if pending.is_empty() {
-            let filter = Filter {
-                alerts_only: forward.alerts_only,
-                after: Some(forward.position),
-                ..Filter::default()
-            };
-            let most = self.most;
-            let find = move |connection: &Connection| events::find(connection, &filter, most);
-            *pending = self.app.store.read(find).await.map_err(failed)?;
-            let mut bytes = 0;
-            let fit = pending.iter().take_while(|found| {
-                bytes += found.body.len();
-                bytes <= BATCH_BYTES
-            });
-            let fit = fit.count().max(1);
-            pending.truncate(fit);
-        }
-        let Some(last) = pending.last().map(|last| last.id) else {
+        fill(&self.app, &self.terms, pending, &forward)
+            .await
+            .map_err(failed)?;
+        let Some(last) = pending.events().last().map(|last| last.id) else {
             return Ok(LOOK);
         };
-        let count = pending.len();
-        let refused = match self.destination.deliver(pending).await {
-            Ok(()) => {
-                self.most = BATCH;
+        if !pending.is_closed() {
+            return Ok(LOOK);
+        }
+        let count = pending.events().len();
+        let refused = match self.destination.deliver(pending.events()).await {
+            Ok(refused) => {
+                self.terms = self.destination.terms();
                 self.status.works();
-                false
+                refused
             }
             Err(Undelivered::Never(why)) if count > 1 => {
                 tracing::debug!("a batch is refused, {why}: its events are sent one by one");
-                self.most = 1;
+                self.terms = SINGLE;
                 return Ok(Duration::ZERO);
             }
             Err(Undelivered::Never(why)) => {
                 tracing::warn!("an event is lost, which the receiver by {name} refuses: {why}");
-                true
+                1
             }
             Err(Undelivered::Later { why, after }) => return Err((why, after)),
         };
-        let advance = move |connection: &Connection| {
-            forwards::advance(connection, name, last, count, refused)
-        };
+        let sent = count - refused;
+        let advance =
+            move |connection: &Connection| forwards::advance(connection, name, last, sent, refused);
         self.app.store.write(advance).await.map_err(failed)?;
         pending.clear();
         Ok(Duration::ZERO)
     }
+}
+
+/// Adds what waits to a batch until it is closed.
+async fn fill(
+    app: &App,
+    terms: &Terms,
+    pending: &mut Batch,
+    forward: &Forward,
+) -> Result<(), StoreError> {
+    while !pending.is_closed() {
+        let after = pending
+            .events()
+            .last()
+            .map_or(forward.position, |last| last.id);
+        let filter = Filter {
+            alerts_only: forward.alerts_only,
+            after: Some(after),
+            ..Filter::default()
+        };
+        let most = terms.events.min(PAGE);
+        let find = move |connection: &Connection| events::find(connection, &filter, most);
+        let found = app.store.read(find).await?;
+        let is_all = found.len() < most;
+        for found in found {
+            pending.take(found, terms);
+        }
+        if is_all {
+            pending.close_if_due(terms, now());
+            break;
+        }
+    }
+    Ok(())
 }

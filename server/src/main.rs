@@ -22,6 +22,7 @@ mod fleet;
 mod forward;
 mod ingest;
 mod news;
+mod ocsf;
 mod rollout;
 mod secret;
 mod serve;

@@ -64,6 +64,9 @@ pub(crate) enum StoreError {
     /// PostgreSQL has tools of its own.
     #[error("the store is in PostgreSQL: copy it with pg_dump, as docs/server.md says")]
     NoBackup,
+    /// It is to have nothing.
+    #[error("the database has something in its table {0} already: nothing is brought there")]
+    NotEmpty(String),
     /// What the database said.
     #[error("the store failed: {0}")]
     Database(DatabaseError),
@@ -272,4 +275,31 @@ pub(crate) fn backup(connection: &Connection, file: &Path) -> std::result::Resul
         Connection::Sqlite(_) => sqlite::backup(connection, file),
         Connection::Postgres(_) => Err(StoreError::NoBackup),
     }
+}
+
+/// Brings everything from SQLite's file in `directory` into the database at `to`, which must have nothing: all of it or
+/// nothing. Nobody writes to the file meanwhile. `told` is told of how many rows of which table are there.
+///
+/// # Errors
+/// [`StoreError::Directory`] where there is no store; [`StoreError::NotEmpty`]; what the databases say.
+pub(crate) fn carry(
+    directory: &Path,
+    to: &Address,
+    told: impl FnMut(&str, i64),
+) -> std::result::Result<(), StoreError> {
+    // A store would be made there.
+    std::fs::metadata(directory.join(sqlite::FILE)).map_err(|source| StoreError::Directory {
+        path: directory.to_owned(),
+        source,
+    })?;
+    let from = sqlite::connect(directory)?;
+    from.exclusively(|from| {
+        postgres::connect(to)?.exclusively(|to| {
+            prepare(to, now())?;
+            match to {
+                Connection::Postgres(session) => postgres::carry(from, session, told),
+                Connection::Sqlite(_) => Err(StoreError::Stopped),
+            }
+        })
+    })
 }

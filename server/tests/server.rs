@@ -16,6 +16,8 @@ mod dryrun;
 mod forward;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/moving.rs"]
+mod moving;
 #[path = "server/openapi.rs"]
 mod openapi;
 #[path = "server/postgres.rs"]

@@ -79,7 +79,11 @@ fn place(text: &str) -> Result<(i64, i64), Refused> {
 /// An event as JSON.
 pub(crate) fn shown(found: &Found) -> Value {
     // What is stored was parsed when it came.
-    let event: Value = serde_json::from_str(&found.body).unwrap_or_default();
+    shown_with(found, serde_json::from_str(&found.body).unwrap_or_default())
+}
+
+/// The same of an event that is told otherwise than it is stored.
+pub(crate) fn shown_with(found: &Found, event: Value) -> Value {
     json!({
         "id": found.id,
         "received": rfc3339(found.received),

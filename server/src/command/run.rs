@@ -12,14 +12,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::destinations::destinations;
 use super::user::random_password;
 use super::{ACTOR, password_of, text};
 use crate::app::{App, Limits};
 use crate::auth::{Role, hash_password};
 use crate::bundle::Signer;
-use crate::cli::{Forward, Forwarded, Run};
+use crate::cli::{Forwarded, Run};
 use crate::clock::{DAY, now};
-use crate::forward::{self, Destination, Status, Syslog, Webhook};
+use crate::forward;
 use crate::store::{self, Connection, Place, Store, StoreError, accounts, bundles, events};
 use crate::{descriptors, news, rollout, secret, serve, web};
 
@@ -147,36 +148,6 @@ async fn signer(store: &Store) -> anyhow::Result<Signer> {
         .write(move |connection| bundles::seed(connection, &new))
         .await?;
     Signer::new(&seed).ok_or_else(|| anyhow!("the key that signs bundles cannot be used"))
-}
-
-/// Where events are to be forwarded to.
-fn destinations(
-    arguments: &Forward,
-    signer: &Signer,
-) -> anyhow::Result<Vec<(Destination, Arc<Status>)>> {
-    let ca = arguments.ca.as_deref();
-    let mut destinations = Vec::new();
-    if let (Some(url), Some(file)) = (&arguments.webhook, &arguments.webhook_secret) {
-        let webhook = Webhook::new(url, &password_of(file)?, file, ca, &server_name(signer))?;
-        destinations.push(Destination::Webhook(Box::new(webhook)));
-    }
-    if let Some(url) = &arguments.syslog {
-        destinations.push(Destination::Syslog(Syslog::new(url, ca)?));
-    }
-    let with_status = destinations.into_iter().map(|destination| {
-        let status = Status::new(destination.name(), arguments.queue);
-        (destination, Arc::new(status))
-    });
-    Ok(with_status.collect())
-}
-
-/// What this server is called in messages: by the key that sensors know it by.
-fn server_name(signer: &Signer) -> String {
-    let key = signer.public_key();
-    key.iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 /// Makes the user `admin` where there is no user at all, and prints the password once.

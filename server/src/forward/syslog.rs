@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{ForwardError, Undelivered};
+use super::{ForwardError, Schema, Undelivered};
 use crate::client::{Stream, Target, Way};
 use crate::store::events::Found;
 
@@ -32,6 +32,7 @@ const MAX_MESSAGE_ID: usize = 32;
 /// A receiver.
 pub(crate) struct Syslog {
     way: Way,
+    schema: Schema,
     connection: Option<Box<dyn Stream>>,
 }
 
@@ -40,11 +41,12 @@ impl Syslog {
     ///
     /// # Errors
     /// [`ForwardError`].
-    pub(crate) fn new(url: &str, ca: Option<&Path>) -> Result<Self, ForwardError> {
+    pub(crate) fn new(url: &str, ca: Option<&Path>, schema: Schema) -> Result<Self, ForwardError> {
         let target = Target::parse(url, ("tcp", TCP_PORT), ("tls", TLS_PORT))?;
         target.warn_if_readable("syslog");
         Ok(Self {
             way: Way::new(target, ca)?,
+            schema,
             connection: None,
         })
     }
@@ -52,7 +54,7 @@ impl Syslog {
     pub(super) async fn deliver(&mut self, batch: &[Found]) -> Result<(), Undelivered> {
         let mut bytes = Vec::new();
         for found in batch {
-            let message = message(found);
+            let message = message(found, &self.schema.text(found));
             bytes.extend(format!("{} ", message.len()).bytes());
             bytes.extend(message.bytes());
         }
@@ -96,8 +98,8 @@ async fn if_open(mut connection: Box<dyn Stream>) -> Option<Box<dyn Stream>> {
     is_open.then_some(connection)
 }
 
-/// The message of an event: its JSON behind the header.
-fn message(found: &Found) -> String {
+/// The message of an event: what is told of it behind the header.
+fn message(found: &Found, told: &str) -> String {
     // What is stored was parsed when it came.
     let event: Value = serde_json::from_str(&found.body).unwrap_or_default();
     let severity = match event["event"]["severity"].as_i64() {
@@ -116,12 +118,11 @@ fn message(found: &Found) -> String {
         event["event"]["action"].as_str().unwrap_or_default(),
         MAX_MESSAGE_ID,
     );
-    let mut message = String::with_capacity(found.body.len() + 128);
+    let mut message = String::with_capacity(told.len() + 128);
     // Writing to a string cannot fail.
     let _ = write!(
         message,
-        "<{priority}>1 {time} {host} holdfast - {kind} - {}",
-        found.body
+        "<{priority}>1 {time} {host} holdfast - {kind} - {told}"
     );
     message
 }
@@ -159,11 +160,11 @@ mod tests {
             body: body.into(),
         };
         assert_eq!(
-            message(&found),
+            message(&found, &found.body),
             format!("<107>1 2026-11-22T19:00:00.123456Z web_1_ holdfast - file.open - {body}")
         );
         found.body = "{}".into();
         found.host_name.clear();
-        assert_eq!(message(&found), "<110>1 - - holdfast - - - {}");
+        assert_eq!(message(&found, &found.body), "<110>1 - - holdfast - - - {}");
     }
 }

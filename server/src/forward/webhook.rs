@@ -12,8 +12,8 @@ use hyper::{Method, StatusCode};
 use ring::hmac;
 use serde_json::json;
 
-use super::{ForwardError, Undelivered};
-use crate::api::shown;
+use super::{ForwardError, Schema, Undelivered};
+use crate::api::shown_with;
 use crate::client::{Client, Target, Way};
 use crate::clock::now;
 use crate::store::events::Found;
@@ -32,6 +32,7 @@ pub(crate) struct Webhook {
     client: Client,
     path: String,
     key: hmac::Key,
+    schema: Schema,
     /// Before the numbers of events, which another server has as well.
     server: String,
 }
@@ -46,6 +47,7 @@ impl Webhook {
         secret: &str,
         file: &Path,
         ca: Option<&Path>,
+        schema: Schema,
         server: &str,
     ) -> Result<Self, ForwardError> {
         let target = Target::http(url)?;
@@ -58,6 +60,7 @@ impl Webhook {
                 file: file.to_owned(),
                 reason,
             })?,
+            schema,
             server: server.to_owned(),
         })
     }
@@ -68,6 +71,7 @@ impl Webhook {
         };
         let id = format!("{}-{}-{}", self.server, first.id, last.id);
         let seconds = now() / 1000;
+        let shown = |found| shown_with(found, self.schema.event(found));
         let events: Vec<_> = batch.iter().map(shown).collect();
         let body = json!({"type": "holdfast.events", "events": events}).to_string();
         let mut headers = HeaderMap::new();

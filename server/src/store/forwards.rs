@@ -108,20 +108,20 @@ pub(crate) fn shed(connection: &Connection, destination: &str, most: i64) -> Res
     Ok(lost)
 }
 
-/// `events` up to `position` were delivered, or refused for ever. Nothing changes where another server is beyond that.
+/// Of the events up to `position` so many were delivered, and refused for ever. Nothing changes where another server is
+/// beyond that.
 pub(crate) fn advance(
     connection: &Connection,
     destination: &str,
     position: i64,
-    events: usize,
-    refused: bool,
+    sent: usize,
+    refused: usize,
 ) -> Result<()> {
-    let statement = if refused {
-        "UPDATE forward SET position = ?2, lost_refused = lost_refused + ?3 WHERE destination = ?1 AND position < ?2"
-    } else {
-        "UPDATE forward SET position = ?2, sent = sent + ?3 WHERE destination = ?1 AND position < ?2"
-    };
-    connection.execute(statement, params![destination, position, events as i64])?;
+    connection.execute(
+        "UPDATE forward SET position = ?2, sent = sent + ?3, lost_refused = lost_refused + ?4
+         WHERE destination = ?1 AND position < ?2",
+        params![destination, position, sent as i64, refused as i64],
+    )?;
     Ok(())
 }
 
@@ -200,8 +200,8 @@ mod tests {
     fn what_was_delivered_refused_and_deleted_is_counted_each_by_itself() {
         both(|| {
             let connection = with_events(10);
-            advance(&connection, "alerts", 4, 2, false).unwrap();
-            advance(&connection, "alerts", 6, 1, true).unwrap();
+            advance(&connection, "alerts", 4, 2, 0).unwrap();
+            advance(&connection, "alerts", 6, 0, 1).unwrap();
             forget(&connection, 8).unwrap();
             let alerts = of(&connection, "alerts");
             assert_eq!(

@@ -20,6 +20,7 @@ use crate::client::{self, ClientError};
 pub(super) mod events;
 mod intake;
 mod lease;
+mod moving;
 mod partitions;
 pub(super) mod pool;
 mod ranges;
@@ -27,6 +28,7 @@ mod schema;
 pub(super) mod session;
 
 pub(super) use lease::Lease;
+pub(super) use moving::carry;
 pub(super) use partitions::{drop_before, make};
 
 /// How long a server is waited for that does not answer.

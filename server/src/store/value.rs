@@ -94,6 +94,37 @@ pub(crate) enum Column<'a> {
     Blob(&'a [u8]),
 }
 
+/// A value of a database, whatever it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Any {
+    Null,
+    Integer(i64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+impl AsParam for Any {
+    fn param(&self) -> Param<'_> {
+        match self {
+            Self::Null => Param::Null,
+            Self::Integer(number) => Param::Integer(*number),
+            Self::Text(text) => Param::Text(text),
+            Self::Blob(bytes) => Param::Blob(bytes),
+        }
+    }
+}
+
+impl FromColumn for Any {
+    fn of(column: Column<'_>) -> Option<Self> {
+        Some(match column {
+            Column::Null => Self::Null,
+            Column::Integer(number) => Self::Integer(number),
+            Column::Text(text) => Self::Text(text.to_owned()),
+            Column::Blob(bytes) => Self::Blob(bytes.to_owned()),
+        })
+    }
+}
+
 /// What a value of a database may become.
 pub(crate) trait FromColumn: Sized {
     /// `None`: it is of another type.

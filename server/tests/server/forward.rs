@@ -1,10 +1,9 @@
 //! Forwarding, to receivers that drop, hang and refuse.
 
-use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,16 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::harness::{Sensor, Server, both, command, frame, printed};
+use receiver::{Act, Receiver};
+
+#[path = "forward/nats.rs"]
+mod nats;
+#[path = "forward/otlp.rs"]
+mod otlp;
+#[path = "forward/receiver.rs"]
+mod receiver;
+#[path = "forward/s3.rs"]
+mod s3;
 
 const SECRET: [u8; 32] = *b"a secret of the tests, 32 bytes.";
 /// Longer than a receiver that hangs is waited for, with the attempts around it.
@@ -29,121 +38,6 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never: {what}");
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// What a receiver does with a request.
-#[derive(Clone, Copy, Debug)]
-enum Act {
-    /// Closes the connection without an answer.
-    Drop,
-    /// Keeps it open without one.
-    Hang,
-    /// Answers with this status.
-    Answer(u16),
-}
-
-/// A request as it came, and what was done with it.
-#[derive(Clone, Debug)]
-struct Request {
-    headers: Vec<(String, String)>,
-    body: String,
-    accepted: bool,
-}
-
-impl Request {
-    fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(known, _)| known == name);
-        found.map_or("", |(_, value)| value)
-    }
-
-    fn ids(&self) -> Vec<String> {
-        let body: Value = serde_json::from_str(&self.body).unwrap();
-        let events = body["events"].as_array().unwrap();
-        let id = |event: &Value| event["event"]["event"]["id"].as_str().unwrap().to_owned();
-        events.iter().map(id).collect()
-    }
-}
-
-/// A receiver of webhooks: follows its script, and then does what `afterwards` says.
-struct Receiver {
-    url: String,
-    requests: Arc<Mutex<Vec<Request>>>,
-    afterwards: Arc<Mutex<Act>>,
-}
-
-impl Receiver {
-    /// Answers 400 to whatever has `poison` in it.
-    fn start(script: &[Act], afterwards: Act, poison: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/hook?a=1", listener.local_addr().unwrap());
-        let requests: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let afterwards = Arc::new(Mutex::new(afterwards));
-        let (kept, then) = (requests.clone(), afterwards.clone());
-        let mut script: VecDeque<_> = script.iter().copied().collect();
-        thread::spawn(move || {
-            let mut hanging = Vec::new();
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let Some(mut request) = read(&mut stream) else {
-                    continue;
-                };
-                let mut act = script.pop_front().unwrap_or(*then.lock().unwrap());
-                if !poison.is_empty() && request.body.contains(poison) {
-                    act = Act::Answer(400);
-                }
-                request.accepted = matches!(act, Act::Answer(200..=299));
-                kept.lock().unwrap().push(request);
-                match act {
-                    Act::Drop => {}
-                    Act::Hang => hanging.push(stream),
-                    Act::Answer(status) => {
-                        let answer = format!(
-                            "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-                        );
-                        let _ = stream.write_all(answer.as_bytes());
-                    }
-                }
-            }
-        });
-        Self {
-            url,
-            requests,
-            afterwards,
-        }
-    }
-
-    fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
-    }
-
-    /// The ids of the events that it accepted, in their order.
-    fn accepted(&self) -> Vec<String> {
-        let requests = self.requests();
-        let accepted = requests.iter().filter(|request| request.accepted);
-        accepted.flat_map(Request::ids).collect()
-    }
-}
-
-fn read(stream: &mut TcpStream) -> Option<Request> {
-    let mut reader = BufReader::new(stream);
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) => headers.push((name.to_ascii_lowercase(), value.to_owned())),
-            None if line.trim_end().is_empty() => break,
-            None => assert_eq!(line.trim_end(), "POST /hook?a=1 HTTP/1.1"),
-        }
-    }
-    let length = headers.iter().find(|(name, _)| name == "content-length")?;
-    let mut body = vec![0; length.1.parse().ok()?];
-    reader.read_exact(&mut body).ok()?;
-    Some(Request {
-        headers,
-        body: String::from_utf8(body).ok()?,
-        accepted: false,
-    })
 }
 
 fn secret_file(place: &Path) -> PathBuf {
@@ -173,6 +67,19 @@ fn send(server: &Server, sensor: &Sensor, sequences: std::ops::RangeInclusive<u6
     assert_eq!(answer.status, 200);
 }
 
+/// The ids of the events that a receiver of webhooks accepted, in their order.
+fn accepted(receiver: &Receiver) -> Vec<String> {
+    let mut ids = Vec::new();
+    for request in receiver.accepted() {
+        assert_eq!(request.path, "/hook?a=1");
+        let body: Value = serde_json::from_str(request.text()).unwrap();
+        let events = body["events"].as_array().unwrap();
+        let id = |event: &Value| event["event"]["event"]["id"].as_str().unwrap().to_owned();
+        ids.extend(events.iter().map(id));
+    }
+    ids
+}
+
 fn ids(sequences: std::ops::RangeInclusive<u64>) -> Vec<String> {
     sequences.map(|sequence| format!("e-{sequence}")).collect()
 }
@@ -185,7 +92,7 @@ fn a_webhook_gets_each_alert_in_order_whatever_the_receiver_does() {
         let file = secret_file(data.parent().unwrap());
         let arguments = [
             "--forward-webhook",
-            &receiver.url,
+            &receiver.url("/hook?a=1"),
             "--forward-webhook-secret-file",
             file.to_str().unwrap(),
         ];
@@ -195,8 +102,8 @@ fn a_webhook_gets_each_alert_in_order_whatever_the_receiver_does() {
             let reason = &status(&server, &token)["failing"]["reason"];
             reason == "the receiver answers 500 Internal Server Error"
         });
-        until("all arrived", || receiver.accepted().len() >= 250);
-        assert_eq!(receiver.accepted(), ids(1..=250));
+        until("all arrived", || accepted(&receiver).len() >= 250);
+        assert_eq!(accepted(&receiver), ids(1..=250));
         until("it is known", || status(&server, &token)["sent"] == 250);
         let status = status(&server, &token);
         assert_eq!(
@@ -218,7 +125,7 @@ fn a_webhook_gets_each_alert_in_order_whatever_the_receiver_does() {
                 request.header("webhook-id"),
                 request.header("webhook-timestamp"),
             );
-            let signed = format!("{id}.{time}.{}", request.body);
+            let signed = format!("{id}.{time}.{}", request.text());
             let signature = request
                 .header("webhook-signature")
                 .strip_prefix("v1,")
@@ -232,8 +139,8 @@ fn a_webhook_gets_each_alert_in_order_whatever_the_receiver_does() {
         assert!(server.stop());
         let server = Server::start_with(data, &arguments);
         send(&server, &sensor, 251..=260);
-        until("the rest arrived", || receiver.accepted().len() >= 260);
-        assert_eq!(receiver.accepted(), ids(1..=260));
+        until("the rest arrived", || accepted(&receiver).len() >= 260);
+        assert_eq!(accepted(&receiver), ids(1..=260));
     });
 }
 
@@ -244,7 +151,7 @@ fn what_does_not_fit_into_the_queue_is_counted() {
         let file = secret_file(data.parent().unwrap());
         let arguments = [
             "--forward-webhook",
-            &receiver.url,
+            &receiver.url("/hook?a=1"),
             "--forward-webhook-secret-file",
             file.to_str().unwrap(),
             "--forward-queue",
@@ -261,7 +168,7 @@ fn what_does_not_fit_into_the_queue_is_counted() {
         });
         *receiver.afterwards.lock().unwrap() = Act::Answer(200);
         until("the rest arrived", || status(&server, &token)["sent"] == 9);
-        assert_eq!(receiver.accepted(), ids(42..=50));
+        assert_eq!(accepted(&receiver), ids(42..=50));
         assert_eq!(status(&server, &token)["waiting"], 0);
     });
 }
@@ -273,7 +180,7 @@ fn an_event_that_is_refused_is_counted_and_holds_up_no_other() {
         let file = secret_file(data.parent().unwrap());
         let arguments = [
             "--forward-webhook",
-            &receiver.url,
+            &receiver.url("/hook?a=1"),
             "--forward-webhook-secret-file",
             file.to_str().unwrap(),
         ];
@@ -282,7 +189,7 @@ fn an_event_that_is_refused_is_counted_and_holds_up_no_other() {
         until("the others arrived", || {
             status(&server, &token)["sent"] == 4
         });
-        assert_eq!(receiver.accepted(), ["e-1", "e-2", "e-4", "e-5"]);
+        assert_eq!(accepted(&receiver), ["e-1", "e-2", "e-4", "e-5"]);
         assert_eq!(
             status(&server, &token)["lost"],
             json!({"full": 0, "refused": 1, "deleted": 0})
@@ -345,6 +252,31 @@ fn syslog_over_tcp_goes_on_after_the_receiver_closed() {
         let (stream, _) = listener.accept().unwrap();
         check_messages(&messages(stream, 10), &ids(121..=130));
     });
+}
+
+#[test]
+fn events_are_told_by_the_schema_that_is_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let receiver = Receiver::start(&[], Act::Answer(200), "");
+    let file = secret_file(place.path());
+    let arguments = [
+        "--forward-webhook",
+        &receiver.url("/hook?a=1"),
+        "--forward-webhook-secret-file",
+        file.to_str().unwrap(),
+        "--forward-schema",
+        "ocsf",
+    ];
+    let (server, sensor, token) = begun(&data, &arguments);
+    send(&server, &sensor, 1..=1);
+    until("it arrived", || status(&server, &token)["sent"] == 1);
+    let body: Value = serde_json::from_str(receiver.accepted()[0].text()).unwrap();
+    let event = &body["events"][0]["event"];
+    assert_eq!(event["class_uid"], 2004);
+    assert_eq!(event["metadata"]["uid"], "e-1");
+    assert_eq!(event["device"]["hostname"], "h.example");
+    assert_eq!(event["evidences"][0]["file"]["path"], "/etc/shadow");
 }
 
 #[test]
@@ -412,5 +344,17 @@ fn a_destination_that_cannot_be_is_refused_at_the_start() {
         1,
         "weak.txt",
     );
+    let headers = ["--forward-otlp-header-file", weak];
+    refused(&headers, 2, "--forward-otlp");
+    let otlp = ["--forward-otlp", "http://a"];
+    refused(&[otlp, headers].concat(), 1, "line 1: a header is");
+    let nats = ["--forward-nats", "nats://a/b", "--forward-nats-creds", weak];
+    refused(&nats, 1, "no file of credentials");
+    refused(&["--forward-nats", "nats://a"], 1, "no subject");
+    let s3 = ["--forward-s3", "https://a/b"];
+    refused(&s3, 1, "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+    let keys = ["--forward-s3-credentials-file", weak];
+    refused(&[s3, keys].concat(), 1, "[default] has no");
+    refused(&["--forward-s3", "https://a"], 1, "names no bucket");
     refused(&["--forward-queue", "0"], 2, "--forward-queue");
 }

@@ -266,7 +266,7 @@ mod tests {
         forwards::begin(&connection, "alerts", true).unwrap();
         let one = |sequence| [sent(1, 0, vec![event(sequence)])];
         let connection = with_events_in(connection, 5);
-        forwards::advance(&connection, "all", 2, 2, false).unwrap();
+        forwards::advance(&connection, "all", 2, 2, 0).unwrap();
         events::store(&connection, &one(6), DAY).unwrap();
         assert!(!events::delete_before(&connection, DAY - 1).unwrap());
         assert!(

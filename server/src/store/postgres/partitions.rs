@@ -27,9 +27,14 @@ fn days(session: &Session) -> Result<Vec<i64>> {
 
 /// Makes the partitions that are missing, from yesterday on; clocks of other servers may be behind.
 pub(in crate::store) fn make(session: &Session, now: i64) -> Result<()> {
-    let there = days(session)?;
     let today = now.div_euclid(DAY);
-    for day in ((today - 1).max(0)..=today + AHEAD).filter(|day| !there.contains(day)) {
+    make_for(session, (today - 1).max(0)..=today + AHEAD)
+}
+
+/// Makes those of these days since 1970 that are missing.
+pub(super) fn make_for(session: &Session, wanted: impl IntoIterator<Item = i64>) -> Result<()> {
+    let there = days(session)?;
+    for day in wanted.into_iter().filter(|day| !there.contains(day)) {
         let (table, from, to) = (name(day), day * DAY, (day + 1) * DAY);
         // Attaching does not hold up whoever stores or reads, as making it a partition at once would.
         session.batch(&format!(

@@ -44,11 +44,21 @@ impl Ranges {
             Some((first, _)) if *first == sequence + 1 => *first = sequence,
             _ => self.0.insert(at, (sequence, sequence)),
         }
+        self.close_lowest_gap();
+        true
+    }
+
+    /// Takes in a range that is above all others, and apart from them.
+    pub(super) fn append(&mut self, first: i64, last: i64) {
+        self.0.push((first, last));
+        self.close_lowest_gap();
+    }
+
+    fn close_lowest_gap(&mut self) {
         if self.0.len() > MAX_RANGES {
             self.0[1].0 = self.0[0].0;
             self.0.remove(0);
         }
-        true
     }
 }
 
