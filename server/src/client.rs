@@ -149,12 +149,41 @@ impl Way {
     }
 
     async fn connect_at_leisure(&self) -> Result<Box<dyn Stream>, ClientError> {
+        let stream = self.connect_plain().await?;
+        if self.is_encrypted() {
+            self.encrypt(stream).await
+        } else {
+            Ok(stream)
+        }
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Connects without TLS, for protocols that begin it later.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`].
+    pub(crate) async fn connect_plain(&self) -> Result<Box<dyn Stream>, ClientError> {
         let failed = |error: io::Error| ClientError::Connect(error.to_string());
         let stream = self.open().await.map_err(failed)?;
         // What is written is written whole.
         stream.set_nodelay(true).map_err(failed)?;
+        Ok(Box::new(stream))
+    }
+
+    /// Begins TLS, if it is spoken.
+    ///
+    /// # Errors
+    /// [`ClientError::Tls`].
+    pub(crate) async fn encrypt(
+        &self,
+        stream: Box<dyn Stream>,
+    ) -> Result<Box<dyn Stream>, ClientError> {
         let Some(tls) = &self.tls else {
-            return Ok(Box::new(stream));
+            return Ok(stream);
         };
         let name = ServerName::try_from(self.target.host.clone())
             .map_err(|error| ClientError::Tls(error.to_string()))?;

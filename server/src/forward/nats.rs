@@ -1,35 +1,31 @@
 //! A message for each event into a stream of [JetStream](https://docs.nats.io/nats-concepts/jetstream), which acknowledges
 //! what it has stored, and knows by `Nats-Msg-Id` what comes again within its window for duplicates.
 
-use std::error::Error as _;
 use std::path::Path;
-use std::time::Duration;
-
-use async_nats::header::{HeaderMap, NATS_MESSAGE_ID};
-use async_nats::jetstream::context::{PublishError, PublishErrorKind};
-use async_nats::jetstream::{self, Context, ErrorCode};
-use async_nats::{ConnectOptions, Subject};
-use bytes::Bytes;
 
 use super::{ForwardError, Schema, Undelivered};
-use crate::client::{ClientError, Target, trusting};
+use crate::client::{ClientError, Target, Way};
 use crate::store::events::Found;
+
+mod connection;
+mod credentials;
+
+use connection::{Connection, Message, NatsError};
+use credentials::Credentials;
 
 /// Port of NATS, with TLS and without.
 const PORT: u16 = 4222;
-/// For a connection, …
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// … and for what was published to be acknowledged.
-const ACKNOWLEDGE_LIMIT: Duration = Duration::from_secs(10);
 /// What this program calls itself.
 const NAME: &str = concat!("holdfast-server/", env!("CARGO_PKG_VERSION"));
+/// JetStream's error for a message that is longer than its stream takes.
+const EXCEEDS_MAXIMUM: u64 = 10054;
 
 /// A stream.
 pub(crate) struct Nats {
-    address: String,
-    subject: Subject,
-    options: ConnectOptions,
-    connection: Option<Context>,
+    way: Way,
+    subject: String,
+    credentials: Option<Credentials>,
+    connection: Option<Connection>,
     schema: Schema,
     /// Before the numbers of events, which another server has as well.
     server: String,
@@ -37,7 +33,7 @@ pub(crate) struct Nats {
 
 impl Nats {
     /// The stream that takes the subject of `nats://HOST[:PORT]/SUBJECT` or `tls://…`. `credentials` are a file's path and
-    /// its text, with a JWT and the seed of its key. `server` names this server.
+    /// its text. `server` names this server.
     ///
     /// # Errors
     /// [`ForwardError`].
@@ -54,25 +50,16 @@ impl Nats {
             url: url.to_owned(),
             reason: "its path is no subject to publish to, as events.holdfast",
         })?;
-        let mut options = ConnectOptions::new()
-            .name(NAME)
-            .connection_timeout(CONNECT_LIMIT);
-        if target.is_encrypted() {
-            options = options.require_tls(true).tls_client_config(trusting(ca)?);
-        }
-        if let Some((file, text)) = credentials {
-            // What it says of a wrong one may repeat it.
-            options = options
-                .credentials(text)
-                .map_err(|_| ForwardError::Secret {
-                    file: file.to_owned(),
-                    reason: "it is no file of credentials of NATS: a JWT and a seed".to_owned(),
-                })?;
-        }
+        let read = |(file, text): (&Path, &str)| {
+            Credentials::of(text).ok_or_else(|| ForwardError::Secret {
+                file: file.to_owned(),
+                reason: "it is no file of credentials of NATS: a JWT and a seed".to_owned(),
+            })
+        };
         Ok(Self {
-            address: target.authority(),
+            way: Way::new(target, ca)?,
             subject,
-            options,
+            credentials: credentials.map(read).transpose()?,
             connection: None,
             schema,
             server: server.to_owned(),
@@ -80,72 +67,64 @@ impl Nats {
     }
 
     pub(super) async fn deliver(&mut self, batch: &[Found]) -> Result<(), Undelivered> {
-        // A connection that was of no use is left, with what waits in it.
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let message = |found: &Found| Message {
+            id: format!("{}-{}", self.server, found.id),
+            payload: self.schema.text(found).into_owned().into_bytes(),
         };
-        let mut published = Vec::with_capacity(batch.len());
-        for found in batch {
-            let mut headers = HeaderMap::new();
-            headers.insert(NATS_MESSAGE_ID, format!("{}-{}", self.server, found.id));
-            let payload = Bytes::from(self.schema.text(found).into_owned());
-            let publish = connection.publish_with_headers(self.subject.clone(), headers, payload);
-            let publish = publish.await;
-            published.push(publish.map_err(|error| self.undelivered(&error))?);
-        }
-        for acknowledged in published {
-            acknowledged
-                .await
-                .map_err(|error| self.undelivered(&error))?;
-        }
-        self.connection = Some(connection);
+        let messages: Vec<_> = batch.iter().map(message).collect();
+        // One on which something failed is left.
+        let delivered = match self.connection.take() {
+            Some(mut kept) => match kept.publish(&self.subject, &messages).await {
+                // It may have been closed since: the same on a new one, where what came already is known.
+                Err(NatsError::Broken(reason)) => {
+                    tracing::debug!("connecting again: {reason}");
+                    self.publish(&messages).await
+                }
+                published => published.map(|()| kept),
+            },
+            None => self.publish(&messages).await,
+        };
+        let delivered = delivered.map_err(|error| self.undelivered(&error))?;
+        self.connection = Some(delivered);
         Ok(())
     }
 
-    async fn connect(&self) -> Result<Context, Undelivered> {
-        let client = self.options.clone().connect(self.address.as_str()).await;
-        let client = client.map_err(|error| later(format!("cannot connect: {error}")))?;
-        let builder = jetstream::ContextBuilder::new().timeout(ACKNOWLEDGE_LIMIT);
-        Ok(builder.build(client))
+    /// Publishes on a new connection.
+    async fn publish(&mut self, messages: &[Message]) -> Result<Connection, NatsError> {
+        let credentials = self.credentials.as_ref();
+        let mut connection = Connection::open(&self.way, credentials, NAME).await?;
+        connection.publish(&self.subject, messages).await?;
+        Ok(connection)
     }
 
-    fn undelivered(&self, error: &PublishError) -> Undelivered {
+    fn undelivered(&self, error: &NatsError) -> Undelivered {
         let subject = &self.subject;
-        match error.kind() {
-            PublishErrorKind::StreamNotFound => later(format!(
-                "no stream takes the subject {subject}: make one, as by nats stream add --subjects={subject}"
-            )),
-            PublishErrorKind::MaxPayloadExceeded => too_long(),
-            _ if refusal(error) == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => too_long(),
-            _ => later(error.to_string()),
+        let why = match error {
+            NatsError::NoStream => {
+                format!("{error} {subject}: make one, as by nats stream add --subjects={subject}")
+            }
+            _ => error.to_string(),
+        };
+        match error {
+            NatsError::TooLong
+            | NatsError::Refused {
+                code: EXCEEDS_MAXIMUM,
+                ..
+            } => Undelivered::Never(why),
+            _ => Undelivered::Later { why, after: None },
         }
     }
 }
 
-fn too_long() -> Undelivered {
-    Undelivered::Never("it is longer than the stream takes".to_owned())
-}
-
-/// Why the stream refuses a message, if it was asked.
-fn refusal(error: &PublishError) -> Option<ErrorCode> {
-    let refusal: &jetstream::Error = error.source()?.downcast_ref()?;
-    Some(refusal.error_code())
-}
-
-fn later(why: String) -> Undelivered {
-    Undelivered::Later { why, after: None }
-}
-
 /// The subject that a path names: words with dots between them, without wildcards.
-fn subject(path: &str) -> Option<Subject> {
+fn subject(path: &str) -> Option<String> {
     let text = path.strip_prefix('/')?;
     let is_word = |word: &str| {
         let is_fine = |of: u8| of.is_ascii_graphic() && !b"*>/?%".contains(&of);
         !word.is_empty() && word.bytes().all(is_fine)
     };
     let is_subject = !text.starts_with('$') && text.split('.').all(is_word);
-    is_subject.then(|| Subject::from(text))
+    is_subject.then(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -155,8 +134,8 @@ mod tests {
     #[test]
     fn a_subject_is_words_with_dots() {
         assert_eq!(
-            subject("/events.holdfast").unwrap().as_str(),
-            "events.holdfast"
+            subject("/events.holdfast").as_deref(),
+            Some("events.holdfast")
         );
         for wrong in [
             "", "/", "/a..b", "/a.", "/a.*", "/>", "/a/b", "/$JS.API", "/a?b", "/a b",
