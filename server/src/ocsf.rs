@@ -38,7 +38,7 @@ const EVIDENCE: [&str; 7] = [
 /// class of its own is a *Base Event*.
 pub(crate) fn event(found: &Found) -> Value {
     // What is stored was parsed when it came.
-    let mut rest = Rest::new(serde_json::from_str(&found.body).unwrap_or_default());
+    let mut rest = Rest::new(found.event());
     let action = rest.text("/event/action").unwrap_or_default();
     let is_alert = rest.take("/event/kind", |kind| (kind == "alert").then_some(()));
     let mut event = Object::default();

@@ -52,6 +52,11 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
+/// Bytes as text: two digits each.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// 0 to 1, to spread what should not happen at once; the middle where the system has no randomness.
 pub(crate) fn fraction() -> f64 {
     random().map_or(0.5, |bytes| {

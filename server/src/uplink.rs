@@ -102,10 +102,7 @@ async fn enrol(
     let token = secret::new(Kind::Sensor)?;
     let hash = secret::hash(&token);
     let id: [u8; ID_BYTES] = secret::random()?;
-    let new_id = id
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>();
+    let new_id = secret::hex(&id);
     let host = message.host_name.clone();
     let shared = app.clone();
     let enrolled = move |connection: &Connection| {

@@ -426,13 +426,9 @@ impl Evaluation {
         if self.memberships.are_by_cgroup(header) {
             tell_programs(shared, header.cgroup_id, &membership);
         }
-        let (container, is_awaited) = match membership.container() {
-            Some(named) => {
-                let (shown, is_awaited) = shared.containers.look(named);
-                (Some(shown), is_awaited)
-            }
-            None => (None, false),
-        };
+        let container = membership.container();
+        let looked = container.map(|named| shared.containers.look(named));
+        let (container, is_awaited) = looked.unzip();
         let parent = parent.map(|parent| common.parent(parent, &place));
         let ancestors = table.ancestors(&process);
         let ancestors = ancestors.map(|ancestor| common.ancestor(ancestor, &place));
@@ -482,7 +478,7 @@ impl Evaluation {
         }
         if let Some(bytes) = may_wait
             && let Some(named) = membership.container()
-            && is_awaited
+            && is_awaited == Some(true)
         {
             let waits = &shared.settings.waits;
             let wait = if ruling.verdict >= Verdict::Alert {

@@ -78,8 +78,7 @@ fn place(text: &str) -> Result<(i64, i64), Refused> {
 
 /// An event as JSON.
 pub(crate) fn shown(found: &Found) -> Value {
-    // What is stored was parsed when it came.
-    shown_with(found, serde_json::from_str(&found.body).unwrap_or_default())
+    shown_with(found, found.event())
 }
 
 /// The same of an event that is told otherwise than it is stored.

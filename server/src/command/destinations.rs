@@ -7,6 +7,7 @@ use super::password_of;
 use crate::bundle::Signer;
 use crate::cli::Forward;
 use crate::forward::{Destination, Nats, Otlp, Place, S3, Status, Syslog, Webhook};
+use crate::secret;
 
 /// Where events are to be forwarded to.
 pub(super) fn destinations(
@@ -64,9 +65,5 @@ pub(super) fn destinations(
 
 /// What this server is called in messages: by the key that sensors know it by.
 fn server_name(signer: &Signer) -> String {
-    let key = signer.public_key();
-    key.iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    secret::hex(&signer.public_key()[..4])
 }

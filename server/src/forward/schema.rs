@@ -21,8 +21,7 @@ impl Schema {
     /// An event.
     pub(super) fn event(self, found: &Found) -> Value {
         match self {
-            // What is stored was parsed when it came.
-            Self::Ecs => serde_json::from_str(&found.body).unwrap_or_default(),
+            Self::Ecs => found.event(),
             Self::Ocsf => ocsf::event(found),
         }
     }

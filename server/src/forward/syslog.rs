@@ -10,7 +10,6 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{ForwardError, Schema, Undelivered};
@@ -100,8 +99,7 @@ async fn if_open(mut connection: Box<dyn Stream>) -> Option<Box<dyn Stream>> {
 
 /// The message of an event: what is told of it behind the header.
 fn message(found: &Found, told: &str) -> String {
-    // What is stored was parsed when it came.
-    let event: Value = serde_json::from_str(&found.body).unwrap_or_default();
+    let event = found.event();
     let severity = match event["event"]["severity"].as_i64() {
         Some(4) => 2,
         Some(3) => 3,

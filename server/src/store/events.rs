@@ -1,9 +1,9 @@
 //! Events: stored once each, searched, and deleted when they are old.
 
-use super::connection::{Connection, Result};
-use super::value::{AsParam, Param, Row, params};
 use std::ops::ControlFlow;
 
+use super::connection::{Connection, Result};
+use super::value::{AsParam, Param, Row, params};
 use super::{postgres, sqlite};
 
 /// An event with what it is searched by.
@@ -88,6 +88,13 @@ pub(crate) struct Found {
     pub(crate) sensor_id: String,
     pub(crate) host_name: String,
     pub(crate) body: String,
+}
+
+impl Found {
+    /// The event, parsed. What is stored was parsed when it came.
+    pub(crate) fn event(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
 }
 
 /// Events that are read together when they are told.

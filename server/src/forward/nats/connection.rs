@@ -141,8 +141,7 @@ impl Connection {
         }
         let random: [u8; 16] =
             secret::random().map_err(|error| NatsError::Broken(error.to_string()))?;
-        let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-        let inbox = format!("_INBOX.{random}");
+        let inbox = format!("_INBOX.{}", secret::hex(&random));
         let said = format!("CONNECT {options}\r\nSUB {inbox}.* 1\r\nPING\r\n");
         stream.write_all(said.as_bytes()).await?;
         stream.flush().await?;

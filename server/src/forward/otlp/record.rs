@@ -80,17 +80,18 @@ pub(super) fn request(batch: &[Found], schema: Schema) -> ExportLogsServiceReque
 }
 
 fn logs(of_one: &[Found], schema: Schema) -> ResourceLogs {
+    let events: Vec<Value> = of_one.iter().map(Found::event).collect();
     let mut attributes = vec![text("service.name", "holdfast")];
-    if let Some(found) = of_one.first() {
+    if let Some((found, event)) = of_one.first().zip(events.first()) {
         attributes.push(text("service.instance.id", &found.sensor_id));
-        let event = Schema::Ecs.event(found);
-        attributes.extend(at(&event, &RESOURCE));
+        attributes.extend(at(event, &RESOURCE));
         // An event of a sensor's own may come without its host.
         if event.pointer("/host/name").is_none() {
             attributes.push(text("host.name", &found.host_name));
         }
     }
-    let records = of_one.iter().map(|found| record(found, schema));
+    let records = of_one.iter().zip(events);
+    let records = records.map(|(found, event)| record(found, event, schema));
     ResourceLogs {
         resource: Some(Resource {
             attributes,
@@ -108,8 +109,7 @@ fn logs(of_one: &[Found], schema: Schema) -> ResourceLogs {
     }
 }
 
-fn record(found: &Found, schema: Schema) -> LogRecord {
-    let event = Schema::Ecs.event(found);
+fn record(found: &Found, event: Value, schema: Schema) -> LogRecord {
     let (severity, severity_text) = severity(event["event"]["severity"].as_i64());
     let action = event["event"]["action"].as_str().unwrap_or_default();
     let attributes = at(&event, &RECORD).collect();

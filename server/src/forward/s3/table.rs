@@ -61,7 +61,7 @@ pub(super) fn file(batch: &[Found], schema: Schema) -> Result<Vec<u8>> {
     let mut writer = SerializedFileWriter::new(Vec::new(), columns, Arc::new(properties))?;
     let mut rows = writer.next_row_group()?;
     // Whatever it is told by, it is looked for by what was stored.
-    let events: Vec<_> = batch.iter().map(|found| Schema::Ecs.event(found)).collect();
+    let events: Vec<_> = batch.iter().map(Found::event).collect();
     numbers(&mut rows, batch.iter().map(|found| found.id))?;
     let microseconds = |nanoseconds: i64| nanoseconds.div_euclid(1000);
     numbers(

@@ -22,9 +22,11 @@ const HOLD: &str = "SELECT pg_advisory_xact_lock_shared(CASE WHEN is_called THEN
 const HELD: &str = "SELECT min((classid::BIGINT << 32) | objid::BIGINT) FROM pg_locks
     WHERE locktype = 'advisory' AND objsubid = 1
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-const INTO: &str = "event (stream, priority, sequence, received, time, alert, action, severity, rule, ruleset, process,
-    executable, container, container_name, body)";
-const TYPES: [Type; 15] = [
+/// What an event is stored by, besides its number.
+pub(super) const COLUMNS: &str = "stream, priority, sequence, received, time, alert, action, severity, rule, ruleset, process, \
+    executable, container, container_name, body";
+/// The columns' types.
+pub(super) const TYPES: [Type; 15] = [
     Type::INT8,
     Type::INT2,
     Type::INT8,
@@ -89,7 +91,7 @@ pub(in crate::store) fn store(session: &Session, frames: &[Sent], now: i64) -> R
             event.body.param(),
         ]
     });
-    session.copy(INTO, &TYPES, rows)?;
+    session.copy(&format!("event ({COLUMNS})"), &TYPES, rows)?;
     remember(session, &lines)?;
     Ok(new.iter().filter(|(_, _, event)| event.alert).count())
 }

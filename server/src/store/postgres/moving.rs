@@ -2,26 +2,27 @@
 
 use postgres::types::Type;
 
+use super::events::{COLUMNS, TYPES};
 use super::partitions;
 use super::ranges::Ranges;
 use super::session::Session;
 use crate::clock::DAY;
 use crate::store::StoreError;
 use crate::store::connection::{Connection, Result};
-use crate::store::value::{Any, AsParam as _, Param, Row, params};
+use crate::store::value::{Any, AsParam as _, Param, params};
 
 /// Events that are copied at a time.
 const PAGE: i64 = 1000;
 
 /// A table that is the same in both databases.
-struct Table {
-    name: &'static str,
-    columns: &'static str,
+struct Table<'a> {
+    name: &'a str,
+    columns: &'a str,
     /// Whether PostgreSQL gives its rows their `id`.
     is_numbered: bool,
 }
 
-const fn table(name: &'static str, columns: &'static str, is_numbered: bool) -> Table {
+const fn table<'a>(name: &'a str, columns: &'a str, is_numbered: bool) -> Table<'a> {
     Table {
         name,
         columns,
@@ -30,7 +31,7 @@ const fn table(name: &'static str, columns: &'static str, is_numbered: bool) -> 
 }
 
 /// All but events, each behind those that it refers to.
-const TABLES: [Table; 13] = [
+const TABLES: [Table<'_>; 13] = [
     table("setting", "name, value", false),
     table("\"user\"", "id, name, password, role, created", true),
     table("session", "hash, \"user\", expires", false),
@@ -66,31 +67,11 @@ const TABLES: [Table; 13] = [
     ),
 ];
 /// How far forwarding is, which goes by the numbers of events: they stay.
-const FORWARD: Table = table(
+const FORWARD: Table<'_> = table(
     "forward",
     "destination, alerts_only, position, sent, lost_full, lost_refused, lost_deleted",
     false,
 );
-const EVENT: &str = "id, stream, priority, sequence, received, time, alert, action, severity, rule, ruleset, process, executable, container, container_name, body";
-const TYPES: [Type; 16] = [
-    Type::INT8,
-    Type::INT8,
-    Type::INT2,
-    Type::INT8,
-    Type::INT8,
-    Type::INT8,
-    Type::INT2,
-    Type::TEXT,
-    Type::INT8,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-];
-
 /// Brings all of `from`, a store of SQLite, into `to`, whose transaction it is done in. `told` is told of how many rows of
 /// which table are there.
 ///
@@ -123,14 +104,14 @@ fn check_empty(to: &Session, name: &str) -> std::result::Result<(), StoreError> 
     }
 }
 
-fn copy(from: &Connection, to: &Session, table: &Table) -> Result<i64> {
+fn copy(from: &Connection, to: &Session, table: &Table<'_>) -> Result<i64> {
     let (name, columns) = (table.name, table.columns);
     let count = columns.split(", ").count();
     let marks = vec!["?"; count].join(", ");
     let insert = format!("INSERT INTO {name} ({columns}) VALUES ({marks})");
     let select = format!("SELECT {columns} FROM {name} ORDER BY 1");
     let copied = from.query(&select, params![], |row| {
-        let values: Vec<Any> = (0..count).map(|at| value(row, at)).collect::<Result<_>>()?;
+        let values: Vec<Any> = (0..count).map(|at| row.get(at)).collect::<Result<_>>()?;
         let values: Vec<Param<'_>> = values.iter().map(Any::param).collect();
         to.execute(&insert, &values)
     })?;
@@ -143,26 +124,27 @@ fn copy(from: &Connection, to: &Session, table: &Table) -> Result<i64> {
     Ok(copied.len() as i64)
 }
 
-/// A value. PostgreSQL has no texts with U+0000, which SQLite has where a sensor sent one.
-fn value(row: &Row<'_>, at: usize) -> Result<Any> {
-    Ok(match row.get(at)? {
-        Any::Text(text) if text.contains('\0') => Any::Text(text.replace('\0', "\u{fffd}")),
-        other => other,
-    })
+/// Those of an event, with its number.
+fn event_columns() -> String {
+    format!("id, {COLUMNS}")
 }
 
 fn events(from: &Connection, to: &Session, told: &mut impl FnMut(&str, i64)) -> Result<()> {
     let days = "SELECT DISTINCT received / ?1 FROM event";
     let days: Vec<i64> = from.query(days, params![DAY], |row| row.get(0))?;
     partitions::make_for(to, days)?;
-    let select = format!("SELECT {EVENT} FROM event WHERE id > ?1 ORDER BY id LIMIT ?2");
-    let (into, mut after, mut all) = (format!("event ({EVENT})"), 0, 0);
+    let columns = event_columns();
+    let types: [Type; 16] = std::array::from_fn(|at| match at {
+        0 => Type::INT8,
+        _ => TYPES[at - 1].clone(),
+    });
+    let select = format!("SELECT {columns} FROM event WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let (into, mut after, mut all) = (format!("event ({columns})"), 0, 0);
     loop {
         let rows = from.query(&select, params![after, PAGE], |row| {
-            let values: Vec<Any> = (0..TYPES.len())
-                .map(|at| value(row, at))
-                .collect::<Result<_>>()?;
-            Ok(values)
+            (0..types.len())
+                .map(|at| row.get(at))
+                .collect::<Result<Vec<Any>>>()
         })?;
         let Some(Any::Integer(last)) = rows.last().and_then(|row| row.first()) else {
             return Ok(());
@@ -172,7 +154,7 @@ fn events(from: &Connection, to: &Session, told: &mut impl FnMut(&str, i64)) -> 
         let params = rows
             .iter()
             .map(|row| std::array::from_fn(|at| row[at].param()));
-        to.copy(&into, &TYPES, params)?;
+        to.copy(&into, &types, params)?;
         told("event", all);
     }
 }
@@ -224,7 +206,12 @@ mod tests {
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
         let tables: Vec<String> = store.query(tables, params![], |row| row.get(0)).unwrap();
         let mut carried: Vec<_> = TABLES.iter().chain([&FORWARD]).collect();
-        let event = table("event", EVENT, false);
+        let columns = event_columns();
+        let event = Table {
+            name: "event",
+            columns: &columns,
+            is_numbered: false,
+        };
         carried.push(&event);
         assert_eq!(tables.len(), carried.len());
         for name in tables {
