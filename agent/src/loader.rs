@@ -34,8 +34,10 @@ mod counts;
 mod inherited;
 mod lineage;
 mod mapping;
+mod maps;
 mod object;
 mod passing;
+mod perf_event;
 pub(crate) mod pins;
 mod plan;
 mod pod;
@@ -45,23 +47,24 @@ mod rings;
 mod survey;
 mod sys;
 mod tables;
-mod types;
+mod targets;
 
 use account::Account;
 use attach::{Link, Programs};
 use constants::Constants;
 use containers::Containers;
-use continuity::Continuity;
+use continuity::{Continuity, Loaded, Pinned};
 pub(crate) use continuity::{OnExit, Remains};
 use counts::Missed;
 use lineage::Lineages;
 use pod::Plain;
 use reason::chain;
+use relocated::{Parsed, Relocatable};
 use rings::Taken;
 pub(crate) use rings::{Buffer, Rings};
 pub(crate) use sys::{lift_memlock_limit, mount_bpffs};
 use tables::PolicyMaps;
-use types::Types;
+use targets::Targets;
 
 /// What the loader is told.
 #[derive(Clone, Debug)]
@@ -182,7 +185,9 @@ impl Loader {
     ) -> Result<(Arc<Self>, Rings), LoadError> {
         sys::mount_tracefs();
         let types = preflight::read(options.btf.as_deref());
-        let mut known = Types::new(types.facts.btf.clone(), &types.bytes);
+        let targets = Targets::find(types.btf.as_ref());
+        // Megabytes.
+        drop(types.btf);
         let cpus = aya::util::nr_cpus()
             .map_err(|(what, error)| LoadError::Maps(format!("{what}: {error}")))?;
         let (buffer, reason) = Buffer::choose(options.buffer).map_err(LoadError::Buffers)?;
@@ -194,7 +199,8 @@ impl Loader {
         let constants = Constants {
             layout: types.layout.words().to_vec(),
             environment: u32::from(options.environment),
-            perf_buffers: u32::from(buffer == Buffer::Perf),
+            buffer,
+            ring_bytes: options.ring_bytes,
             cap: Cap::constants(options.cap),
             scratch_slots: SCRATCH_SLOTS * cpus as u32,
             buckets: options.cap.map_or(1, |_| CAPPED_CGROUPS),
@@ -208,42 +214,28 @@ impl Loader {
             // Whoever gets the sensor's number next would be taken for it.
             remains.without("without the kernel's BTF the programs cannot tell whether it is the sensor that acts")
         };
-        let fingerprint =
-            pins::fingerprint(&object, &(&constants, options.ring_bytes, options.ceiling));
-        let btf = known.all().ok();
-        let (mut ebpf, mut continuity) = Continuity::load(remains, fingerprint, |pinned| {
-            constants.load(&object, btf, buffer, options.ring_bytes, pinned)
-        })?;
-
-        let relocatable = relocated::Relocatable::new(&ebpf)
-            .map_err(|error| LoadError::Maps(error.to_string()))?;
+        let fingerprint = pins::fingerprint(&object, &(&constants, options.ceiling));
+        let (Loaded { mut maps, programs }, mut continuity) =
+            Continuity::load(remains, fingerprint, |pinned| {
+                load(&object, &constants, pinned)
+            })?;
         // Megabytes, and what is needed of it is in the kernel by now.
         drop(object);
         let earlier = continuity.earlier();
         let Taken { rings, oldest } = buffer
             .take(
-                &mut ebpf,
+                &mut maps,
                 options.ring_bytes,
                 continuity.account(),
                 &earlier,
             )
             .map_err(LoadError::Buffers)?;
         continuity.found(oldest);
-        let object = |error: aya::maps::MapError| LoadError::Object(chain(&error));
-        let missing = |name: &str| LoadError::Object(format!("no map {name}"));
-        let counters = ebpf
-            .take_map("COUNTERS")
-            .ok_or_else(|| missing("COUNTERS"))?;
-        let never_kill = ebpf
-            .take_map("NEVER_KILL")
-            .ok_or_else(|| missing("NEVER_KILL"))?;
-        let buckets = ebpf.take_map("BUCKETS").ok_or_else(|| missing("BUCKETS"))?;
-        let lineage = ebpf.take_map("LINEAGE").ok_or_else(|| missing("LINEAGE"))?;
-        let mut lineage = lineage.try_into().map_err(object)?;
+        let mut lineage = maps.take("LINEAGE").map_err(LoadError::Object)?;
         inherited::take_over(earlier.maps(), "LINEAGE", &mut lineage);
-        let containers = Containers::take(&mut ebpf, earlier.maps());
+        let containers = Containers::take(&mut maps, earlier.maps());
         let containers = containers.map_err(LoadError::Object)?;
-        let mut policy = PolicyMaps::take(&mut ebpf).map_err(LoadError::Object)?;
+        let mut policy = PolicyMaps::take(&mut maps).map_err(LoadError::Object)?;
         if continuity.is_adopted() {
             policy.adopt().map_err(LoadError::Maps)?;
         }
@@ -252,7 +244,7 @@ impl Loader {
         policy.set_clock().map_err(LoadError::Maps)?;
         let policy = Arc::new(Mutex::new(policy));
         let mut state = State {
-            programs: Programs::new(ebpf, relocatable, known, types.layout),
+            programs: Programs::new(programs, targets, types.layout),
             trials: continuity
                 .tiers()
                 .into_iter()
@@ -260,9 +252,9 @@ impl Loader {
                 .collect(),
             continuity,
             policy: policy.clone(),
-            counters: counters.try_into().map_err(object)?,
-            never_kill: never_kill.try_into().map_err(object)?,
-            buckets: buckets.try_into().map_err(object)?,
+            counters: maps.take("COUNTERS").map_err(LoadError::Object)?,
+            never_kill: maps.take("NEVER_KILL").map_err(LoadError::Object)?,
+            buckets: maps.take("BUCKETS").map_err(LoadError::Object)?,
             lineages: Lineages::new(lineage, options.proc.clone()),
             sensor,
             sets_clock: buffer == Buffer::Perf,
@@ -294,6 +286,17 @@ impl Loader {
     fn state(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
     }
+}
+
+/// Parses the object, makes its maps but for those that are `pinned`, and relocates its programs against them.
+fn load(object: &[u8], constants: &Constants, pinned: &Pinned) -> Result<Loaded, LoadError> {
+    let object = aya_obj::Object::parse(object);
+    let mut object = object.map_err(|error| LoadError::Object(chain(&error)))?;
+    constants.put_into(&mut object).map_err(LoadError::Object)?;
+    let parsed = Parsed::new(object).map_err(LoadError::Maps)?;
+    let maps = parsed.make_maps(pinned).map_err(LoadError::Maps)?;
+    let programs = Relocatable::new(parsed, &maps).map_err(LoadError::Object)?;
+    Ok(Loaded { maps, programs })
 }
 
 /// A panic while it was held leaves links and maps as they are, which is what is wanted.

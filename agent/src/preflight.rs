@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use holdfast_wire::btf;
+use holdfast_wire::btf::Btf;
 use holdfast_wire::layout::Layout;
 use serde::Serialize;
 
@@ -38,26 +38,27 @@ pub(crate) struct KernelTypes {
     pub(crate) facts: Facts,
     /// Offsets of the fields that programs read.
     pub(crate) layout: Layout,
-    /// The file's bytes; empty when there is none.
-    pub(crate) bytes: Vec<u8>,
+    /// All of them; `None` when there is no BTF.
+    pub(crate) btf: Option<Btf>,
 }
 
 /// Reads what can be read. `btf` is the file of the setting `kernel.btf`, used instead of the kernel's.
 pub(crate) fn read(btf: Option<&Path>) -> KernelTypes {
     let path = btf.unwrap_or(Path::new(KERNEL_BTF));
     let parsed = fs::read(path)
-        .map_err(|error| format!("{}: {error}", path.display()))
-        .and_then(|bytes| match btf::Btf::parse(bytes.clone()) {
-            Ok(btf) => Ok((btf, bytes)),
-            Err(error) => Err(format!("{}: {error}", path.display())),
-        });
-    let (layout, bytes, btf_error) = match parsed {
-        Ok((btf, bytes)) => (
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| Btf::parse(bytes).map_err(|error| error.to_string()));
+    let (layout, btf, btf_error) = match parsed {
+        Ok(btf) => (
             Layout::resolve(|source| btf.find(source)),
-            bytes,
+            Some(btf),
             String::new(),
         ),
-        Err(error) => (Layout::UNKNOWN, Vec::new(), error),
+        Err(error) => (
+            Layout::UNKNOWN,
+            None,
+            format!("{}: {error}", path.display()),
+        ),
     };
     let name = rustix::system::uname();
     let facts = Facts {
@@ -77,9 +78,5 @@ pub(crate) fn read(btf: Option<&Path>) -> KernelTypes {
         .any(|path| Path::new(path).is_dir()),
         ebpf_error: String::new(),
     };
-    KernelTypes {
-        facts,
-        layout,
-        bytes,
-    }
+    KernelTypes { facts, layout, btf }
 }

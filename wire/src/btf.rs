@@ -2,7 +2,6 @@
 //! struct stands, through anonymous structs and unions, which parameter of a function has a name, what
 //! the values of an enum are, and how a function is declared.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use crate::layout::Source;
@@ -44,6 +43,8 @@ const KIND_ENUM: u32 = 6;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
+/// What is looked for by name.
+const INDEXED: [u32; 5] = [KIND_STRUCT, KIND_UNION, KIND_ENUM, KIND_TYPEDEF, KIND_FUNC];
 /// `struct btf_param`: name and type.
 const PARAMETER: usize = 8;
 /// `struct btf_enum`: name and value.
@@ -66,8 +67,8 @@ pub struct Btf {
     strings_end: usize,
     /// Where each type begins, by its id; the first is `void`.
     types: Vec<u32>,
-    /// Structs and unions by name.
-    structs: HashMap<Vec<u8>, Vec<u32>>,
+    /// The types that are looked for by name: what their name hashes to, and their ids; in this order.
+    index: Vec<(u32, u32)>,
 }
 
 /// `struct btf_type`
@@ -115,20 +116,19 @@ impl Btf {
             strings,
             strings_end,
             types: vec![0],
-            structs: HashMap::new(),
+            index: Vec::new(),
         };
         let mut at = types_start;
         while at < types_end && btf.types.len() < TYPES {
             let this = btf.type_at(at)?;
-            if matches!(this.kind, KIND_STRUCT | KIND_UNION) {
+            if this.name != 0 && INDEXED.contains(&this.kind) {
                 let id = btf.types.len() as u32;
-                let name = btf.string(this.name).to_vec();
-                btf.structs.entry(name).or_default().push(id);
+                btf.index.push((hash(btf.string(this.name)), id));
             }
             btf.types.push(at as u32);
             at += ENTRY + btf.tail(&this, layout)?;
         }
-        btf.structs.remove(&Vec::new());
+        btf.index.sort_unstable();
         Ok(btf)
     }
 
@@ -169,11 +169,9 @@ impl Btf {
     /// Byte offset of the field `path` (names joined by dots) in `struct structure`; of its end, which
     /// is its size, where `path` is empty.
     pub fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
-        self.structs
-            .get(structure.as_bytes())?
-            .iter()
-            .find_map(|id| {
-                let mut structure = self.by_id(*id)?;
+        self.all_named(structure)
+            .filter(|(_, this)| matches!(this.kind, KIND_STRUCT | KIND_UNION))
+            .find_map(|(_, mut structure)| {
                 if path.is_empty() {
                     return Some(structure.size_or_type);
                 }
@@ -209,11 +207,30 @@ impl Btf {
         Some(prototype)
     }
 
+    /// The id by which `bpf(2)` knows a function (`attach_btf_id`).
+    #[must_use]
+    pub fn function_id(&self, name: &str) -> Option<u32> {
+        let mut found = self.all_named(name);
+        found.find_map(|(id, this)| (this.kind == KIND_FUNC).then_some(id))
+    }
+
     /// The first type of this kind and name.
     fn named(&self, kind: u32, name: &str) -> Option<Type> {
-        self.types.iter().skip(1).find_map(|at| {
-            let this = self.type_at(*at as usize).ok()?;
-            (this.kind == kind && self.string(this.name) == name.as_bytes()).then_some(this)
+        let mut found = self.all_named(name);
+        found.find_map(|(_, this)| (this.kind == kind).then_some(this))
+    }
+
+    /// The types of this name and their ids, of the kinds that are looked for by name.
+    fn all_named(&self, name: &str) -> impl Iterator<Item = (u32, Type)> {
+        let name = name.as_bytes();
+        let hash = hash(name);
+        let start = self.index.partition_point(|(it, _)| *it < hash);
+        let same = self.index[start..]
+            .iter()
+            .take_while(move |(it, _)| *it == hash);
+        same.filter_map(move |(_, id)| {
+            let this = self.by_id(*id)?;
+            (self.string(this.name) == name).then_some((*id, this))
         })
     }
 
@@ -357,6 +374,13 @@ impl Btf {
     }
 }
 
+/// FNV-1a, of 32 bits.
+fn hash(name: &[u8]) -> u32 {
+    name.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
 /// The compiler's names for integers, which DWARF and from there BTF have, as people write them.
 fn c_integer(name: &str) -> &str {
     match name {
@@ -456,6 +480,8 @@ mod tests {
             assert_eq!(btf.find(Source::Parameter("inner", "x")), None);
             assert_eq!(btf.find(Source::Value("inner", "x")), Some(7));
             assert_eq!(btf.find(Source::Value("inner", "hidden")), None);
+            assert_eq!(btf.function_id("first"), Some(9));
+            assert_eq!(btf.function_id("inner"), None);
         }
     }
 

@@ -1,10 +1,10 @@
 //! What the programs are told before they are loaded.
 
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use std::collections::HashMap;
+
+use aya_obj::Object;
 use holdfast_wire::Domain;
 
-use super::LoadError;
-use super::continuity::Pinned;
 use super::object::ring_name;
 use super::reason::chain;
 use super::rings::Buffer;
@@ -14,43 +14,48 @@ use super::rings::Buffer;
 pub(super) struct Constants {
     pub(super) layout: Vec<u32>,
     pub(super) environment: u32,
-    pub(super) perf_buffers: u32,
+    pub(super) buffer: Buffer,
+    pub(super) ring_bytes: [u32; Domain::ALL.len()],
     pub(super) cap: [u64; 2],
     pub(super) scratch_slots: u32,
     pub(super) buckets: u32,
 }
 
 impl Constants {
-    /// Makes the maps, but for those that there are.
-    pub(super) fn load(
-        &self,
-        object: &[u8],
-        btf: Option<&Btf>,
-        buffer: Buffer,
-        ring_bytes: [u32; Domain::ALL.len()],
-        pinned: &Pinned,
-    ) -> Result<Ebpf, LoadError> {
-        let mut ebpf = EbpfLoader::new();
-        if buffer == Buffer::Ring {
-            for (domain, bytes) in Domain::ALL.into_iter().zip(ring_bytes) {
-                ebpf.map_max_entries(ring_name(domain), bytes);
-            }
+    /// Writes them into the object, and how large the maps are to be.
+    ///
+    /// # Errors
+    /// When the object is of another tree.
+    pub(super) fn put_into(&self, object: &mut Object) -> Result<(), String> {
+        let words = |words: &[u32]| -> Vec<u8> {
+            words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+        };
+        let cap: Vec<u8> = self.cap.iter().flat_map(|it| it.to_ne_bytes()).collect();
+        let values = [
+            ("LAYOUT", words(&self.layout)),
+            ("RING_BYTES", words(&self.ring_bytes)),
+            (
+                "PERF_BUFFERS",
+                words(&[u32::from(self.buffer == Buffer::Perf)]),
+            ),
+            ("ENVIRONMENT", words(&[self.environment])),
+            ("CGROUP_CAP", cap),
+        ];
+        let values: HashMap<&str, (&[u8], bool)> = values
+            .iter()
+            .map(|(name, value)| (*name, (value.as_slice(), true)))
+            .collect();
+        object
+            .patch_map_data(values)
+            .map_err(|error| chain(&error))?;
+        let rings = Domain::ALL.map(ring_name).into_iter().zip(self.ring_bytes);
+        let rings = rings.filter(|_| self.buffer == Buffer::Ring);
+        let sizes = [("SCRATCH", self.scratch_slots), ("BUCKETS", self.buckets)];
+        for (name, entries) in rings.chain(sizes) {
+            let map = object.maps.get_mut(name);
+            map.ok_or_else(|| format!("it has no map {name}"))?
+                .set_max_entries(entries);
         }
-        for (name, path) in pinned {
-            ebpf.map_pin_path(name, path.as_path());
-        }
-        ebpf.btf(btf)
-            .override_global("LAYOUT", self.layout.as_slice(), true)
-            .override_global("RING_BYTES", ring_bytes.as_slice(), true)
-            .override_global("PERF_BUFFERS", &self.perf_buffers, true)
-            .override_global("ENVIRONMENT", &self.environment, true)
-            .override_global("CGROUP_CAP", self.cap.as_slice(), true)
-            .map_max_entries("SCRATCH", self.scratch_slots)
-            .map_max_entries("BUCKETS", self.buckets)
-            .load(object)
-            .map_err(|error| match error {
-                EbpfError::MapError(_) | EbpfError::BtfError(_) => LoadError::Maps(chain(&error)),
-                _ => LoadError::Object(chain(&error)),
-            })
+        Ok(())
     }
 }

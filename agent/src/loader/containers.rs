@@ -4,11 +4,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use aya::Ebpf;
 use aya::maps::{HashMap, MapData, MapError};
 use holdfast_policy::table::ContainerKey;
 
 use super::inherited;
+use super::maps::Maps;
 use super::pins::Generation;
 use super::pod::Plain;
 use super::reason::chain;
@@ -22,14 +22,12 @@ type Entries = HashMap<MapData, Plain<ContainerKey>, u32>;
 pub(super) struct Containers(Mutex<Entries>);
 
 impl Containers {
-    /// Takes the map out of `ebpf`, and enters what the programs that it replaces were told.
+    /// Takes the map, and enters what the programs that it replaces were told.
     pub(super) fn take<'g>(
-        ebpf: &mut Ebpf,
+        maps: &mut Maps,
         earlier: impl Iterator<Item = &'g Generation>,
     ) -> Result<Self, String> {
-        let map = ebpf.take_map(NAME);
-        let map = map.ok_or("the object has no map CONTAINERS")?;
-        let mut map: Entries = map.try_into().map_err(|error: MapError| chain(&error))?;
+        let mut map: Entries = maps.take(NAME)?;
         inherited::take_over(earlier, NAME, &mut map);
         Ok(Self(Mutex::new(map)))
     }

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aya::Ebpf;
 use holdfast_actors::clock;
 use holdfast_actors::kernel::{Counted, Predecessor};
 use holdfast_wire::Kind;
@@ -19,8 +18,10 @@ use super::LoadError;
 use super::account::{Account, Before};
 use super::attach::Link;
 use super::lineage::own_key;
+use super::maps::Maps;
 use super::pins::{Generation, Pins};
 use super::plan::Way;
+use super::relocated::Relocatable;
 use super::rings::{Earlier, Takeover};
 
 /// What becomes of programs and maps when the sensor ends.
@@ -116,6 +117,12 @@ const MAX_TELLING: usize = 16;
 /// Maps that exist: their names, and where they are pinned.
 pub(super) type Pinned = Vec<(String, PathBuf)>;
 
+/// The object's maps, and its programs, which use them.
+pub(super) struct Loaded {
+    pub(super) maps: Maps,
+    pub(super) programs: Relocatable,
+}
+
 impl Continuity {
     /// Loads the object with `load`, with what earlier sensors have left if that has this fingerprint.
     ///
@@ -124,8 +131,8 @@ impl Continuity {
     pub(super) fn load(
         remains: Remains,
         fingerprint: u64,
-        load: impl Fn(&Pinned) -> Result<Ebpf, LoadError>,
-    ) -> Result<(Ebpf, Self), LoadError> {
+        load: impl Fn(&Pinned) -> Result<Loaded, LoadError>,
+    ) -> Result<(Loaded, Self), LoadError> {
         let Remains {
             pins,
             on_exit,
@@ -151,7 +158,7 @@ impl Continuity {
         let adopted = pins.take(fingerprint).and_then(|generation| {
             let adopted = adopt(&generation, &load);
             match adopted {
-                Ok((ebpf, account)) => Some((ebpf, account, generation)),
+                Ok((loaded, account)) => Some((loaded, account, generation)),
                 Err(reason) => {
                     tracing::warn!(
                         reason,
@@ -162,7 +169,7 @@ impl Continuity {
                 }
             }
         });
-        let ebpf = if let Some((ebpf, account, generation)) = adopted {
+        let loaded = if let Some((loaded, account, generation)) = adopted {
             for kind in Kind::ALL {
                 this.before[kind.index()] = account.before(*kind);
                 // Others may have been about to take the place of those before.
@@ -175,12 +182,13 @@ impl Continuity {
             account.forget_unfinished();
             this.account = Some(Arc::new(account));
             this.generation = Some(generation);
-            ebpf
+            loaded
         } else {
-            let ebpf = load(&Vec::new())?;
+            let loaded = load(&Vec::new())?;
             if pins.keeps() {
-                let made = Account::new()
-                    .and_then(|account| Ok((pins.make(fingerprint, &ebpf, &account)?, account)));
+                let made = Account::new().and_then(|account| {
+                    Ok((pins.make(fingerprint, &loaded.maps, &account)?, account))
+                });
                 match made {
                     Ok((generation, account)) => {
                         this.generation = Some(generation);
@@ -189,11 +197,11 @@ impl Continuity {
                     Err(reason) => this.fault = Some(reason),
                 }
             }
-            ebpf
+            loaded
         };
         this.replaces = !pins.generations().is_empty();
         this.pins = Some(pins);
-        Ok((ebpf, this))
+        Ok((loaded, this))
     }
 
     /// Whether the maps are those of an earlier sensor.
@@ -395,17 +403,17 @@ impl Continuity {
 /// Loads the object with the maps of `generation`.
 fn adopt(
     generation: &Generation,
-    load: impl Fn(&Pinned) -> Result<Ebpf, LoadError>,
-) -> Result<(Ebpf, Account), String> {
+    load: impl Fn(&Pinned) -> Result<Loaded, LoadError>,
+) -> Result<(Loaded, Account), String> {
     let account = generation.account()?;
     let discarded = generation.discard_partial();
     discarded.map_err(|error| error.to_string())?;
     let maps = generation.maps().map_err(|error| error.to_string())?;
-    let ebpf = load(&maps).map_err(|error| error.to_string())?;
+    let loaded = load(&maps).map_err(|error| error.to_string())?;
     let is_pinned = |name: &str| name.starts_with('.') || maps.iter().any(|(it, _)| it == name);
-    let missing = ebpf.maps().find(|(name, _)| !is_pinned(name));
+    let missing = loaded.maps.all().find(|(name, _)| !is_pinned(name));
     if let Some((name, _)) = missing {
         return Err(format!("the map {name} is missing"));
     }
-    Ok((ebpf, account))
+    Ok((loaded, account))
 }

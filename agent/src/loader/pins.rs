@@ -18,7 +18,6 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use holdfast_actors::clock;
 use holdfast_actors::kernel::Predecessor;
@@ -29,9 +28,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::account::Account;
 use super::attach::Link;
+use super::maps::Maps;
 use super::plan::{self, Way};
 use super::pod::Plain;
-use super::reason::chain;
 use super::sys;
 
 /// The name of a directory that is not complete begins with this.
@@ -152,7 +151,7 @@ impl Pins {
     pub(super) fn make(
         &self,
         fingerprint: u64,
-        ebpf: &Ebpf,
+        maps: &Maps,
         account: &Account,
     ) -> Result<Generation, String> {
         let time = clock::boottime();
@@ -164,11 +163,11 @@ impl Pins {
             for below in ["maps", "hooks", "tiers"] {
                 make(&partial.join(below))?;
             }
-            for (name, map) in ebpf.maps() {
+            for (name, map) in maps.all() {
                 // `.rodata` belongs to the programs that are loaded, and stays with them.
                 if !name.starts_with('.') {
-                    map.pin(partial.join("maps").join(name))
-                        .map_err(|error| chain(&error))?;
+                    sys::pin(map, &partial.join("maps").join(name))
+                        .map_err(|error| error.to_string())?;
                 }
             }
             account.pin(&partial.join("account"))?;

@@ -1,5 +1,7 @@
 //! Which programs serve which hook in which tier, as data. One more way to attach a hook is one line.
 
+use std::borrow::Cow;
+
 use holdfast_wire::Kind;
 use holdfast_wire::control::Tier;
 
@@ -34,6 +36,31 @@ pub(crate) enum Place {
     Syscalls(&'static [&'static str]),
     /// Nothing to attach: the kernel has none of these, as above, so that it cannot happen.
     Nowhere(&'static [&'static str]),
+}
+
+impl Place {
+    /// The kernel's function, where a program is loaded for one: it is attached there by a trampoline.
+    pub(super) fn function(self) -> Option<Cow<'static, str>> {
+        match self {
+            // `LSM_HOOK` of kernel/bpf/bpf_lsm.c
+            Self::Lsm(hook) => Some(format!("bpf_lsm_{hook}").into()),
+            Self::FmodRetCall(call) => Some(function_of(call).into()),
+            Self::FmodRet(function) | Self::Fentry(function) | Self::Fexit(function) => {
+                Some(function.into())
+            }
+            Self::Kprobe(_) | Self::RawTracepoint(_) | Self::Syscalls(_) | Self::Nowhere(_) => None,
+        }
+    }
+}
+
+/// The function of a system call (`SYSCALL_DEFINEx` of `arch/*/include/asm/syscall_wrapper.h`).
+fn function_of(call: &str) -> String {
+    let prefix = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "x64"
+    };
+    format!("__{prefix}_sys_{call}")
 }
 
 /// A way to attach a hook.

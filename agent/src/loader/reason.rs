@@ -3,8 +3,6 @@
 use std::error::Error;
 use std::io;
 
-use aya::programs::ProgramError;
-
 /// Why a program could not be loaded: the kernel's error and the verifier's last word.
 pub(crate) fn of_load(error: &io::Error, log: &str) -> String {
     let last = log
@@ -21,17 +19,6 @@ pub(crate) fn of_load(error: &io::Error, log: &str) -> String {
         (Some(libc::EPERM), "") => "the kernel does not permit it (EPERM)".to_owned(),
         (_, "") => error.to_string(),
         (_, last) => format!("{error}: {last}"),
-    }
-}
-
-/// Why aya could not load or attach.
-pub(crate) fn of(error: &ProgramError) -> String {
-    match error {
-        ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } => of_load(io_error, &verifier_log.to_string()),
-        other => chain(other),
     }
 }
 

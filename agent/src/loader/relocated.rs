@@ -1,14 +1,10 @@
-//! The same object, parsed and relocated with aya-obj against the maps that aya made, for what aya does
-//! not do: loading modify-return programs with the attach type that they need, and telling how much of
-//! a program the verifier walks.
+//! The object's programs, relocated against maps: what the kernel loads.
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use aya::Ebpf;
-use aya::maps::Map;
-use aya_obj::btf::BtfKind;
 use aya_obj::generated::bpf_attach_type::{
     BPF_LSM_MAC, BPF_MODIFY_RETURN, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT,
 };
@@ -17,10 +13,18 @@ use aya_obj::generated::bpf_prog_type::{
     BPF_PROG_TYPE_TRACEPOINT, BPF_PROG_TYPE_TRACING,
 };
 
+use super::continuity::Pinned;
+use super::maps::Maps;
 use super::passing::Passing;
 use super::plan::{Part, Place};
-use super::types::Types;
+use super::targets::Targets;
 use super::{object, reason, sys};
+
+/// The parsed object, whose types the kernel knows.
+pub(super) struct Parsed {
+    object: aya_obj::Object,
+    btf: OwnedFd,
+}
 
 /// The object that is relocated when something needs it: some seven megabytes.
 pub(super) struct Relocatable {
@@ -29,27 +33,48 @@ pub(super) struct Relocatable {
 }
 
 /// The relocated object.
-pub(super) struct Relocated {
-    object: aya_obj::Object,
-    btf: Option<OwnedFd>,
-}
+pub(super) struct Relocated(Parsed);
 
-/// A loaded program.
-pub(crate) struct Program(OwnedFd);
-
-impl Relocatable {
-    /// The embedded object, against the maps of `ebpf`.
+impl Parsed {
+    /// Hands `object`'s own types to the kernel.
     ///
     /// # Errors
-    /// Without a free descriptor for each map.
-    pub(super) fn new(ebpf: &Ebpf) -> io::Result<Self> {
-        let maps = ebpf.maps().filter_map(|(name, map)| {
-            let descriptor = descriptor(map)?.try_clone_to_owned();
-            Some(descriptor.map(|descriptor| (name.to_owned(), descriptor)))
-        });
+    /// When the kernel does not take them, or the object is damaged.
+    pub(super) fn new(mut object: aya_obj::Object) -> Result<Self, String> {
+        let types = match aya::features().btf() {
+            Some(features) => object
+                .fixup_and_sanitize_btf(features)
+                .map_err(|error| error.to_string())?,
+            // The kernel then says why it takes none.
+            None => object.btf.as_ref(),
+        };
+        let types = types.ok_or("the object has no BTF")?.to_bytes();
+        let btf = sys::load_btf(&types)
+            .map_err(|error| format!("cannot load the object's BTF: {error}"))?;
+        Ok(Self { object, btf })
+    }
+
+    /// Makes the maps; see [`Maps::make`].
+    pub(super) fn make_maps(&self, pinned: &Pinned) -> Result<Maps, String> {
+        Maps::make(&self.object, self.btf.as_fd(), pinned)
+    }
+}
+
+impl Relocatable {
+    /// The embedded object, as it was parsed for these maps.
+    ///
+    /// # Errors
+    /// Without a free descriptor for each map, or when the object is damaged.
+    pub(super) fn new(parsed: Parsed, maps: &Maps) -> Result<Self, String> {
+        let maps = maps
+            .all()
+            .map(|(name, map)| Ok((name.to_owned(), map.try_clone_to_owned()?)))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|error| format!("cannot keep a map: {error}"))?;
+        let relocated = Relocated::new(parsed, &maps)?;
         Ok(Self {
-            maps: maps.collect::<io::Result<_>>()?,
-            relocated: Passing::new(None),
+            maps,
+            relocated: Passing::new(Some(relocated)),
         })
     }
 
@@ -59,7 +84,12 @@ impl Relocatable {
     /// When the kernel does not take the object's BTF, or the object is damaged.
     pub(super) fn get(&mut self) -> Result<&Relocated, String> {
         let maps = &self.maps;
-        self.relocated.get(|| Relocated::new(maps))
+        self.relocated.get(|| {
+            // The one with rings in either case: what a map is was said when it was made.
+            let bytes = object::with_rings()?;
+            let object = aya_obj::Object::parse(&bytes).map_err(|error| error.to_string())?;
+            Relocated::new(Parsed::new(object)?, maps)
+        })
     }
 
     /// See [`Passing::release`].
@@ -74,26 +104,14 @@ impl Relocatable {
 }
 
 impl Relocated {
-    /// Parses the object and relocates it against these maps. The object with rings in either case: what a map is
-    /// was said when it was made.
-    fn new(maps: &[(String, OwnedFd)]) -> Result<Self, String> {
-        let mut object =
-            aya_obj::Object::parse(&object::with_rings()?).map_err(|error| error.to_string())?;
-        let btf = match aya::features().btf() {
-            Some(features) => object
-                .fixup_and_sanitize_btf(features)
-                .map_err(|error| error.to_string())?
-                .map(|btf| sys::load_btf(&btf.to_bytes()))
-                .transpose()
-                .map_err(|error| format!("cannot load the object's BTF: {error}"))?,
-            None => None,
-        };
+    fn new(mut parsed: Parsed, maps: &[(String, OwnedFd)]) -> Result<Self, String> {
+        let object = &mut parsed.object;
         let text: HashSet<usize> = object
             .functions
             .keys()
             .map(|(section, _)| *section)
             .collect();
-        let definitions = object.maps.clone();
+        let definitions = mem::take(&mut object.maps);
         let maps = maps.iter().filter_map(|(name, descriptor)| {
             let definition = definitions.get(name)?;
             Some((name.as_str(), descriptor.as_raw_fd(), definition))
@@ -105,26 +123,22 @@ impl Relocated {
             .relocate_calls(&text)
             .map_err(|error| error.to_string())?;
         object.sanitize_functions(aya::features());
-        Ok(Self { object, btf })
+        Ok(Self(parsed))
     }
 
-    /// Loads a modify-return program for its place.
-    pub(crate) fn load(
-        &self,
-        name: &str,
-        place: Place,
-        types: &mut Types,
-    ) -> Result<Program, String> {
-        let program = self.program(name, place, types)?;
-        sys::load(&program)
-            .map(Program)
-            .map_err(|(error, log)| reason::of_load(&error, &log))
+    /// Loads a program for its place.
+    ///
+    /// # Errors
+    /// In one line: what the kernel or its verifier says.
+    pub(super) fn load(&self, part: &Part, targets: &Targets) -> Result<OwnedFd, String> {
+        let program = self.program(part, targets)?;
+        sys::load(&program).map_err(|(error, log)| reason::of_load(&error, &log))
     }
 
-    /// Loads any program and lets go of it: how many instructions the verifier went through, each as
+    /// Loads a program and lets go of it: how many instructions the verifier went through, each as
     /// often as it came by.
-    pub(crate) fn verify(&self, part: &Part, types: &mut Types) -> Result<u64, String> {
-        let program = self.program(part.program, part.place, types)?;
+    pub(super) fn verify(&self, part: &Part, targets: &Targets) -> Result<u64, String> {
+        let program = self.program(part, targets)?;
         let log = sys::verifier_statistics(&program)
             .map_err(|(error, log)| reason::of_load(&error, &log))?;
         // `print_verification_stats` of kernel/bpf/verifier.c.
@@ -137,92 +151,36 @@ impl Relocated {
 
     fn program<'a>(
         &'a self,
-        name: &'a str,
-        place: Place,
-        types: &mut Types,
+        part: &'a Part,
+        targets: &Targets,
     ) -> Result<sys::Program<'a>, String> {
-        let missing = || format!("the object has no program {name}");
-        let program = self.object.programs.get(name).ok_or_else(missing)?;
-        let function = self
-            .object
-            .functions
-            .get(&program.function_key())
-            .ok_or_else(missing)?;
-        let mut target = |function: &str| {
-            types
-                .all()?
-                .id_by_type_name_kind(function, BtfKind::Func)
-                .map_err(|_| format!("the kernel has no function {function} that can be traced"))
-        };
-        let (kind, attach) = match place {
-            Place::Lsm(hook) => {
-                let target = target(&format!("bpf_lsm_{hook}"))?;
-                (BPF_PROG_TYPE_LSM, Some((BPF_LSM_MAC, target)))
+        let Self(Parsed { object, btf }) = self;
+        let missing = || format!("the object has no program {}", part.program);
+        let program = object.programs.get(part.program).ok_or_else(missing)?;
+        let function = object.functions.get(&program.function_key());
+        let (kind, attach_type) = match part.place {
+            Place::Lsm(_) => (BPF_PROG_TYPE_LSM, Some(BPF_LSM_MAC)),
+            Place::FmodRet(_) | Place::FmodRetCall(_) => {
+                (BPF_PROG_TYPE_TRACING, Some(BPF_MODIFY_RETURN))
             }
-            Place::FmodRet(function) => {
-                let attach = (BPF_MODIFY_RETURN, target(function)?);
-                (BPF_PROG_TYPE_TRACING, Some(attach))
-            }
-            Place::FmodRetCall(call) => {
-                let attach = (BPF_MODIFY_RETURN, target(&function_of(call))?);
-                (BPF_PROG_TYPE_TRACING, Some(attach))
-            }
-            Place::Fentry(function) => {
-                let attach = (BPF_TRACE_FENTRY, target(function)?);
-                (BPF_PROG_TYPE_TRACING, Some(attach))
-            }
-            Place::Fexit(function) => {
-                let attach = (BPF_TRACE_FEXIT, target(function)?);
-                (BPF_PROG_TYPE_TRACING, Some(attach))
-            }
+            Place::Fentry(_) => (BPF_PROG_TYPE_TRACING, Some(BPF_TRACE_FENTRY)),
+            Place::Fexit(_) => (BPF_PROG_TYPE_TRACING, Some(BPF_TRACE_FEXIT)),
             Place::Kprobe(_) => (BPF_PROG_TYPE_KPROBE, None),
             Place::RawTracepoint(_) => (BPF_PROG_TYPE_RAW_TRACEPOINT, None),
             Place::Syscalls(_) => (BPF_PROG_TYPE_TRACEPOINT, None),
             Place::Nowhere(_) => return Err(missing()),
         };
+        let target = part
+            .place
+            .function()
+            .map(|it| targets.id(&it))
+            .transpose()?;
         Ok(sys::Program {
-            name,
-            function,
-            btf: self.btf.as_ref().map(AsFd::as_fd),
+            name: part.program,
+            function: function.ok_or_else(missing)?,
+            btf: btf.as_fd(),
             kind,
-            attach,
+            attach: attach_type.zip(target),
         })
     }
-}
-
-impl Program {
-    /// Attaches it; dropping the link detaches.
-    pub(crate) fn attach(&self) -> io::Result<OwnedFd> {
-        sys::attach_tracing(self.0.as_fd())
-    }
-
-    /// See [`sys::recursion_misses`].
-    pub(crate) fn recursion_misses(&self) -> u64 {
-        sys::recursion_misses(&self.0).unwrap_or(0)
-    }
-}
-
-/// The function of a system call (`SYSCALL_DEFINEx` of `arch/*/include/asm/syscall_wrapper.h`).
-fn function_of(call: &str) -> String {
-    let prefix = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "x64"
-    };
-    format!("__{prefix}_sys_{call}")
-}
-
-/// The descriptor of one of aya's maps.
-fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
-    let (Map::Array(map)
-    | Map::PerCpuArray(map)
-    | Map::HashMap(map)
-    | Map::LruHashMap(map)
-    | Map::LpmTrie(map)
-    | Map::PerfEventArray(map)
-    | Map::RingBuf(map)) = map
-    else {
-        return None;
-    };
-    Some(map.fd().as_fd())
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use aya::Ebpf;
-use aya::maps::{Map, MapData, MapType};
+use aya::maps::{MapData, MapType};
 use aya::sys::is_map_supported;
 use holdfast_actors::kernel::{BufferReport, Ring};
 use holdfast_wire::Domain;
 
 use super::account::Account;
+use super::maps::Maps;
 use super::object::{ring_name, urgent_name};
 use super::pins::Generation;
 use super::reason::chain;
@@ -36,7 +36,7 @@ pub(super) struct Taken {
 }
 
 /// Which of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Buffer {
     /// One for all CPUs, from 5.8 on.
     Ring,
@@ -87,14 +87,14 @@ impl Buffer {
         }
     }
 
-    /// Takes the readers' ends out of the loaded object; `bytes` by domain. What is read is entered into the
+    /// Takes the readers' ends out of the maps; `bytes` by domain. What is read is entered into the
     /// account, if there is one.
     ///
     /// # Errors
     /// When a map is missing, or perf buffers cannot be opened.
     pub(super) fn take(
         self,
-        ebpf: &mut Ebpf,
+        maps: &mut Maps,
         bytes: [u32; Domain::ALL.len()],
         account: Option<&Arc<Account>>,
         earlier: &Earlier,
@@ -102,14 +102,12 @@ impl Buffer {
         if self == Self::Perf {
             sys::lift_file_limit();
         }
-        let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| format!("no map {name}"));
         let mut rings: Rings = Vec::new();
         let mut oldest = None;
         for (domain, bytes) in Domain::ALL.into_iter().zip(bytes) {
-            let map = take(ring_name(domain))?;
+            let map = maps.take_data(ring_name(domain))?;
             let ring: Box<dyn Ring> = match self {
                 Self::Ring => {
-                    let map = ring_of(map)?;
                     let new = KernelRing::new(map, account.cloned())
                         .map_err(|error| format!("cannot map a ring: {error}"))?;
                     let old = earlier.rings(domain);
@@ -123,27 +121,13 @@ impl Buffer {
                     }
                 }
                 Self::Perf => {
-                    let urgent = array(take(urgent_name(domain))?)?;
-                    Box::new(PerfRing::open(array(map)?, urgent, bytes)?)
+                    let urgent = maps.take_data(urgent_name(domain))?;
+                    Box::new(PerfRing::open(map, urgent, bytes)?)
                 }
             };
             rings.push((domain, ring));
         }
         Ok(Taken { rings, oldest })
-    }
-}
-
-fn ring_of(map: Map) -> Result<MapData, String> {
-    match map {
-        Map::RingBuf(data) => Ok(data),
-        other => Err(format!("{other:?} is no ring buffer")),
-    }
-}
-
-fn array(map: Map) -> Result<MapData, String> {
-    match map {
-        Map::PerfEventArray(data) => Ok(data),
-        other => Err(format!("{other:?} is no array of perf buffers")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya_obj::Function;
 use aya_obj::generated::bpf_link_type::BPF_LINK_TYPE_PERF_EVENT;
@@ -69,7 +69,7 @@ pub(crate) struct Program<'a> {
     pub(crate) function: &'a Function,
     /// The object's BTF. Without it the verifier takes global functions for static ones, and goes
     /// through them anew at every call.
-    pub(crate) btf: Option<BorrowedFd<'a>>,
+    pub(crate) btf: BorrowedFd<'a>,
     /// What it is.
     pub(crate) kind: bpf_prog_type,
     /// How it is attached and to which kernel function, as an id in the kernel's BTF, where that
@@ -140,12 +140,10 @@ fn load_once(program: &Program<'_>, level: Log, log: &mut [u8]) -> io::Result<Ow
         load.expected_attach_type = attach_type as u32;
         load.attach_btf_id = target;
     }
-    if let Some(btf) = btf {
-        load.prog_btf_fd = btf.as_raw_fd() as u32;
-        load.func_info = functions.as_ptr() as u64;
-        load.func_info_cnt = function.func_info.len() as u32;
-        load.func_info_rec_size = function.func_info_rec_size as u32;
-    }
+    load.prog_btf_fd = btf.as_raw_fd() as u32;
+    load.func_info = functions.as_ptr() as u64;
+    load.func_info_cnt = function.func_info.len() as u32;
+    load.func_info_rec_size = function.func_info_rec_size as u32;
     if !log.is_empty() {
         load.log_level = level as u32;
         load.log_buf = log.as_mut_ptr() as u64;
@@ -157,29 +155,61 @@ fn load_once(program: &Program<'_>, level: Log, log: &mut [u8]) -> io::Result<Ow
     bpf(bpf_cmd::BPF_PROG_LOAD, &mut attributes).map(owned)
 }
 
-/// Attaches a loaded tracing program; the descriptor is its link, and closing it detaches.
+/// Attaches a loaded program to the function that it was loaded for, or to a raw tracepoint; the descriptor is its
+/// link, and closing it detaches.
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn attach_tracing(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn attach(program: BorrowedFd<'_>, tracepoint: Option<&str>) -> io::Result<OwnedFd> {
+    let tracepoint = tracepoint.map(CString::new).transpose()?;
     // SAFETY: all zeros is a valid `bpf_attr`.
     let mut attributes: bpf_attr = unsafe { zeroed() };
     attributes.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
+    attributes.raw_tracepoint.name = tracepoint.as_ref().map_or(0, |name| name.as_ptr() as u64);
     bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attributes).map(owned)
 }
 
-/// Puts a value into an array of 32-bit values that the kernel looks up by number, such as perf events.
+/// Attaches a loaded program to a perf event (from 5.15); the descriptor is its link.
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn set_element(map: BorrowedFd<'_>, index: u32, value: u32) -> io::Result<()> {
+pub(crate) fn attach_to_event(
+    program: BorrowedFd<'_>,
+    event: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    // SAFETY: the member of the union that this command reads.
+    let link = unsafe { &mut attributes.link_create };
+    link.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    link.__bindgen_anon_2.target_fd = event.as_raw_fd() as u32;
+    link.attach_type = bpf_attach_type::BPF_PERF_EVENT as u32;
+    bpf(bpf_cmd::BPF_LINK_CREATE, &mut attributes).map(owned)
+}
+
+/// Nobody can write to this map any more (from 5.2).
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: all zeros is a valid `bpf_attr`.
+    let mut attributes: bpf_attr = unsafe { zeroed() };
+    attributes.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attributes).map(drop)
+}
+
+/// Puts a value into an array, whose values have so many bytes.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn set_element(map: BorrowedFd<'_>, index: u32, value: &[u8]) -> io::Result<()> {
     // SAFETY: all zeros is a valid `bpf_attr`.
     let mut attributes: bpf_attr = unsafe { zeroed() };
     // SAFETY: the member of the union that this command reads.
     let element = unsafe { &mut attributes.__bindgen_anon_2 };
     element.map_fd = map.as_raw_fd() as u32;
     element.key = std::ptr::from_ref(&index) as u64;
-    element.__bindgen_anon_1.value = std::ptr::from_ref(&value) as u64;
+    element.__bindgen_anon_1.value = value.as_ptr() as u64;
     bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attributes).map(drop)
 }
 
@@ -193,17 +223,6 @@ pub(crate) fn recursion_misses(program: impl AsFd) -> io::Result<u64> {
     // SAFETY: what is written for programs; all zeros is a valid `bpf_prog_info`.
     let info: bpf_prog_info = unsafe { info(program.as_fd()) }?;
     Ok(info.recursion_misses)
-}
-
-/// A descriptor of its own of the link with this id.
-///
-/// # Errors
-/// What the kernel says.
-pub(crate) fn link(id: u32) -> io::Result<OwnedFd> {
-    // SAFETY: all zeros is a valid `bpf_attr`.
-    let mut attributes: bpf_attr = unsafe { zeroed() };
-    attributes.__bindgen_anon_6.__bindgen_anon_1.link_id = id;
-    bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attributes).map(owned)
 }
 
 /// A descriptor of the program that a link attaches.
@@ -328,16 +347,21 @@ pub(crate) fn lift_memlock_limit() -> bool {
 /// Where tracefs belongs (Documentation/trace/ftrace.rst).
 const TRACEFS: &str = "/sys/kernel/tracing";
 
+/// Where tracefs has the tracepoints of system calls.
+pub(crate) fn syscall_events() -> Option<PathBuf> {
+    let mut roots = [TRACEFS, "/sys/kernel/debug/tracing"].into_iter();
+    roots.find_map(|root| {
+        let events = Path::new(root).join("events/syscalls");
+        events.is_dir().then_some(events)
+    })
+}
+
 /// That the kernel has none of these system call tracepoints, and so none of the calls.
 ///
 /// # Errors
 /// When it has one, or does not tell.
 pub(crate) fn lacks(calls: &[&str]) -> Result<(), String> {
-    let events = [TRACEFS, "/sys/kernel/debug/tracing"]
-        .map(|root| std::path::Path::new(root).join("events/syscalls"));
-    let Some(events) = events.iter().find(|events| events.is_dir()) else {
-        return Err("tracefs shows no system calls".to_owned());
-    };
+    let events = syscall_events().ok_or("tracefs shows no system calls")?;
     match calls.iter().find(|call| events.join(call).exists()) {
         Some(call) => Err(format!("the kernel has {call}")),
         None => Ok(()),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{Array, HashMap, LpmTrie, MapData, MapError};
 use holdfast_actors::clock;
@@ -13,6 +12,7 @@ use holdfast_policy::table::{
 };
 use holdfast_wire::control::{Control, ProcessKey};
 
+use super::maps::Maps;
 use super::pod::Plain;
 use super::reason::chain;
 
@@ -56,26 +56,18 @@ const GRACE: Duration = Duration::from_millis(50);
 const CLOCK_TOLERANCE: u64 = 1_000_000;
 
 impl PolicyMaps {
-    /// Takes the maps out of `ebpf`.
-    pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, String> {
-        macro_rules! take {
-            ($name:literal) => {
-                ebpf.take_map($name)
-                    .ok_or_else(|| format!("the object has no map {}", $name))?
-                    .try_into()
-                    .map_err(|error: aya::maps::MapError| chain(&error))?
-            };
-        }
+    /// Takes the maps.
+    pub(super) fn take(maps: &mut Maps) -> Result<Self, String> {
         Ok(Self {
-            control: take!("CONTROL"),
-            hooks: take!("HOOKS"),
-            paths: take!("PATHS"),
-            classes: take!("CLASSES_BY_PATH"),
-            ancestor_conditions: take!("ANCESTOR_CONDITIONS_BY_CLASS"),
-            suffixes: take!("SUFFIXES"),
-            names: take!("NAMES"),
-            addresses: take!("ADDRESSES"),
-            numbers: take!("NUMBERS"),
+            control: maps.take("CONTROL")?,
+            hooks: maps.take("HOOKS")?,
+            paths: maps.take("PATHS")?,
+            classes: maps.take("CLASSES_BY_PATH")?,
+            ancestor_conditions: maps.take("ANCESTOR_CONDITIONS_BY_CLASS")?,
+            suffixes: maps.take("SUFFIXES")?,
+            names: maps.take("NAMES")?,
+            addresses: maps.take("ADDRESSES")?,
+            numbers: maps.take("NUMBERS")?,
             entered: Default::default(),
             state: Control::default(),
         })

@@ -2,21 +2,20 @@
 #![allow(unsafe_code)] // memory that the kernel writes to
 
 use std::io;
-use std::mem::{offset_of, size_of, zeroed};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::mem::{offset_of, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aya_obj::generated::perf_event_sample_format::PERF_SAMPLE_RAW;
 use aya_obj::generated::perf_event_type::PERF_RECORD_SAMPLE;
 use aya_obj::generated::perf_sw_ids::PERF_COUNT_SW_BPF_OUTPUT;
 use aya_obj::generated::perf_type_id::PERF_TYPE_SOFTWARE;
-use aya_obj::generated::{
-    PERF_FLAG_FD_CLOEXEC, perf_event_attr, perf_event_header, perf_event_mmap_page,
-};
+use aya_obj::generated::{perf_event_header, perf_event_mmap_page};
 use holdfast_wire::record::Header;
 use rustix::mm::ProtFlags;
 
 use crate::loader::mapping::Mapping;
+use crate::loader::perf_event;
 
 /// Least bytes of a buffer: more than a sample can have, whose size is 16 bits wide.
 pub(super) const MIN_BYTES: u32 = 1 << 16;
@@ -53,9 +52,7 @@ impl Buffer {
     /// # Errors
     /// What the kernel says.
     pub(super) fn open(cpu: u32, bytes: u32, wake: Wake) -> io::Result<Self> {
-        // SAFETY: all zeros is a valid `perf_event_attr`.
-        let mut attributes: perf_event_attr = unsafe { zeroed() };
-        attributes.size = size_of::<perf_event_attr>() as u32;
+        let mut attributes = perf_event::none();
         attributes.type_ = PERF_TYPE_SOFTWARE as u32;
         attributes.config = PERF_COUNT_SW_BPF_OUTPUT as u64;
         attributes.__bindgen_anon_1.sample_period = 1;
@@ -67,24 +64,7 @@ impl Buffer {
             }
             Wake::Always => attributes.__bindgen_anon_2.wakeup_events = 1,
         }
-        const ALL_PROCESSES: libc::pid_t = -1;
-        const NO_GROUP: libc::c_int = -1;
-        // SAFETY: the attributes are whole and outlive the call.
-        let event = unsafe {
-            libc::syscall(
-                libc::SYS_perf_event_open,
-                &raw const attributes,
-                ALL_PROCESSES,
-                cpu as libc::c_int,
-                NO_GROUP,
-                libc::c_ulong::from(PERF_FLAG_FD_CLOEXEC),
-            )
-        };
-        if event < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a non-negative result is a new descriptor.
-        let event = unsafe { OwnedFd::from_raw_fd(event as i32) };
+        let event = perf_event::open(attributes, cpu)?;
         let memory = Memory::map(Some(event.as_fd()), bytes as usize)?;
         Ok(Self::over(event, memory))
     }

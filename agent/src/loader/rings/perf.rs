@@ -65,7 +65,7 @@ impl PerfRing {
     fn add(&mut self, array: usize, cpu: u32, bytes: u32, wake: Wake) -> io::Result<()> {
         let buffer = Buffer::open(cpu, bytes, wake)?;
         let map = self.arrays[array].fd().as_fd();
-        sys::set_element(map, cpu, buffer.number())?;
+        sys::set_element(map, cpu, &buffer.number().to_ne_bytes())?;
         let (data, events) = (epoll::EventData::new_u64(0), epoll::EventFlags::IN);
         epoll::add(&self.readiness, &buffer, data, events)?;
         self.buffers.push(buffer);
