@@ -24,7 +24,7 @@ impl<T> Passing<T> {
     ///
     /// # Errors
     /// Those of `make`.
-    pub(super) fn get<E>(&mut self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+    pub(super) fn get<E>(&mut self, make: impl FnOnce() -> Result<T, E>) -> Result<&mut T, E> {
         self.used = Instant::now();
         let value = match self.value.take() {
             Some(value) => value,
@@ -61,12 +61,12 @@ mod tests {
                 made += 1;
                 Ok::<_, ()>(7)
             });
-            assert_eq!(value, Ok(&7));
+            assert_eq!(value, Ok(&mut 7));
         }
         assert!(!passing.tidy());
         passing.release();
         assert_eq!(passing.get(|| Err("gone")), Err("gone"));
-        assert_eq!(passing.get(|| Ok::<_, ()>(8)), Ok(&8));
+        assert_eq!(passing.get(|| Ok::<_, ()>(8)), Ok(&mut 8));
         assert_eq!(made, 1);
     }
 }

@@ -1,10 +1,11 @@
 //! The object's programs, relocated against maps: what the kernel loads.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use aya_obj::Function;
 use aya_obj::generated::bpf_attach_type::{
     BPF_LSM_MAC, BPF_MODIFY_RETURN, BPF_TRACE_FENTRY, BPF_TRACE_FEXIT,
 };
@@ -32,8 +33,13 @@ pub(super) struct Relocatable {
     relocated: Passing<Relocated>,
 }
 
-/// The relocated object.
-pub(super) struct Relocated(Parsed);
+/// The relocated object: each program knows its maps, and is linked with the functions that it calls when it is loaded.
+pub(super) struct Relocated {
+    parsed: Parsed,
+    programs: HashMap<String, aya_obj::Program>,
+    /// The sections that functions are in.
+    text: HashSet<usize>,
+}
 
 impl Parsed {
     /// Hands `object`'s own types to the kernel.
@@ -82,7 +88,7 @@ impl Relocatable {
     ///
     /// # Errors
     /// When the kernel does not take the object's BTF, or the object is damaged.
-    pub(super) fn get(&mut self) -> Result<&Relocated, String> {
+    pub(super) fn get(&mut self) -> Result<&mut Relocated, String> {
         let maps = &self.maps;
         self.relocated.get(|| {
             // The one with rings in either case: what a map is was said when it was made.
@@ -119,26 +125,29 @@ impl Relocated {
         object
             .relocate_maps(maps, &text)
             .map_err(|error| error.to_string())?;
-        object
-            .relocate_calls(&text)
-            .map_err(|error| error.to_string())?;
         object.sanitize_functions(aya::features());
-        Ok(Self(parsed))
+        Ok(Self {
+            programs: mem::take(&mut object.programs),
+            parsed,
+            text,
+        })
     }
 
     /// Loads a program for its place.
     ///
     /// # Errors
     /// In one line: what the kernel or its verifier says.
-    pub(super) fn load(&self, part: &Part, targets: &Targets) -> Result<OwnedFd, String> {
-        let program = self.program(part, targets)?;
+    pub(super) fn load(&mut self, part: &Part, targets: &Targets) -> Result<OwnedFd, String> {
+        let function = self.linked(part.program)?;
+        let program = self.program(part, &function, targets)?;
         sys::load(&program).map_err(|(error, log)| reason::of_load(&error, &log))
     }
 
     /// Loads a program and lets go of it: how many instructions the verifier went through, each as
     /// often as it came by.
-    pub(super) fn verify(&self, part: &Part, targets: &Targets) -> Result<u64, String> {
-        let program = self.program(part, targets)?;
+    pub(super) fn verify(&mut self, part: &Part, targets: &Targets) -> Result<u64, String> {
+        let function = self.linked(part.program)?;
+        let program = self.program(part, &function, targets)?;
         let log = sys::verifier_statistics(&program)
             .map_err(|(error, log)| reason::of_load(&error, &log))?;
         // `print_verification_stats` of kernel/bpf/verifier.c.
@@ -149,15 +158,28 @@ impl Relocated {
         count.ok_or_else(|| format!("the verifier says no number: {log}"))
     }
 
+    /// A program with the functions that it calls behind it.
+    fn linked(&mut self, name: &str) -> Result<Function, String> {
+        let missing = || format!("the object has no program {name}");
+        let program = self.programs.get(name).ok_or_else(missing)?;
+        let key = program.function_key();
+        let object = &mut self.parsed.object;
+        let unlinked = object.functions.get(&key).cloned().ok_or_else(missing)?;
+        // aya-obj links the programs that it has, all of them: a tenth of what a start took.
+        object.programs = HashMap::from([(name.to_owned(), program.clone())]);
+        object
+            .relocate_calls(&self.text)
+            .map_err(|error| error.to_string())?;
+        // What is linked is not to be linked again.
+        object.functions.insert(key, unlinked).ok_or_else(missing)
+    }
+
     fn program<'a>(
         &'a self,
         part: &'a Part,
+        function: &'a Function,
         targets: &Targets,
     ) -> Result<sys::Program<'a>, String> {
-        let Self(Parsed { object, btf }) = self;
-        let missing = || format!("the object has no program {}", part.program);
-        let program = object.programs.get(part.program).ok_or_else(missing)?;
-        let function = object.functions.get(&program.function_key());
         let (kind, attach_type) = match part.place {
             Place::Lsm(_) => (BPF_PROG_TYPE_LSM, Some(BPF_LSM_MAC)),
             Place::FmodRet(_) | Place::FmodRetCall(_) => {
@@ -168,17 +190,14 @@ impl Relocated {
             Place::Kprobe(_) => (BPF_PROG_TYPE_KPROBE, None),
             Place::RawTracepoint(_) => (BPF_PROG_TYPE_RAW_TRACEPOINT, None),
             Place::Syscalls(_) => (BPF_PROG_TYPE_TRACEPOINT, None),
-            Place::Nowhere(_) => return Err(missing()),
+            Place::Nowhere(_) => return Err("there is nothing to load a program for".to_owned()),
         };
-        let target = part
-            .place
-            .function()
-            .map(|it| targets.id(&it))
-            .transpose()?;
+        let target = part.place.function();
+        let target = target.map(|it| targets.id(&it)).transpose()?;
         Ok(sys::Program {
             name: part.program,
-            function: function.ok_or_else(missing)?,
-            btf: btf.as_fd(),
+            function,
+            btf: self.parsed.btf.as_fd(),
             kind,
             attach: attach_type.zip(target),
         })
