@@ -10,3 +10,9 @@ pub mod listing;
 pub(crate) mod membership;
 pub(crate) mod namespaces;
 pub mod table;
+
+/// The id of the container that the cgroup with this path belongs to; `None` for the host's own.
+#[must_use]
+pub fn container_of(cgroup: &str) -> Option<String> {
+    cgroup::container(cgroup).map(|it| it.id)
+}

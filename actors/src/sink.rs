@@ -71,6 +71,8 @@ pub(crate) struct Outlet {
     written: AtomicU64,
     dropped: AtomicU64,
     closed: AtomicBool,
+    /// Lines of the chunk in hand that are neither written nor given up.
+    in_hand: AtomicU64,
     hand: Mutex<Hand>,
 }
 
@@ -117,6 +119,7 @@ impl Outlet {
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            in_hand: AtomicU64::new(0),
             hand: Mutex::new(Hand {
                 writer,
                 chunk: None,
@@ -150,6 +153,8 @@ impl Outlet {
             if hand.chunk.is_none() {
                 hand.chunk = self.lane.take();
                 hand.written = 0;
+                let lines = hand.chunk.as_ref().map_or(0, |chunk| chunk.lines.into());
+                self.in_hand.store(lines, Ordering::Relaxed);
             }
             let Some(chunk) = &hand.chunk else {
                 return Turn::Idle;
@@ -168,7 +173,7 @@ impl Outlet {
             }
             if hand.written >= chunk.bytes.len() {
                 self.written
-                    .fetch_add(chunk.lines.into(), Ordering::Relaxed);
+                    .fetch_add(self.in_hand.swap(0, Ordering::Relaxed), Ordering::Relaxed);
                 hand.chunk = None;
             }
         }
@@ -183,23 +188,24 @@ impl Outlet {
             .finish()
     }
 
-    /// Gives up what waits, and counts it.
+    /// Gives up what waits, and counts it: what a writer that hangs has in hand, too.
     pub(crate) fn give_up(&self) {
-        // A writer that hangs holds the lock; what it has in hand is then in no count.
-        if let Ok(mut hand) = self.hand.try_lock() {
-            self.give_up_hand(&mut hand);
+        // Such a writer holds the lock.
+        match self.hand.try_lock() {
+            Ok(mut hand) => self.give_up_hand(&mut hand),
+            Err(_) => self.give_up_lines(),
         }
     }
 
     fn give_up_hand(&self, hand: &mut Hand) {
+        hand.chunk = None;
+        self.give_up_lines();
+    }
+
+    fn give_up_lines(&self) {
         let waiting = std::iter::from_fn(|| self.lane.take());
-        let lines: u64 = hand
-            .chunk
-            .take()
-            .into_iter()
-            .chain(waiting)
-            .map(|it| u64::from(it.lines))
-            .sum();
+        let waiting: u64 = waiting.map(|it| u64::from(it.lines)).sum();
+        let lines = waiting + self.in_hand.swap(0, Ordering::Relaxed);
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
@@ -350,5 +356,55 @@ impl Job for Sink {
             Turn::Closed(error) => self.shared.degraded.set(&what, &error.to_string()),
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Hangs in a write until it is let go.
+    struct Hanging {
+        began: mpsc::Sender<()>,
+        go_on: mpsc::Receiver<()>,
+    }
+
+    impl Write for Hanging {
+        fn write(&mut self, bytes: &[u8], _whole: bool) -> io::Result<usize> {
+            self.began.send(()).unwrap();
+            self.go_on.recv().unwrap();
+            Ok(bytes.len())
+        }
+
+        fn finish(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn is_final(&self, _: &io::Error) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_a_writer_that_hangs_has_in_hand_is_counted_once() {
+        let ((began, has_begun), (let_go, go_on)) = (mpsc::channel(), mpsc::channel());
+        let outlet = Outlet::new("test", false, Box::new(Hanging { began, go_on }));
+        for lines in [3, 4] {
+            let bytes = Bytes::from_static(b"x");
+            assert!(outlet.offer(Chunk { bytes, lines }, false));
+        }
+        let counted = || {
+            let status = outlet.status();
+            (status.offered, status.written, status.dropped)
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| outlet.write());
+            has_begun.recv().unwrap();
+            outlet.give_up();
+            assert_eq!(counted(), (7, 0, 7));
+            let_go.send(()).unwrap();
+        });
+        assert_eq!(counted(), (7, 0, 7));
     }
 }

@@ -1,12 +1,15 @@
 //! One sensor per runtime directory: a lock that the kernel gives back when its holder dies, however
 //! it dies, so that nothing stale can stop the next start.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+
+/// Whoever can open the file can lock it (flock(2)), and would keep the next sensor from starting.
+const MODE: u32 = 0o600;
 
 /// Why the lock could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +53,11 @@ impl Instance {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o644)
+            .mode(MODE)
             .open(&path)
+            .map_err(failed)?;
+        // It may be there already.
+        file.set_permissions(Permissions::from_mode(MODE))
             .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -87,5 +93,19 @@ mod tests {
         drop(first);
         assert!(socket.with_extension("lock").exists());
         Instance::acquire(&socket).unwrap();
+    }
+
+    #[test]
+    fn nobody_else_can_open_the_file_and_so_lock_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("control.sock");
+        let lock = socket.with_extension("lock");
+        fs::write(&lock, "").unwrap();
+        fs::set_permissions(&lock, Permissions::from_mode(0o644)).unwrap();
+        let _instance = Instance::acquire(&socket).unwrap();
+        assert_eq!(
+            fs::metadata(&lock).unwrap().permissions().mode() & 0o777,
+            MODE
+        );
     }
 }

@@ -9,8 +9,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
+use holdfast_actors::runtime::container_of;
 use holdfast_policy::document::{Mode, Policy};
 use holdfast_wire::text;
+use holdfast_wire::uapi::process::parse_cgroup;
 use serde_json::{Value, json};
 
 use crate::config::{Config, drop_in_directory};
@@ -102,9 +104,30 @@ fn protected(config: &Config, executable: &Path, file: &Path) -> Vec<Protected> 
             .iter()
             .map(|path| (path.as_path(), BELOW)),
     );
+    // Who may write there ends the sensor, stops it or starves it. Above it, that is service managers' and runtimes' work.
+    let cgroups = own_cgroups();
+    let levels = (0..).map(|level| if level == 0 { BELOW } else { "/cgroup.kill" });
+    paths.extend(cgroups.iter().map(PathBuf::as_path).zip(levels));
     let each = paths.into_iter();
     each.filter_map(|(path, below)| Protected::new(path, below))
         .collect()
+}
+
+/// The path of the sensor's cgroup (cgroups(7)), v2 alone.
+fn own_cgroup() -> String {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    parse_cgroup(&text).unwrap_or_default().to_owned()
+}
+
+/// Directories of the sensor's cgroup and of those that it is in, from the innermost on; not of the first, which has
+/// neither limits nor an end (Documentation/admin-guide/cgroup-v2.rst).
+fn own_cgroups() -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let own = root.join(own_cgroup().trim_start_matches('/'));
+    let levels = own.ancestors().take_while(|it| *it != root);
+    // Without this file the hierarchy is mounted elsewhere.
+    let levels = levels.filter(|it| it.join("cgroup.procs").exists());
+    levels.map(Path::to_owned).collect()
 }
 
 fn document(config: &Config, executable: &Path, file: &Path) -> Value {
@@ -120,9 +143,11 @@ fn document(config: &Config, executable: &Path, file: &Path) -> Value {
         .filter(|path| path.parent().is_some());
     let above: Vec<_> = above.map(named).collect();
     let managers: Vec<_> = config.own.managers.iter().map(|path| named(path)).collect();
-    // Managers of containers are outside of them; what is inside has any path it likes.
-    let other = "!(process.executable in lists.own) && \
+    // What is in a container has any path it likes.
+    let other = "!(process.executable in lists.own && container.id in lists.places) && \
                  !(process.executable in lists.managers && container.id == '')";
+    let mut places = vec![String::new()];
+    places.extend(container_of(&own_cgroup()));
     let rule = |id: &str, on: &[&str], when: &str, what: &str| {
         json!({
             "id": id, "on": on, "when": when, "action": "deny",
@@ -142,7 +167,6 @@ fn document(config: &Config, executable: &Path, file: &Path) -> Value {
         "file.mkdir",
         "file.rmdir",
         "file.setxattr",
-        "file.mount",
     ];
     let mut rules = vec![
         rule(
@@ -187,6 +211,13 @@ fn document(config: &Config, executable: &Path, file: &Path) -> Value {
             &format!("{path} || {new} || file.path in lists.above"),
             "moved {{file.path}} to {{file.target_path}}, and one of them is the sensor's ({{event.action}})",
         ),
+        // Whose /usr/bin it is in a container does not matter to the sensor.
+        rule(
+            "mounted-over",
+            &["file.mount"],
+            &format!("{path} || (file.path in lists.above && container.id == '')"),
+            "mounted over {{file.path}}, where files of the sensor are",
+        ),
         rule(
             "unmounted",
             &["file.umount"],
@@ -207,7 +238,7 @@ fn document(config: &Config, executable: &Path, file: &Path) -> Value {
     json!({
         "apiVersion": "holdfast/v1", "kind": "Policy", "name": NAME,
         "description": "Keeps others from the sensor's process, files and pins", "scope": other,
-        "lists": {"own": [named(executable)], "managers": managers, "above": above},
+        "lists": {"own": [named(executable)], "places": places, "managers": managers, "above": above},
         "rules": rules,
     })
 }

@@ -106,6 +106,17 @@ const NARROWED: [Narrowed; 3] = [
     },
 ];
 
+/// Flags of clone(2) that make namespaces. `CLONE_NEWTIME` is none of its: the bit is part of the signal there.
+const NEW_NAMESPACES: [libc::c_int; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
 /// What is refused by what it does, with the names of the calls.
 pub(super) fn refused() -> BTreeMap<&'static str, Vec<&'static str>> {
     let name = |name: &'static str| name.trim_start_matches("SYS_");
@@ -116,7 +127,11 @@ pub(super) fn refused() -> BTreeMap<&'static str, Vec<&'static str>> {
     let narrowed = NARROWED
         .iter()
         .map(|narrowed| (narrowed.deed, vec![name(narrowed.call.0)]));
-    whole.chain(narrowed).collect()
+    let clones = (
+        "make namespaces for a new process or thread",
+        vec!["clone", "clone3"],
+    );
+    whole.chain(narrowed).chain([clones]).collect()
 }
 
 /// Puts it into force in all threads, those to come included.
@@ -143,21 +158,36 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         )?;
         Ok((narrowed.call.1, vec![SeccompRule::new(vec![other])?]))
     });
+    let made = NEW_NAMESPACES.map(|flag| {
+        let flag = u64::from(flag.cast_unsigned());
+        let has = SeccompCmpOp::MaskedEq(flag);
+        SeccompRule::new(vec![SeccompCondition::new(
+            0,
+            SeccompCmpArgLen::Dword,
+            has,
+            flag,
+        )?])
+    });
+    let clone = made
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map(|rules| (libc::SYS_clone, rules));
     let filter = SeccompFilter::new(
         whole
             .chain(narrowed)
+            .chain([clone])
             .collect::<Result<_, seccompiler::BackendError>>()?,
         SeccompAction::Allow,
         SeccompAction::Errno(libc::EPERM.cast_unsigned()),
         TargetArch::try_from(std::env::consts::ARCH)?,
     )?;
-    let program = BpfProgram::try_from(filter)?;
-    Ok(without_x32(program))
+    let mut program = by_number();
+    program.extend(BpfProgram::try_from(filter)?);
+    Ok(program)
 }
 
-/// x32 has the same architecture and a bit in its numbers, so that no rule would be met by them.
-#[cfg(target_arch = "x86_64")]
-fn without_x32(program: BpfProgram) -> BpfProgram {
+/// What a filter cannot say of a call, and comes in front of it.
+fn by_number() -> BpfProgram {
     use seccompiler::sock_filter;
     /// `__X32_SYSCALL_BIT` of `arch/x86/include/uapi/asm/unistd.h`
     const X32: u32 = 1 << 30;
@@ -168,19 +198,25 @@ fn without_x32(program: BpfProgram) -> BpfProgram {
         jf,
         k,
     };
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
-    let mut whole = vec![
+    let refuse = |error: libc::c_int| libc::SECCOMP_RET_ERRNO | error.cast_unsigned();
+    let mut program = vec![
         // The number is the first field of `struct seccomp_data`.
         instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, refuse),
+        // Its flags are in memory, where no filter sees them; the C library then makes its threads by clone.
+        instruction(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            1,
+            libc::SYS_clone3 as u32,
+        ),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, refuse(libc::ENOSYS)),
     ];
-    whole.extend(program);
-    whole
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn without_x32(program: BpfProgram) -> BpfProgram {
+    if cfg!(target_arch = "x86_64") {
+        // x32 has the same architecture and a bit in its numbers, so that no rule would be met by them.
+        program.extend([
+            instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32),
+            instruction(libc::BPF_RET | libc::BPF_K, 0, refuse(libc::EPERM)),
+        ]);
+    }
     program
 }
 

@@ -35,6 +35,7 @@ pub(super) async fn serve_all<S, A, F>(
 {
     let places = Arc::new(Semaphore::new(most));
     let mut connections = JoinSet::new();
+    let mut fails = false;
     loop {
         while connections.try_join_next().is_some() {}
         // Waiting here leaves further clients in the socket's backlog.
@@ -43,6 +44,7 @@ pub(super) async fn serve_all<S, A, F>(
         };
         match accept().await {
             Ok(stream) => {
+                fails = false;
                 let served = serve(stream);
                 connections.spawn(async move {
                     served.await;
@@ -50,7 +52,10 @@ pub(super) async fn serve_all<S, A, F>(
                 });
             }
             Err(error) => {
-                tracing::warn!("{what}: cannot accept: {error}");
+                // Once, until it works again: ten times a second it would fill the log.
+                if !std::mem::replace(&mut fails, true) {
+                    tracing::warn!("{what}: cannot accept: {error}");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

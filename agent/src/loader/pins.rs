@@ -15,7 +15,7 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, Map, MapData};
@@ -69,6 +69,7 @@ impl Pins {
             let reason = format!("{} is in no BPF file system", directory.display());
             return if keep { Err(reason) } else { Ok(None) };
         }
+        is_own(&lock).map_err(|reason| format!("{} {reason}", directory.display()))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
             rustix::io::Errno::WOULDBLOCK => {
                 format!("another sensor uses {}", directory.display())
@@ -80,7 +81,7 @@ impl Pins {
             let path = entry.map_err(fault)?.path();
             if name(&path).starts_with(PARTIAL) {
                 remove(&path).map_err(fault)?;
-            } else {
+            } else if path.is_dir() {
                 found.push(Generation(path));
             }
         }
@@ -191,10 +192,15 @@ impl Pins {
     /// # Errors
     /// In one line.
     pub(crate) fn retire(&mut self) -> Result<(), String> {
+        let mut result = Ok(());
+        // One that cannot be removed does not keep the others.
         for Generation(path) in self.generations.drain(..) {
-            remove(&path).map_err(|error| format!("cannot remove {}: {error}", path.display()))?;
+            let removed = remove(&path);
+            let removed =
+                removed.map_err(|error| format!("cannot remove {}: {error}", path.display()));
+            result = result.and(removed);
         }
-        Ok(())
+        result
     }
 }
 
@@ -368,6 +374,24 @@ fn name(path: &Path) -> &str {
     name.unwrap_or_default()
 }
 
+/// That nobody else can change what is pinned there: a BPF file system may be everybody's, as `/tmp` is
+/// (`bpf_fill_super` of `kernel/bpf/inode.c` makes its root with mode 1777).
+fn is_own(directory: &File) -> Result<(), String> {
+    let found = directory
+        .metadata()
+        .map_err(|error| format!("cannot be looked at: {error}"))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(format!(
+            "belongs to user {}, not to the sensor's",
+            found.uid()
+        ));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err("may be written to by others than its owner".to_owned());
+    }
+    Ok(())
+}
+
 /// Removes a directory, links before maps: as long as a program is attached its maps are there.
 fn remove(path: &Path) -> io::Result<()> {
     let hooks = path.join("hooks");
@@ -397,4 +421,25 @@ pub(crate) fn are_left(directory: &Path) -> bool {
     entries
         .map(|entry| entry.path())
         .any(|path| !name(&path).starts_with(PARTIAL) && path.join("hooks").exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_directory_that_others_may_write_to_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let with = |mode| {
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(mode)).unwrap();
+            is_own(&File::open(directory.path()).unwrap())
+        };
+        assert_eq!(with(0o700), Ok(()));
+        assert!(with(0o1777).unwrap_err().contains("others"));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(directory.path(), Some(1000), None).unwrap();
+            assert!(with(0o700).unwrap_err().contains("user 1000"));
+        }
+    }
 }

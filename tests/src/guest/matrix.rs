@@ -39,19 +39,21 @@ const BRIEF: [(&str, &str); 9] = [
         "5.10",
         "hooks,verifier,kill-on-exec,deny-best-tier,predicates-fmod-ret,refuse-fmod-ret,capability,\
          exec-in-full,exec-chains,path-names,path-long,ledger-execs,fanotify-instead,outlive-kill,evade-best-tier,\
-         privilege-lost,privilege-dropped",
+         privilege-lost,privilege-dropped,protect",
     ),
     ("5.10+lsm", "predicates-lsm,path-names,deny-best-tier"),
     (
         "6.1",
-        "hooks,deny-kprobe,predicates-kprobe,exec-in-full,perf-deny,perf-ledger-opens,ring-overload,path-overlay",
+        "hooks,deny-kprobe,predicates-kprobe,exec-in-full,perf-deny,perf-ledger-opens,ring-overload,path-overlay,\
+         evade-kprobe",
     ),
     ("6.1+nobtf", "no-btf,no-root"),
     ("6.1+preempt", "missed,kill-on-exec"),
     (
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,outlive-containers,outlive-ancestors,reload,derive,\
-         run-mode-derive,sequence,interrupt,engine-predicates,engine-escapes,package-image,evade-best-tier",
+         run-mode-derive,sequence,interrupt,engine-predicates,engine-escapes,package-image,evade-best-tier,\
+         protect",
     ),
     ("6.12+icount", "instructions"),
     ("6.12+system", "package-deb"),

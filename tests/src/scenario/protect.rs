@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
+use crate::cgroup::Cgroup;
 use crate::command::{Bounded as _, Ended};
 use crate::events::{action, number, text};
 use crate::place::{Place, Variant};
@@ -159,14 +160,18 @@ fn refused(bench: &Bench) -> Result<()> {
     let moved = scene.own("moved");
     let linked = scene.own("linked");
     // An executable that runs is not opened to write in any case (ETXTBSY).
-    let changes: [(&str, &[&str]); 11] = [
+    let changes: [(&str, &[&str]); 12] = [
         ("file-opened", &["sh", "-c", &format!("echo x >> {config}")]),
         ("file-changed", &["touch", &file]),
         ("file-changed", &["chmod", "0777", &binary]),
         ("file-changed", &["rm", &config]),
         ("file-changed", &["rm", &scene.own("control.sock")]),
         ("file-changed", &["mkdir", &format!("{pins}/mine")]),
-        ("file-changed", &["mount", "-t", "tmpfs", "none", &state]),
+        ("mounted-over", &["mount", "-t", "tmpfs", "none", &state]),
+        (
+            "mounted-over",
+            &["mount", "-t", "tmpfs", "none", "/sys/fs/bpf"],
+        ),
         ("file-moved", &["mv", &state, &moved]),
         ("file-moved", &["mv", &linked, &config]),
         ("file-moved", &["ln", &config, &linked]),
@@ -179,6 +184,11 @@ fn refused(bench: &Bench) -> Result<()> {
         }
         scene.is_refused(rule, &scene.other(words)?)?;
     }
+    let cgroup = Cgroup::make("protected")?;
+    fs::write(cgroup.place("cgroup.procs"), &pid).context("put the sensor into a cgroup")?;
+    scene.sensor.command(&["policy", "reload"])?.with_code(0)?;
+    let freeze = format!("echo 1 > {}", cgroup.place("cgroup.freeze").display());
+    scene.is_refused("file-opened", &scene.other(&["sh", "-c", &freeze])?)?;
     // Whose programs these are nobody can tell: the sensor says so, and refuses nothing.
     let by_number = scene.act(&["map-by-number"])?;
     let event = scene.told("maps-opened", &by_number)?;

@@ -71,3 +71,24 @@ fn each_deed_is_told_of_with_its_calls() {
     assert_eq!(told["run programs"], ["execve", "execveat"]);
     assert_eq!(told["make namespaces"], ["unshare"]);
 }
+
+#[test]
+fn threads_are_made_and_namespaces_are_not() {
+    for flag in NEW_NAMESPACES {
+        // No stack for the child: without the filter clone would fork, so that it is tried with what makes it fail
+        // after (CLONE_SIGHAND without CLONE_VM is EINVAL).
+        let flags = libc::c_long::from(flag | libc::CLONE_SIGHAND);
+        let refused = filtered(|| called(libc::SYS_clone, 0, flags));
+        assert_eq!(refused, Some(libc::EPERM), "{flag:#x}");
+    }
+    let sighand = libc::c_long::from(libc::CLONE_SIGHAND);
+    assert_eq!(
+        filtered(|| called(libc::SYS_clone, 0, sighand)),
+        Some(libc::EINVAL)
+    );
+    assert_eq!(
+        filtered(|| called(libc::SYS_clone3, 0, -1)),
+        Some(libc::ENOSYS)
+    );
+    assert!(filtered(|| std::thread::spawn(|| 7).join().unwrap()) == 7);
+}
