@@ -50,6 +50,8 @@ pub(crate) struct Limits {
     pub(crate) login_by_address: Limiter,
     /// Enrolling, by address: behind one there may be a whole rack that starts.
     pub(crate) enrol: Limiter,
+    /// Lines of the audit log on hosts that are refused, by sensor.
+    pub(crate) refusals_noted: Limiter,
     /// Frames, by sensor.
     pub(crate) frames: Limiter,
     /// Heartbeats and bundles, by sensor.
@@ -68,6 +70,7 @@ impl Limits {
             login_by_name: limiter(BUCKETS, 10, Duration::from_secs(60)),
             login_by_address: limiter(BUCKETS, 30, Duration::from_secs(10)),
             enrol: limiter(BUCKETS, 100, Duration::from_secs(1)),
+            refusals_noted: limiter(BUCKETS, 1, Duration::from_secs(3600)),
             frames: limiter(SENSOR_BUCKETS, 200, Duration::from_millis(20)),
             messages: limiter(SENSOR_BUCKETS, 20, Duration::from_secs(1)),
             frames_at_once: Semaphore::new(FRAMES),

@@ -27,8 +27,8 @@ use crate::fleet::HEARTBEAT;
 use crate::secret::{self, Kind};
 use crate::serve::{IsCertified, Peer};
 use crate::store::events::Sent;
-use crate::store::sensors::{self, Known};
-use crate::store::{Connection, StoreError, bundles};
+use crate::store::sensors::{self, Enrolment, Known, Offer};
+use crate::store::{Connection, StoreError, accounts, bundles};
 use crate::{bundle, ingest};
 
 /// How many times as large as its compressed form something may be (zlib's own statement for deflate is 1032).
@@ -98,11 +98,14 @@ async fn enrol(
     if host_id.is_empty() {
         return Err(Refused::bad("host_id is empty"));
     }
-    let key = secret::hash(message.installation_key.expose());
     let token = secret::new(Kind::Sensor)?;
-    let hash = secret::hash(&token);
     let id: [u8; ID_BYTES] = secret::random()?;
-    let new_id = secret::hex(&id);
+    let offer = Offer {
+        key: secret::hash(message.installation_key.expose()),
+        token: secret::hash(&token),
+        void: secret::random()?,
+        new_id: secret::hex(&id),
+    };
     let host = message.host_name.clone();
     let shared = app.clone();
     let enrolled = move |connection: &Connection| {
@@ -113,27 +116,56 @@ async fn enrol(
             Some(row) => bundles::of_sensor(connection, row)?,
             None => None,
         };
-        let enrolled = sensors::enrol(connection, &message, &key, &hash, &new_id, now)?;
-        if let (Some(_), Some(row)) = (&enrolled, sensors::by_host(connection, &message.host_id)?) {
+        let enrolment = sensors::enrol(connection, &message, &offer, now)?;
+        let audit = |actor: &str, action, sensor_id: &str| {
+            let detail = format!("{sensor_id}: {}, {}", message.host_name, message.host_id);
+            let address = peer.ip().to_string();
+            accounts::audit(connection, actor, &address, action, &detail, now)
+        };
+        match &enrolment {
+            Enrolment::Done {
+                sensor_id,
+                key,
+                again,
+            } => {
+                let action = match again {
+                    true => "sensor.enrol-again",
+                    false => "sensor.enrol",
+                };
+                audit(&format!("key:{key}"), action, sensor_id)?;
+            }
+            // A sensor goes on asking.
+            Enrolment::Taken(sensor_id) if shared.limits.refusals_noted.take(sensor_id).is_ok() => {
+                audit("", "sensor.enrol-refused", sensor_id)?;
+            }
+            Enrolment::Taken(_) | Enrolment::NoKey => {}
+        }
+        if let (Enrolment::Done { .. }, Some(row)) =
+            (&enrolment, sensors::by_host(connection, &message.host_id)?)
+        {
             bundle::settle(connection, &shared.signer, row, before, "enrolment", now)?;
         }
-        Ok(enrolled)
+        Ok(enrolment)
     };
-    let Some(sensor_id) = app.store.write(enrolled).await.map_err(later)? else {
-        tracing::warn!(
-            "{host:?} at {} was refused: its installation key permits nothing",
-            peer.ip()
-        );
-        return Err(Refused::forbidden(
-            "the installation key is unknown, expired or used up",
-        ));
+    let refused = |why: &str| {
+        tracing::warn!("{host:?} at {} was refused: {why}", peer.ip());
+        Err(Refused::forbidden(why))
     };
-    tracing::info!("{host:?} at {} enrolled as {sensor_id}", peer.ip());
-    Ok(Json(Enrolled {
-        sensor_id,
-        token: Secret::new(token),
-        bundle_key: Base64(app.signer.public_key()),
-    }))
+    match app.store.write(enrolled).await.map_err(later)? {
+        Enrolment::Done { sensor_id, .. } => {
+            tracing::info!("{host:?} at {} enrolled as {sensor_id}", peer.ip());
+            Ok(Json(Enrolled {
+                sensor_id,
+                token: Secret::new(token),
+                bundle_key: Base64(app.signer.public_key()),
+            }))
+        }
+        Enrolment::NoKey => refused("the installation key is unknown, expired or used up"),
+        Enrolment::Taken(_) => refused(
+            "a host with this id is enrolled, and its token was not shown: an administrator lets it enrol again, \
+             on the sensor's page or by `holdfast-server sensor allow-enrol`",
+        ),
+    }
 }
 
 async fn frames(
