@@ -1,9 +1,10 @@
 //! What all requests share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 
 use crate::auth::limit::{Limiter, Rate};
 use crate::bundle::Signer;
@@ -14,7 +15,9 @@ use crate::store::Store;
 const BUCKETS: usize = 4096;
 /// Buckets of the limits by sensor: as many sensors have one of their own.
 const SENSOR_BUCKETS: usize = 1 << 16;
-/// MiB of frames that are in memory at a time.
+/// KiB of frames that are in memory as they come: of 32 sensors with the largest, or of thousands with usual ones.
+const BODIES: usize = 128 << 10;
+/// MiB of frames that are in memory at a time, unpacked.
 const FRAMES: usize = 256;
 /// Passwords that are hashed at a time, which takes 19 MiB and a core each.
 const PASSWORDS: usize = 2;
@@ -39,6 +42,8 @@ pub(crate) struct App {
     pub(crate) token_age: i64,
     /// Where events are forwarded to.
     pub(crate) forwards: Vec<Arc<Status>>,
+    /// When the store was last found to be ready.
+    pub(crate) was_ready: Mutex<Option<Instant>>,
     pub(crate) limits: Limits,
 }
 
@@ -56,7 +61,11 @@ pub(crate) struct Limits {
     pub(crate) frames: Limiter,
     /// Heartbeats and bundles, by sensor.
     pub(crate) messages: Limiter,
-    /// A permit for each MiB that frames may have.
+    /// The rows of sensors of which a frame is on its way.
+    pub(crate) sending: std::sync::Mutex<HashSet<i64>>,
+    /// A permit for each KiB of frames that has come.
+    pub(crate) bodies: Semaphore,
+    /// A permit for each MiB that frames may have once they are unpacked.
     pub(crate) frames_at_once: Semaphore,
     pub(crate) passwords_at_once: Semaphore,
     pub(crate) dry_runs: Semaphore,
@@ -73,6 +82,8 @@ impl Limits {
             refusals_noted: limiter(BUCKETS, 1, Duration::from_secs(3600)),
             frames: limiter(SENSOR_BUCKETS, 200, Duration::from_millis(20)),
             messages: limiter(SENSOR_BUCKETS, 20, Duration::from_secs(1)),
+            sending: std::sync::Mutex::default(),
+            bodies: Semaphore::new(BODIES),
             frames_at_once: Semaphore::new(FRAMES),
             passwords_at_once: Semaphore::new(PASSWORDS),
             dry_runs: Semaphore::new(DRY_RUNS),

@@ -1,7 +1,7 @@
 //! What browsers and programs get: the pages, the API, and what is true of every answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -19,6 +19,8 @@ use crate::{api, uplink};
 
 /// How long a request may take until its answer begins; a frame that comes slowly and waits for the store is within.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
+/// For how long the store is taken for ready once it was.
+const READY_TIME: Duration = Duration::from_secs(1);
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -85,10 +87,16 @@ fn page(asset: &'static Asset) -> Response {
     ([(CONTENT_TYPE, asset.kind)], asset.text).into_response()
 }
 
+/// Anybody may ask: the store is asked once a second, by one of them.
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Refused> {
-    app.store
-        .read(|connection| connection.batch("SELECT 1"))
-        .await?;
+    let mut was_ready = app.was_ready.lock().await;
+    if was_ready.is_none_or(|at| at.elapsed() > READY_TIME) {
+        *was_ready = None;
+        app.store
+            .read(|connection| connection.batch("SELECT 1"))
+            .await?;
+        *was_ready = Some(Instant::now());
+    }
     Ok("ready\n")
 }
 

@@ -198,6 +198,32 @@ fn a_key_alone_makes_nobody_a_host_that_is_enrolled() {
 }
 
 #[test]
+fn who_sends_slowly_keeps_nobody_waiting() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let server = Server::start(&data);
+    let key = printed(&data, &["key", "create"]);
+    let (slow, other) = (server.sensor(&key, "slow"), server.sensor(&key, "other"));
+    let begun: Vec<_> = (0..40).map(|_| server.begin_frame(&slow.token)).collect();
+    // Until the first of them was looked at.
+    let begin = std::time::Instant::now();
+    while server.frame(&slow.token, &frame(&slow.id, [1])).status != 503 {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+    let begin = std::time::Instant::now();
+    assert_eq!(
+        server.frame(&other.token, &frame(&other.id, [1])).status,
+        200
+    );
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    drop(begun);
+    let begin = std::time::Instant::now();
+    while server.frame(&slow.token, &frame(&slow.id, [2])).status != 200 {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
 fn what_was_acknowledged_outlives_kill_9_and_nothing_is_stored_twice() {
     both(|data| {
         let server = Server::start(data);
@@ -369,6 +395,8 @@ fn a_token_is_replaced_when_it_is_old_and_good_until_the_new_one_is_shown() {
         let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
         let beat =
             |token: &str| server.send("POST", "/uplink/v1/heartbeat", token, &heartbeat(None));
+        // It is as old as it is since it was first shown.
+        assert_eq!(beat(&sensor.token).status, 200);
         std::thread::sleep(Duration::from_millis(5));
         let new = beat(&sensor.token).json()["token"]
             .as_str()

@@ -4,7 +4,7 @@
 //! | request | body | answer |
 //! | --- | --- | --- |
 //! | `POST enrol` | [`Enrol`] | [`Enrolled`]; 403: the installation key is unknown, expired or used up, or the host is enrolled and did not show its token |
-//! | `POST frames` | a frame | [`Acknowledgement`]; 400 and 413: never to be taken |
+//! | `POST frames` | a frame | [`Acknowledgement`]; 400 and 413: never to be taken as it is; the sensor sends parts, and gives up what is refused alone |
 //! | `POST heartbeat` | [`Heartbeat`] | [`HeartbeatAnswer`] |
 //! | `GET bundle/VERSION` | | [`SignedBundle`] |
 //!

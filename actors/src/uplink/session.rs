@@ -24,8 +24,10 @@ use crate::supervisor::random;
 mod enrolment;
 mod events;
 mod heartbeat;
+mod narrowing;
 
 use heartbeat::{BUNDLE, Refused};
+use narrowing::Narrowing;
 
 /// What `status` calls it when the server is not reached, or does not take the sensor.
 const WHAT: &str = "uplink";
@@ -78,6 +80,8 @@ pub(super) struct Session {
     /// When events were last sent.
     events_at: Instant,
     refused: Option<Refused>,
+    /// By priority.
+    narrowing: [Narrowing; 2],
 }
 
 impl Session {
@@ -101,6 +105,7 @@ impl Session {
             losses_at: now,
             events_at: now,
             refused: None,
+            narrowing: Default::default(),
         }
     }
 

@@ -182,7 +182,7 @@ pub(super) async fn remove(
 }
 
 /// Lets a sensor's host enrol again without its token, as after a new installation.
-pub(super) async fn allow_enrolment(
+pub(super) async fn allow(
     State(app): State<Arc<App>>,
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use super::destinations::destinations;
@@ -68,6 +68,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         secure: acceptor.is_some(),
         certified_sensors: arguments.tls_client_ca.is_some(),
         token_age: arguments.token_days * DAY,
+        was_ready: Mutex::default(),
         limits: Limits::new(),
         store,
     });

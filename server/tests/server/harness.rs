@@ -212,6 +212,22 @@ impl Server {
         )
     }
 
+    /// Begins to send a frame, of which nothing comes until the returned stream is written to.
+    pub(crate) fn begin_frame(&self, token: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str())];
+        let head = head(
+            &self.address,
+            "POST",
+            "/uplink/v1/frames",
+            &headers,
+            4 << 20,
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
     /// Follows the alerts, until the returned reader is dropped.
     pub(crate) fn follow(&self, query: &str, token: &str, last: &str) -> BufReader<TcpStream> {
         let mut stream = TcpStream::connect(&self.address).unwrap();
