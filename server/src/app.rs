@@ -36,6 +36,8 @@ pub(crate) struct App {
     pub(crate) news: Notify,
     /// Whether browsers come by TLS.
     pub(crate) secure: bool,
+    /// Whether clients come by a proxy, which says who they are.
+    pub(crate) behind_proxy: bool,
     /// Whether sensors have to show a certificate.
     pub(crate) certified_sensors: bool,
     /// Milliseconds after which a sensor gets a new token.
@@ -49,8 +51,12 @@ pub(crate) struct App {
 
 /// How often what may be tried, and how much is done at a time.
 pub(crate) struct Limits {
-    /// Logging in, by name.
+    /// Logging in, by name and address: who guesses a user's password keeps the user from logging in from there alone.
     pub(crate) login_by_name: Limiter,
+    /// Logging in, by name from anywhere: for guesses from many addresses.
+    pub(crate) login_by_name_anywhere: Limiter,
+    /// Lines of the audit log on attempts to log in, by address.
+    pub(crate) failures_noted: Limiter,
     /// Logging in, by address.
     pub(crate) login_by_address: Limiter,
     /// Enrolling, by address: behind one there may be a whole rack that starts.
@@ -77,6 +83,8 @@ impl Limits {
         let limiter = |buckets, burst, every| Limiter::new(buckets, Rate { burst, every });
         Self {
             login_by_name: limiter(BUCKETS, 10, Duration::from_secs(60)),
+            login_by_name_anywhere: limiter(BUCKETS, 1000, Duration::from_secs(6)),
+            failures_noted: limiter(BUCKETS, 10, Duration::from_secs(600)),
             login_by_address: limiter(BUCKETS, 30, Duration::from_secs(10)),
             enrol: limiter(BUCKETS, 100, Duration::from_secs(1)),
             refusals_noted: limiter(BUCKETS, 1, Duration::from_secs(3600)),

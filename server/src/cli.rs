@@ -188,6 +188,13 @@ pub(crate) struct Run {
         requires = "tls_certificate"
     )]
     pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Browsers and sensors come by a proxy that does TLS, and by nothing else: cookies are for TLS alone, and a client's address is the last of X-Forwarded-For
+    #[arg(
+        long,
+        env = "HOLDFAST_SERVER_BEHIND_TLS_PROXY",
+        conflicts_with = "tls_certificate"
+    )]
+    pub(crate) behind_tls_proxy: bool,
     /// Days after which events are deleted
     #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,

@@ -143,6 +143,14 @@ impl Server {
         self.child.wait().unwrap().success()
     }
 
+    /// Ends it as a terminal does that is closed; whether it said that it went well.
+    pub(crate) fn hang_up(mut self) -> bool {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-HUP", &id]).status().unwrap();
+        assert!(told.success());
+        self.child.wait().unwrap().success()
+    }
+
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
