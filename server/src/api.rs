@@ -80,6 +80,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/rollouts/{id}/resume", post(rollouts::resume))
         .route("/rollouts/{id}/rollback", post(rollouts::roll_back))
         .route("/sensors/{id}", delete(sensors::remove))
+        .route("/sensors/{id}/allow-enrolment", post(sensors::allow))
         .route("/sensors/{id}/tags", put(sensors::tag))
         .route("/keys", get(admin::keys).post(admin::create_key))
         .route("/keys/{id}", delete(admin::revoke_key))

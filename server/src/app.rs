@@ -1,9 +1,10 @@
 //! What all requests share.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
 
 use crate::auth::limit::{Limiter, Rate};
 use crate::bundle::Signer;
@@ -14,7 +15,9 @@ use crate::store::Store;
 const BUCKETS: usize = 4096;
 /// Buckets of the limits by sensor: as many sensors have one of their own.
 const SENSOR_BUCKETS: usize = 1 << 16;
-/// MiB of frames that are in memory at a time.
+/// KiB of frames that are in memory as they come: of 32 sensors with the largest, or of thousands with usual ones.
+const BODIES: usize = 128 << 10;
+/// MiB of frames that are in memory at a time, unpacked.
 const FRAMES: usize = 256;
 /// Passwords that are hashed at a time, which takes 19 MiB and a core each.
 const PASSWORDS: usize = 2;
@@ -33,28 +36,42 @@ pub(crate) struct App {
     pub(crate) news: Notify,
     /// Whether browsers come by TLS.
     pub(crate) secure: bool,
+    /// Whether clients come by a proxy, which says who they are.
+    pub(crate) behind_proxy: bool,
     /// Whether sensors have to show a certificate.
     pub(crate) certified_sensors: bool,
     /// Milliseconds after which a sensor gets a new token.
     pub(crate) token_age: i64,
     /// Where events are forwarded to.
     pub(crate) forwards: Vec<Arc<Status>>,
+    /// When the store was last found to be ready.
+    pub(crate) was_ready: Mutex<Option<Instant>>,
     pub(crate) limits: Limits,
 }
 
 /// How often what may be tried, and how much is done at a time.
 pub(crate) struct Limits {
-    /// Logging in, by name.
+    /// Logging in, by name and address: who guesses a user's password keeps the user from logging in from there alone.
     pub(crate) login_by_name: Limiter,
+    /// Logging in, by name from anywhere: for guesses from many addresses.
+    pub(crate) login_by_name_anywhere: Limiter,
+    /// Lines of the audit log on attempts to log in, by address.
+    pub(crate) failures_noted: Limiter,
     /// Logging in, by address.
     pub(crate) login_by_address: Limiter,
     /// Enrolling, by address: behind one there may be a whole rack that starts.
     pub(crate) enrol: Limiter,
+    /// Lines of the audit log on hosts that are refused, by sensor.
+    pub(crate) refusals_noted: Limiter,
     /// Frames, by sensor.
     pub(crate) frames: Limiter,
     /// Heartbeats and bundles, by sensor.
     pub(crate) messages: Limiter,
-    /// A permit for each MiB that frames may have.
+    /// The rows of sensors of which a frame is on its way.
+    pub(crate) sending: std::sync::Mutex<HashSet<i64>>,
+    /// A permit for each KiB of frames that has come.
+    pub(crate) bodies: Semaphore,
+    /// A permit for each MiB that frames may have once they are unpacked.
     pub(crate) frames_at_once: Semaphore,
     pub(crate) passwords_at_once: Semaphore,
     pub(crate) dry_runs: Semaphore,
@@ -66,10 +83,15 @@ impl Limits {
         let limiter = |buckets, burst, every| Limiter::new(buckets, Rate { burst, every });
         Self {
             login_by_name: limiter(BUCKETS, 10, Duration::from_secs(60)),
+            login_by_name_anywhere: limiter(BUCKETS, 1000, Duration::from_secs(6)),
+            failures_noted: limiter(BUCKETS, 10, Duration::from_secs(600)),
             login_by_address: limiter(BUCKETS, 30, Duration::from_secs(10)),
             enrol: limiter(BUCKETS, 100, Duration::from_secs(1)),
+            refusals_noted: limiter(BUCKETS, 1, Duration::from_secs(3600)),
             frames: limiter(SENSOR_BUCKETS, 200, Duration::from_millis(20)),
             messages: limiter(SENSOR_BUCKETS, 20, Duration::from_secs(1)),
+            sending: std::sync::Mutex::default(),
+            bodies: Semaphore::new(BODIES),
             frames_at_once: Semaphore::new(FRAMES),
             passwords_at_once: Semaphore::new(PASSWORDS),
             dry_runs: Semaphore::new(DRY_RUNS),

@@ -48,6 +48,9 @@ The first start makes the user `admin` and prints its password once.")]
     /// Installation keys, by which sensors enrol
     #[command(subcommand)]
     Key(Key),
+    /// Sensors that enrolled
+    #[command(subcommand)]
+    Sensor(Sensor),
     /// Who may log in
     #[command(subcommand)]
     User(User),
@@ -185,6 +188,13 @@ pub(crate) struct Run {
         requires = "tls_certificate"
     )]
     pub(crate) tls_client_ca: Option<PathBuf>,
+    /// Browsers and sensors come by a proxy that does TLS, and by nothing else: cookies are for TLS alone, and a client's address is the last of X-Forwarded-For
+    #[arg(
+        long,
+        env = "HOLDFAST_SERVER_BEHIND_TLS_PROXY",
+        conflicts_with = "tls_certificate"
+    )]
+    pub(crate) behind_tls_proxy: bool,
     /// Days after which events are deleted
     #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,
@@ -238,6 +248,27 @@ Examples:
     Revoke {
         /// Its number, as `key list` shows it
         id: i64,
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+/// `holdfast-server sensor`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sensor {
+    /// Let a host that enrolled before enrol once more without the token that it has lost
+    #[command(after_help = "\
+Examples:
+  holdfast-server sensor allow-enrol 1f0c0a9be5d94a6e8b8c4c2f6f0e1d2a      (after a new installation of the host)
+  holdfast-server sensor allow-enrol --all                                  (after a backup was restored)
+Whoever has an installation key may be that host until it has enrolled.")]
+    AllowEnrol {
+        /// Its id, as its page and the audit log show it
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        id: Option<String>,
+        /// All sensors
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         data: Data,
     },

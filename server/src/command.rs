@@ -14,6 +14,7 @@ use crate::store::{self, Address, Connection, accounts};
 mod destinations;
 mod key;
 mod run;
+mod sensor;
 mod simulate;
 mod token;
 mod user;
@@ -30,6 +31,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(arguments) => run::run(*arguments),
         Command::Key(arguments) => key::key(arguments),
+        Command::Sensor(arguments) => sensor::sensor(arguments),
         Command::User(arguments) => user::user(arguments),
         Command::Token(arguments) => token::token(arguments),
         Command::Backup { file, data } => {

@@ -69,6 +69,7 @@ pub(crate) fn shown(sensor: &Sensor, bundle: Option<i64>, now: i64) -> Value {
         "policy": heartbeat["policy"],
         "uplink": heartbeat["uplink"],
         "bundle": bundle,
+        "may_enrol": sensor.may_enrol,
     })
 }
 

@@ -99,6 +99,12 @@ impl From<DatabaseError> for StoreError {
     }
 }
 
+/// Searches and other queries at a time.
+const READERS: usize = 6;
+/// Looks at who asks at a time. They have connections of their own: searches, which take seconds, keep nobody from being
+/// recognised, and so no sensor from being heard.
+const IDENTIFIERS: usize = 2;
+
 /// Where a store is.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
@@ -115,6 +121,7 @@ enum Backend {
     Sqlite {
         writer: Writer,
         readers: Readers,
+        identifiers: Readers,
         since: i64,
     },
     Postgres(Pools),
@@ -145,7 +152,9 @@ impl Store {
 
     fn in_directory(directory: &Path) -> std::result::Result<Self, StoreError> {
         let connection = sqlite::connect(directory)?;
-        let readers = Readers::open(&directory.join(sqlite::FILE))?;
+        let file = directory.join(sqlite::FILE);
+        let readers = Readers::open(&file, READERS)?;
+        let identifiers = Readers::open(&file, IDENTIFIERS)?;
         let writer = Writer::start(connection).map_err(|source| StoreError::Directory {
             path: directory.to_owned(),
             source,
@@ -154,6 +163,7 @@ impl Store {
         Ok(Self(Backend::Sqlite {
             writer,
             readers,
+            identifiers,
             since,
         }))
     }
@@ -214,6 +224,20 @@ impl Store {
         match &self.0 {
             Backend::Sqlite { readers, .. } => readers.read(work).await,
             Backend::Postgres(pools) => pools.read(work).await,
+        }
+    }
+
+    /// As [`read`](Self::read), for what finds out who asks: a look at an index.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(crate) async fn identify<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> std::result::Result<T, StoreError> {
+        match &self.0 {
+            Backend::Sqlite { identifiers, .. } => identifiers.read(work).await,
+            Backend::Postgres(pools) => pools.identify(work).await,
         }
     }
 

@@ -1,11 +1,12 @@
 //! What sensors ask: see [`holdfast_wire::uplink`].
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
@@ -16,8 +17,9 @@ use holdfast_wire::uplink::{
     Acknowledgement, Base64, Enrol, Enrolled, Heartbeat, HeartbeatAnswer, MAX_MESSAGE_BYTES,
     Secret, SignedBundle,
 };
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer::Refused;
 use crate::app::App;
@@ -27,8 +29,8 @@ use crate::fleet::HEARTBEAT;
 use crate::secret::{self, Kind};
 use crate::serve::{IsCertified, Peer};
 use crate::store::events::Sent;
-use crate::store::sensors::{self, Known};
-use crate::store::{Connection, StoreError, bundles};
+use crate::store::sensors::{self, Enrolment, Known, Offer};
+use crate::store::{Connection, StoreError, accounts, bundles};
 use crate::{bundle, ingest};
 
 /// How many times as large as its compressed form something may be (zlib's own statement for deflate is 1032).
@@ -98,11 +100,14 @@ async fn enrol(
     if host_id.is_empty() {
         return Err(Refused::bad("host_id is empty"));
     }
-    let key = secret::hash(message.installation_key.expose());
     let token = secret::new(Kind::Sensor)?;
-    let hash = secret::hash(&token);
     let id: [u8; ID_BYTES] = secret::random()?;
-    let new_id = secret::hex(&id);
+    let offer = Offer {
+        key: secret::hash(message.installation_key.expose()),
+        token: secret::hash(&token),
+        void: secret::random()?,
+        new_id: secret::hex(&id),
+    };
     let host = message.host_name.clone();
     let shared = app.clone();
     let enrolled = move |connection: &Connection| {
@@ -113,27 +118,56 @@ async fn enrol(
             Some(row) => bundles::of_sensor(connection, row)?,
             None => None,
         };
-        let enrolled = sensors::enrol(connection, &message, &key, &hash, &new_id, now)?;
-        if let (Some(_), Some(row)) = (&enrolled, sensors::by_host(connection, &message.host_id)?) {
+        let enrolment = sensors::enrol(connection, &message, &offer, now)?;
+        let audit = |actor: &str, action, sensor_id: &str| {
+            let detail = format!("{sensor_id}: {}, {}", message.host_name, message.host_id);
+            let address = peer.ip().to_string();
+            accounts::audit(connection, actor, &address, action, &detail, now)
+        };
+        match &enrolment {
+            Enrolment::Done {
+                sensor_id,
+                key,
+                again,
+            } => {
+                let action = match again {
+                    true => "sensor.enrol-again",
+                    false => "sensor.enrol",
+                };
+                audit(&format!("key:{key}"), action, sensor_id)?;
+            }
+            // A sensor goes on asking.
+            Enrolment::Taken(sensor_id) if shared.limits.refusals_noted.take(sensor_id).is_ok() => {
+                audit("", "sensor.enrol-refused", sensor_id)?;
+            }
+            Enrolment::Taken(_) | Enrolment::NoKey => {}
+        }
+        if let (Enrolment::Done { .. }, Some(row)) =
+            (&enrolment, sensors::by_host(connection, &message.host_id)?)
+        {
             bundle::settle(connection, &shared.signer, row, before, "enrolment", now)?;
         }
-        Ok(enrolled)
+        Ok(enrolment)
     };
-    let Some(sensor_id) = app.store.write(enrolled).await.map_err(later)? else {
-        tracing::warn!(
-            "{host:?} at {} was refused: its installation key permits nothing",
-            peer.ip()
-        );
-        return Err(Refused::forbidden(
-            "the installation key is unknown, expired or used up",
-        ));
+    let refused = |why: &str| {
+        tracing::warn!("{host:?} at {} was refused: {why}", peer.ip());
+        Err(Refused::forbidden(why))
     };
-    tracing::info!("{host:?} at {} enrolled as {sensor_id}", peer.ip());
-    Ok(Json(Enrolled {
-        sensor_id,
-        token: Secret::new(token),
-        bundle_key: Base64(app.signer.public_key()),
-    }))
+    match app.store.write(enrolled).await.map_err(later)? {
+        Enrolment::Done { sensor_id, .. } => {
+            tracing::info!("{host:?} at {} enrolled as {sensor_id}", peer.ip());
+            Ok(Json(Enrolled {
+                sensor_id,
+                token: Secret::new(token),
+                bundle_key: Base64(app.signer.public_key()),
+            }))
+        }
+        Enrolment::NoKey => refused("the installation key is unknown, expired or used up"),
+        Enrolment::Taken(_) => refused(
+            "a host with this id is enrolled, and its token was not shown: an administrator lets it enrol again, \
+             on the sensor's page or by `holdfast-server sensor allow-enrol`",
+        ),
+    }
 }
 
 async fn frames(
@@ -146,16 +180,17 @@ async fn frames(
         .frames
         .take_numbered(sensor.row.unsigned_abs())
         .map_err(Refused::too_often)?;
-    let room = app.limits.frames_at_once.acquire_many(most_mib(&headers));
+    let _sending = Sending::begin(&app, sensor.row).ok_or_else(Refused::busy)?;
+    let received = tokio::time::timeout(BODY_TIME, received(&app.limits.bodies, body)).await;
+    let (bytes, _room) = received.map_err(|_| Refused::busy())??;
+    // Only what is there takes room: whoever sends slowly keeps nobody waiting.
+    let room = app
+        .limits
+        .frames_at_once
+        .acquire_many(most_mib(bytes.len()));
     let turn = tokio::time::timeout(TURN, room).await;
     let Ok(Ok(_turn)) = turn else {
         return Err(Refused::busy());
-    };
-    let bytes = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, frame::MAX_BYTES)).await;
-    let bytes = match bytes {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => return Err(unread(error)),
-        Err(_) => return Err(Refused::busy()),
     };
     let decode = move || Frame::decode(&bytes);
     let decoded = tokio::task::spawn_blocking(decode)
@@ -190,12 +225,58 @@ async fn frames(
     Ok(Json(Acknowledgement { acknowledged }))
 }
 
-/// MiB that a frame may have in memory, by the length that is announced: what is compressed is at most some thousand times as large.
-fn most_mib(headers: &HeaderMap) -> u32 {
-    let length = headers.get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let most = length.map(|length| length.saturating_mul(MAX_RATIO).div_ceil(1 << 20));
-    most.and_then(|most| u32::try_from(most).ok())
+/// A frame of a sensor that is on its way: a sensor sends one after the other, and may not have more room than one takes.
+struct Sending<'a> {
+    app: &'a App,
+    row: i64,
+}
+
+impl<'a> Sending<'a> {
+    fn begin(app: &'a App, row: i64) -> Option<Self> {
+        Self::rows(app).insert(row).then_some(Self { app, row })
+    }
+
+    fn rows(app: &App) -> MutexGuard<'_, HashSet<i64>> {
+        let rows = app.limits.sending.lock();
+        rows.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        Self::rows(self.app).remove(&self.row);
+    }
+}
+
+/// The bytes of a frame, which take of `room` as they come.
+async fn received(
+    room: &Semaphore,
+    body: Body,
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refused> {
+    let mut body = Limited::new(body, frame::MAX_BYTES);
+    let (mut bytes, mut taken) = (Vec::new(), None::<SemaphorePermit<'_>>);
+    while let Some(part) = body.frame().await {
+        let Ok(part) = part.map_err(unread)?.into_data() else {
+            continue;
+        };
+        bytes.extend_from_slice(&part);
+        let has = taken.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let missing = bytes.len().div_ceil(1 << 10).saturating_sub(has);
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        let more = room.try_acquire_many(missing);
+        let more = more.map_err(|_| Refused::busy())?;
+        match &mut taken {
+            Some(taken) => taken.merge(more),
+            none => *none = Some(more),
+        }
+    }
+    Ok((bytes, taken))
+}
+
+/// MiB that a frame of so many bytes may have in memory: what is compressed is at most some thousand times as large.
+fn most_mib(length: usize) -> u32 {
+    let most = (length as u64).saturating_mul(MAX_RATIO).div_ceil(1 << 20);
+    u32::try_from(most)
         .unwrap_or(MAX_FRAME_MIB)
         .clamp(1, MAX_FRAME_MIB)
 }
@@ -206,8 +287,8 @@ fn refused(sensor: &Known, error: &dyn std::error::Error) -> Refused {
 }
 
 /// 413 for a body that is too large; for one that ended early nobody reads the answer.
-fn unread(error: axum::Error) -> Refused {
-    if error.into_inner().is::<LengthLimitError>() {
+fn unread(error: Box<dyn std::error::Error + Send + Sync>) -> Refused {
+    if error.is::<LengthLimitError>() {
         let error = format!("the frame has more than {} bytes", frame::MAX_BYTES);
         return Refused::new(StatusCode::PAYLOAD_TOO_LARGE, error);
     }
@@ -294,7 +375,7 @@ async fn known(app: &App, headers: &HeaderMap) -> Result<Known, Refused> {
     let hash = secret::hash(token);
     let known = app
         .store
-        .read(move |connection| sensors::by_token(connection, &hash))
+        .identify(move |connection| sensors::by_token(connection, &hash))
         .await
         .map_err(later)?;
     let known = known.ok_or_else(|| Refused::unknown("the token is not known: enrol again"))?;
@@ -332,19 +413,11 @@ mod tests {
 
     #[test]
     fn a_frame_has_the_room_that_it_may_need() {
-        let most = |length: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_LENGTH, length.parse().unwrap());
-            most_mib(&headers)
-        };
-        assert_eq!([most("0"), most("300"), most("2000")], [1, 1, 2]);
-        let largest = [
-            frame::MAX_BYTES.to_string(),
-            u64::MAX.to_string(),
-            "?".to_owned(),
-        ];
-        assert_eq!(largest.map(|length| most(&length)), [MAX_FRAME_MIB; 3]);
-        assert_eq!(most_mib(&HeaderMap::new()), MAX_FRAME_MIB);
+        assert_eq!([0, 300, 2000].map(most_mib), [1, 1, 2]);
+        assert_eq!(
+            [frame::MAX_BYTES, usize::MAX].map(most_mib),
+            [MAX_FRAME_MIB; 2]
+        );
         assert_eq!(MAX_FRAME_MIB as usize, frame::MAX_RAW_BYTES >> 20);
     }
 }

@@ -1,13 +1,15 @@
 //! What browsers and programs get: the pages, the API, and what is true of every answer.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -15,10 +17,13 @@ use axum::routing::get;
 
 use crate::answer::Refused;
 use crate::app::App;
+use crate::serve::Peer;
 use crate::{api, uplink};
 
 /// How long a request may take until its answer begins; a frame that comes slowly and waits for the store is within.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
+/// For how long the store is taken for ready once it was.
+const READY_TIME: Duration = Duration::from_secs(1);
 
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -38,6 +43,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .fallback(|| async { Refused::not_found("there is nothing at this path") })
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(app.clone(), with_headers))
+        .layer(from_fn_with_state(app.clone(), from_client))
         .with_state(app)
 }
 
@@ -85,11 +91,35 @@ fn page(asset: &'static Asset) -> Response {
     ([(CONTENT_TYPE, asset.kind)], asset.text).into_response()
 }
 
+/// Anybody may ask: the store is asked once a second, by one of them.
 async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Refused> {
-    app.store
-        .read(|connection| connection.batch("SELECT 1"))
-        .await?;
+    let mut was_ready = app.was_ready.lock().await;
+    if was_ready.is_none_or(|at| at.elapsed() > READY_TIME) {
+        *was_ready = None;
+        app.store
+            .read(|connection| connection.batch("SELECT 1"))
+            .await?;
+        *was_ready = Some(Instant::now());
+    }
     Ok("ready\n")
+}
+
+/// Has a request come from the client rather than from the proxy.
+async fn from_client(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    if app.behind_proxy
+        && let Some(client) = forwarded_for(request.headers())
+    {
+        // Its port is not told.
+        let client = Peer(SocketAddr::new(client, 0));
+        request.extensions_mut().insert(client);
+    }
+    next.run(request).await
+}
+
+/// The last address: the proxy's own word, where those before may be the client's.
+fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+    last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

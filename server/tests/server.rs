@@ -33,7 +33,7 @@ mod tls;
 #[path = "server/web.rs"]
 mod web;
 
-use harness::{PASSWORD, Server, both, command, frame, next_alert, printed};
+use harness::{PASSWORD, Sensor, Server, both, command, frame, next_alert, printed};
 
 const POLICY: &str = r#"{"apiVersion":"holdfast/v1","kind":"Policy","name":"credentials",
  "rules":[{"id":"shadow-read","on":["file.open"],"when":"file.path == '/etc/shadow'","action":"deny"}]}"#;
@@ -113,11 +113,12 @@ fn a_frame_is_stored_once_and_only_as_its_sensors() {
         );
         assert_eq!(stored(&server, &token).len(), 4);
 
-        // The host enrols again: the same sensor, whose old token is void.
-        let again = server.sensor(&printed(data, &["key", "create"]), "h1");
+        // The host enrols again: the same sensor, whose old token is void once the new one was shown.
+        let key = printed(data, &["key", "create"]);
+        let again = Sensor::of(&server.enrol_again(&key, "h1", Some(&one.token)));
         assert_eq!(again.id, one.id);
-        assert_eq!(server.frame(&one.token, &frame(&one.id, [9])).status, 401);
         assert_eq!(server.frame(&again.token, &frame(&one.id, [9])).status, 200);
+        assert_eq!(server.frame(&one.token, &frame(&one.id, [9])).status, 401);
 
         // Removed, it is known no longer; its events are.
         let admin = printed(data, &["token", "create", "a", "--role", "admin"]);
@@ -133,6 +134,93 @@ fn a_frame_is_stored_once_and_only_as_its_sensors() {
         assert_eq!(list["sensors"].as_array().unwrap().len(), 1);
         assert_eq!(stored(&server, &token).len(), 5);
     });
+}
+
+#[test]
+fn a_key_alone_makes_nobody_a_host_that_is_enrolled() {
+    both(|data| {
+        let server = Server::start(data);
+        let key = printed(data, &["key", "create"]);
+        let admin = printed(data, &["token", "create", "a", "--role", "admin"]);
+        let sensor = server.sensor(&key, "h");
+        assert_eq!(
+            server.frame(&sensor.token, &frame(&sensor.id, [1])).status,
+            200
+        );
+        let other = server.sensor(&key, "other");
+        for shown in [None, Some("hfs_nonsense"), Some(other.token.as_str())] {
+            let answer = server.enrol_again(&key, "h", shown);
+            assert_eq!(answer.status, 403, "{answer:?}");
+            let error = answer.json()["error"].as_str().unwrap().to_owned();
+            assert!(error.contains("allow-enrol"), "{error}");
+        }
+        assert_eq!(
+            server.frame(&sensor.token, &frame(&sensor.id, [2])).status,
+            200
+        );
+
+        // Installed anew: an administrator lets it, once.
+        let path = format!("/api/v1/sensors/{}", sensor.id);
+        let may = || server.get(&path, &admin).json()["may_enrol"].clone();
+        assert_eq!(may(), false);
+        let allowed = server.send(
+            "POST",
+            &format!("{path}/allow-enrolment"),
+            &admin,
+            &json!({}),
+        );
+        assert_eq!((allowed.status, may()), (200, json!(true)));
+        let again = server.sensor(&key, "h");
+        assert_eq!(again.id, sensor.id);
+        assert_eq!(
+            server.frame(&again.token, &frame(&again.id, [3])).status,
+            200
+        );
+        assert_eq!((server.enrol(&key, "h").status, may()), (403, json!(false)));
+        printed(data, &["sensor", "allow-enrol", &sensor.id]);
+        assert_eq!(server.enrol(&key, "h").status, 200);
+        assert!(
+            !command(data, &["sensor", "allow-enrol", "x"])
+                .status
+                .success()
+        );
+
+        let audit = server.get("/api/v1/audit", &admin).json();
+        let count = |action: &str| {
+            let lines = audit["lines"].as_array().unwrap().iter();
+            lines.filter(|line| line["action"] == action).count()
+        };
+        let counts = ["enrol", "enrol-again", "enrol-refused", "allow-enrolment"]
+            .map(|action| count(&format!("sensor.{action}")));
+        // Refusals of a sensor are noted once an hour.
+        assert_eq!(counts, [2, 2, 1, 2]);
+    });
+}
+
+#[test]
+fn who_sends_slowly_keeps_nobody_waiting() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let server = Server::start(&data);
+    let key = printed(&data, &["key", "create"]);
+    let (slow, other) = (server.sensor(&key, "slow"), server.sensor(&key, "other"));
+    let begun: Vec<_> = (0..40).map(|_| server.begin_frame(&slow.token)).collect();
+    // Until the first of them was looked at.
+    let begin = std::time::Instant::now();
+    while server.frame(&slow.token, &frame(&slow.id, [1])).status != 503 {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+    let begin = std::time::Instant::now();
+    assert_eq!(
+        server.frame(&other.token, &frame(&other.id, [1])).status,
+        200
+    );
+    assert!(begin.elapsed() < Duration::from_secs(3));
+    drop(begun);
+    let begin = std::time::Instant::now();
+    while server.frame(&slow.token, &frame(&slow.id, [2])).status != 200 {
+        assert!(begin.elapsed() < Duration::from_secs(10));
+    }
 }
 
 #[test]
@@ -307,6 +395,8 @@ fn a_token_is_replaced_when_it_is_old_and_good_until_the_new_one_is_shown() {
         let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
         let beat =
             |token: &str| server.send("POST", "/uplink/v1/heartbeat", token, &heartbeat(None));
+        // It is as old as it is since it was first shown.
+        assert_eq!(beat(&sensor.token).status, 200);
         std::thread::sleep(Duration::from_millis(5));
         let new = beat(&sensor.token).json()["token"]
             .as_str()
@@ -370,12 +460,9 @@ fn a_backup_of_a_running_server_is_a_server() {
             .status,
         200
     );
-    assert_eq!(
-        server
-            .sensor(&printed(&restored, &["key", "create"]), "h")
-            .bundle_key,
-        sensor.bundle_key
-    );
+    let key = printed(&restored, &["key", "create"]);
+    let again = server.enrol_again(&key, "h", Some(&sensor.token));
+    assert_eq!(Sensor::of(&again).bundle_key, sensor.bundle_key);
     assert_eq!(
         stored(&server, &printed(&restored, &["token", "create", "t"])).len(),
         2

@@ -24,7 +24,7 @@ async function keys(section) {
     const answer = await get('/keys');
     fill(list, answer.keys.length ? table(['', 'Usable', 'Used', 'Left', 'Until', 'Tags', 'Note', ''], answer.keys.map((key) => [
       key.id, badge(key.usable ? 'yes' : 'no', key.usable ? 'good' : ''), key.used, key.uses_left ?? 'any', time(key.expires), key.tags.join(', '), key.note,
-      button('Revoke', async () => { await remove(`/keys/${key.id}`); await refresh(); }, 'danger')])) : h('p', {}, 'There are none.'));
+      button('Revoke', async () => { await remove(`/keys/${key.id}`); await refresh(); }, 'danger')])) : h('p', {}, 'There are none. Make one below, and start a sensor with it.'));
   };
   fill(section, h('h2', {}, 'Installation keys'), h('p', { class: 'quiet' }, 'A sensor enrols by one. Sensors that have enrolled stay when it is revoked.'),
     form({ class: 'row' }, async (values) => {
@@ -78,7 +78,7 @@ async function tokens(section) {
     const answer = await get('/tokens');
     fill(list, answer.tokens.length ? table(['', 'Name', 'Role', 'Made', 'Until', ''], answer.tokens.map((token) => [
       token.id, token.name, token.role, time(token.created), token.expires ? time(token.expires) : 'revoked',
-      button('Revoke', async () => { await remove(`/tokens/${token.id}`); await refresh(); }, 'danger')])) : h('p', {}, 'There are none.'));
+      button('Revoke', async () => { await remove(`/tokens/${token.id}`); await refresh(); }, 'danger')])) : h('p', {}, 'There are none. A program that uses the API needs one: make it here.'));
   };
   fill(section, h('h2', {}, 'API tokens'), form({ class: 'row' }, async (values) => {
     const token = await post('/tokens', { ...values, days: values.days ? Number(values.days) : null });

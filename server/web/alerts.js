@@ -59,7 +59,9 @@ export async function alerts(content, { query }) {
   const body = h('tbody', {});
   const list = h('div', { class: 'scroll', tabindex: 0 }, h('table', {},
     h('thead', {}, h('tr', {}, TITLES.map((title) => h('th', { scope: 'col' }, title)))), body));
-  const empty = h('p', { class: 'card' }, 'No alert meets this. They appear here as they come.');
+  const empty = h('p', { class: 'card' }, 'No alert meets this. They appear here as they come. ', Object.keys(query).length > 0
+    ? ['Look at ', h('a', { href: '#/alerts' }, 'all of them'), ', or change the filters.']
+    : ['A rule of a policy makes one: see ', h('a', { href: '#/policies' }, 'Policies'), '.']);
   const more = h('div', {});
   fill(content, h('h1', {}, 'Alerts'), h('p', {}, state), folded(filters, query), list, empty, more);
   const seen = new Set();

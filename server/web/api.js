@@ -40,11 +40,29 @@ export function asked(query) {
   return pairs.length ? `?${new URLSearchParams(pairs)}` : '';
 }
 
+/** How long to wait before a stream that ended is asked for again. */
+const AGAIN = 5000;
+
 /** Alerts as they come, until the returned function is called. */
 export function follow(query, alert, state) {
+  let timer;
+  let over = false;
   const source = new EventSource(`/api/v1/alerts/stream${asked(query)}`);
   source.addEventListener('alert', (event) => alert(JSON.parse(event.data)));
   source.addEventListener('open', () => state(true));
-  source.addEventListener('error', () => state(false));
-  return () => source.close();
+  // The page is shown anew, so that what came meanwhile is on it; who is not logged in any more is told so.
+  const again = async () => {
+    try {
+      await get('/me');
+      if (!over) window.dispatchEvent(new Event('hashchange'));
+    } catch (error) {
+      if (!over && error.status !== 401) timer = setTimeout(again, AGAIN);
+    }
+  };
+  source.addEventListener('error', () => {
+    state(false);
+    // After an answer that is no stream the browser does not ask again by itself.
+    if (source.readyState === EventSource.CLOSED) timer = setTimeout(again, AGAIN);
+  });
+  return () => { over = true; clearTimeout(timer); source.close(); };
 }

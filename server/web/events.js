@@ -39,7 +39,7 @@ export async function events(content, { query }) {
         h('td', {}, event.event?.action ?? ''), h('td', {}, event.process?.name ?? ''),
         h('td', { class: 'wide' }, summary(event))));
     }
-    fill(count, body.childElementCount === 0 ? 'No event meets this.' : `${body.childElementCount} shown`);
+    fill(count, body.childElementCount === 0 ? 'No event meets this: clear a filter or take a longer time. Beside alerts a sensor sends the events that its setting uplink.events names.' : `${body.childElementCount} shown`);
     fill(more, next && h('p', {}, button('Earlier ones', () => page(next), 'plain')));
   };
   await page();

@@ -1,5 +1,5 @@
 // The fleet at a glance, its sensors, and one of them.
-import { get, put, remove } from './api.js';
+import { get, post, put, remove } from './api.js';
 import { badge, button, facts, field, fill, form, h, notice, submit, table, time } from './element.js';
 import { row, TITLES } from './alerts.js';
 
@@ -108,7 +108,7 @@ export async function sensor(content, { id, may }) {
         ['Tier', one.tier], ['Mode', one.mode], ['Version', one.version], ['Bundle', bundle(one)],
         ['Bundle refused', one.policy?.error && h('span', { class: 'bad' }, one.policy.error)],
         ['Policy revision', one.policy?.revision], ['Kernel', one.kernel], ['Architecture', one.architecture],
-        ['Host id', one.host.id], ['Sensor id', one.id], ['Tags', one.tags.join(', ')], ['Enrolled', time(one.enrolled)],
+        ['Host id', one.host.id], ['Sensor id', one.id], ['Tags', one.tags.join(', ')], ['Enrolled', [time(one.enrolled), one.may_enrol && ', may enrol again without its token']],
         ['Uplink', one.uplink && `${one.uplink.sent} sent, ${one.uplink.spooled} waiting, ${one.uplink.lost} lost`]])),
       may('admin') && tags,
       one.degraded?.length > 0 && [h('h2', {}, 'Degraded'), table(['What', 'Why', 'Since'],
@@ -117,7 +117,12 @@ export async function sensor(content, { id, may }) {
         h('p', {}, h('a', { href: `#/alerts?sensor=${encodeURIComponent(id)}` }, 'All of them'))] : h('p', {}, 'None.'),
       kinds.length > 0 && [h('h2', {}, 'Ledger'), table(['Kind', ...columns],
         kinds.map(([kind, counts]) => [kind, ...columns.map((column) => counts[column] ?? '')]))],
-      h('p', {}, button('Look again', refresh, 'plain'), ' ', may('admin') && button('Remove', async () => {
+      h('p', {}, button('Look again', refresh, 'plain'), ' ', may('admin') && !one.may_enrol && button('May enrol again', async () => {
+        if (!confirm('Let this host enrol again without its token, as after a new installation? Until it has, whoever has an installation key may be this host.')) return;
+        await post(`/sensors/${encodeURIComponent(id)}/allow-enrolment`);
+        notice('It may enrol again, once.');
+        await refresh();
+      }, 'plain'), ' ', may('admin') && button('Remove', async () => {
         if (!confirm('Remove this sensor? Its token is void then; its events stay. It is there again when it enrols again.')) return;
         await remove(`/sensors/${encodeURIComponent(id)}`);
         location.hash = '#/sensors';

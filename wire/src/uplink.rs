@@ -3,8 +3,8 @@
 //!
 //! | request | body | answer |
 //! | --- | --- | --- |
-//! | `POST enrol` | [`Enrol`] | [`Enrolled`]; 403: the installation key is unknown, expired or used up |
-//! | `POST frames` | a frame | [`Acknowledgement`]; 400 and 413: never to be taken |
+//! | `POST enrol` | [`Enrol`] | [`Enrolled`]; 403: the installation key is unknown, expired or used up, or the host is enrolled and did not show its token |
+//! | `POST frames` | a frame | [`Acknowledgement`]; 400 and 413: never to be taken as it is; the sensor sends parts, and gives up what is refused alone |
 //! | `POST heartbeat` | [`Heartbeat`] | [`HeartbeatAnswer`] |
 //! | `GET bundle/VERSION` | | [`SignedBundle`] |
 //!
@@ -90,6 +90,9 @@ pub struct Enrol {
     pub architecture: String,
     /// Release of the kernel, as uname(2) has it.
     pub kernel: String,
+    /// The token that it showed so far, by which a host that enrolled before proves that it is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_token: Option<Secret>,
 }
 
 /// It is one.
@@ -97,7 +100,7 @@ pub struct Enrol {
 pub struct Enrolled {
     /// The same each time the host enrols.
     pub sensor_id: String,
-    /// What it shows from now on; tokens that the host had before are void.
+    /// What it shows from now on; tokens that the host had before are void once it does.
     pub token: Secret,
     /// ed25519 public key by which bundles are verified; the sensor pins it.
     pub bundle_key: Base64,

@@ -57,6 +57,8 @@ pub(super) enum ClientError {
         status: StatusCode,
         /// Why, cut.
         said: String,
+        /// Whether it is said as the Team Server says it, and not by something on the way.
+        by_the_server: bool,
         /// After how long to ask again, if it says so.
         retry_after: Option<Duration>,
     },
@@ -226,9 +228,13 @@ impl Client {
         if status == StatusCode::OK {
             return Ok(body);
         }
+        let refusal = serde_json::from_slice::<Refusal>(&body);
+        let by_the_server = refusal.is_ok();
+        let said = refusal.map_or_else(|_| "it does not say why".to_owned(), |it| cut(&it.error));
         Err(ClientError::Refused {
             status,
-            said: said(&body),
+            said,
+            by_the_server,
             retry_after,
         })
     }
@@ -305,14 +311,6 @@ async fn tunnel(stream: &mut TcpStream, authority: &str) -> io::Result<()> {
     }
     let line = head.lines().next().unwrap_or_default();
     Err(io::Error::other(format!("it answers {}", cut(line))))
-}
-
-/// What an answer says is wrong.
-fn said(body: &[u8]) -> String {
-    match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) => cut(&refusal.error),
-        Err(_) => "it does not say why".to_owned(),
-    }
 }
 
 /// In one line, and not too long a one.

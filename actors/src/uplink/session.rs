@@ -24,8 +24,10 @@ use crate::supervisor::random;
 mod enrolment;
 mod events;
 mod heartbeat;
+mod narrowing;
 
 use heartbeat::{BUNDLE, Refused};
+use narrowing::Narrowing;
 
 /// What `status` calls it when the server is not reached, or does not take the sensor.
 const WHAT: &str = "uplink";
@@ -78,6 +80,8 @@ pub(super) struct Session {
     /// When events were last sent.
     events_at: Instant,
     refused: Option<Refused>,
+    /// By priority.
+    narrowing: [Narrowing; 2],
 }
 
 impl Session {
@@ -101,6 +105,7 @@ impl Session {
             losses_at: now,
             events_at: now,
             refused: None,
+            narrowing: Default::default(),
         }
     }
 
@@ -158,9 +163,9 @@ impl Session {
             // Who has the spool has the identity, too: tokens of two sensors would end each other.
             self.with_spool(|_| Ok(())).await?;
             match self.known().await? {
-                Some(identity) => self.be(identity),
-                None => {
-                    self.enrol(None).await?;
+                Some(identity) if self.is_here(&identity) => self.be(identity),
+                previous => {
+                    self.enrol(previous).await?;
                     // The one in force is not this server's, as far as it knows.
                     self.uplink.stand(|standing| standing.bundle = None);
                 }
@@ -234,13 +239,10 @@ impl Session {
         &mut self,
         make: impl Fn(&Secret) -> Ask<'_>,
     ) -> Result<T, Trouble> {
-        let Some(Identity {
-            token, bundle_key, ..
-        }) = self.identity.clone()
-        else {
+        let Some(identity) = self.identity.clone() else {
             return Err(Trouble::NoKey);
         };
-        let answered = self.client()?.json(&make(&token)).await;
+        let answered = self.client()?.json(&make(&identity.token)).await;
         let stranger = |error: &ClientError| {
             matches!(
                 error.status(),
@@ -256,7 +258,7 @@ impl Session {
             }
             Err(error) if stranger(&error) => {
                 tracing::warn!("enrolling again: {error}");
-                self.enrol(Some(bundle_key.0)).await?;
+                self.enrol(Some(identity)).await?;
                 // What was asked is asked again after a pause, so that two hosts that take the identity from each
                 // other do not do so as fast as they can.
                 Err(error.into())

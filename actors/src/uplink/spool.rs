@@ -1,7 +1,7 @@
 //! What waits for the Team Server, on the disk: bounded in size and age, and there again after any end of the process.
 //!
 //! Two queues, of alerts and of events. When there is no room the oldest events go first, and alerts only where there
-//! are no events; whatever goes is counted, with its reason. Why it is so: ADR 29.
+//! are no events; whatever goes is counted, with its reason. Why it is so: ADR 30.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};

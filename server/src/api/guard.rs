@@ -94,14 +94,14 @@ pub(super) async fn identify(
     if let Some(token) = bearer(headers) {
         let hash = secret::hash(token);
         let find = move |connection: &_| accounts::by_token(connection, &hash, now());
-        return app.store.read(find).await;
+        return app.store.identify(find).await;
     }
     let Some(session) = session(headers) else {
         return Ok(None);
     };
     let hash = secret::hash(session);
     let find = move |connection: &_| accounts::by_session(connection, &hash, now());
-    app.store.read(find).await
+    app.store.identify(find).await
 }
 
 /// The session's secret of the cookie (RFC 6265, section 4.2).

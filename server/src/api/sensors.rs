@@ -181,6 +181,25 @@ pub(super) async fn remove(
     }
 }
 
+/// Lets a sensor's host enrol again without its token, as after a new installation.
+pub(super) async fn allow(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refused> {
+    let write = move |connection: &Connection| {
+        let there = sensors::allow_enrolment(connection, &id)?;
+        if there {
+            actor.audit(connection, "sensor.allow-enrolment", &id)?;
+        }
+        Ok(there)
+    };
+    match app.store.write(write).await? {
+        true => Ok(Json(json!({}))),
+        false => Err(Refused::not_found("there is no such sensor")),
+    }
+}
+
 /// Whether sensors may have these tags.
 pub(super) fn check_tags(tags: &[String]) -> Result<(), Refused> {
     if tags.len() > MAX_TAGS {

@@ -1,5 +1,6 @@
 //! Logging in and out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -19,6 +20,7 @@ use crate::auth::{self, MAX_NAME, MAX_PASSWORD, Role};
 use crate::clock::now;
 use crate::secret::{self, Kind};
 use crate::serve::Peer;
+use crate::store::Connection;
 use crate::store::accounts::{self, Identity};
 
 /// Seconds of a session: a working day.
@@ -50,6 +52,10 @@ pub(super) async fn login(
         .map_err(Refused::too_often)?;
     app.limits
         .login_by_name
+        .take((&name, address))
+        .map_err(Refused::too_often)?;
+    app.limits
+        .login_by_name_anywhere
         .take(&name)
         .map_err(Refused::too_often)?;
     let asked = name.clone();
@@ -60,28 +66,52 @@ pub(super) async fn login(
     let hash = user.as_ref().map(|(_, hash, _)| hash.clone());
     if !verified(&app, password, hash).await? {
         tracing::warn!("logging in as {name:?} from {} failed", peer.ip());
+        note_failure(&app, peer.ip(), user.map(|_| name)).await?;
         return Err(Refused::unknown("the name or the password is wrong"));
     }
-    let Some((id, _, role)) = user else {
+    let Some(user) = user else {
         return Err(Refused::unknown("the name or the password is wrong"));
     };
     app.limits.login_by_address.give_back(address);
-    app.limits.login_by_name.give_back(&name);
+    app.limits.login_by_name.give_back((&name, address));
+    app.limits.login_by_name_anywhere.give_back(&name);
     let session = secret::new(Kind::Session)?;
     let hash = secret::hash(&session);
     let actor = Actor {
-        identity: Identity { name, role },
+        identity: Identity { name, role: user.2 },
         address: peer.ip(),
     };
     let identity = actor.identity.clone();
-    app.store
+    let begun = app
+        .store
         .write(move |connection| {
+            // A password that was changed meanwhile ended all sessions, and so this one.
+            if accounts::user(connection, &actor.identity.name)?.as_ref() != Some(&user) {
+                return Ok(false);
+            }
             let now = now();
-            accounts::begin_session(connection, &hash, id, now + SESSION * 1000, now)?;
-            actor.audit(connection, "login", "")
+            accounts::begin_session(connection, &hash, user.0, now + SESSION * 1000, now)?;
+            actor.audit(connection, "login", "")?;
+            Ok(true)
         })
         .await?;
+    if !begun {
+        return Err(Refused::unknown("the name or the password is wrong"));
+    }
     Ok((cookie(&app, &session, SESSION), Json(identity)).into_response())
+}
+
+/// Notes that somebody did not log in, as often as it is of use. A name that is no user's may be a password.
+async fn note_failure(app: &App, address: IpAddr, user: Option<String>) -> Result<(), Refused> {
+    if app.limits.failures_noted.take(network(address)).is_err() {
+        return Ok(());
+    }
+    let note = move |connection: &Connection| {
+        let who = user.as_deref().unwrap_or("somebody unknown");
+        let address = address.to_string();
+        accounts::audit(connection, who, &address, "login.failed", "", now())
+    };
+    Ok(app.store.write(note).await?)
 }
 
 /// What the browser is to keep, for so many seconds.
@@ -124,12 +154,16 @@ pub(super) async fn hashed(app: &App, password: Secret) -> Result<String, Refuse
 
 pub(super) async fn logout(
     State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     if let Some(session) = guard::session(&headers) {
         let hash = secret::hash(session);
         app.store
-            .write(move |connection| accounts::end_session(connection, &hash))
+            .write(move |connection| {
+                accounts::end_session(connection, &hash)?;
+                actor.audit(connection, "logout", "")
+            })
             .await?;
     }
     Ok((cookie(&app, "", 0), Json(json!({}))).into_response())
@@ -151,9 +185,10 @@ pub(super) async fn change_password(
     Body(ChangePassword { old, new }): Body<ChangePassword>,
 ) -> Result<Json<serde_json::Value>, Refused> {
     let name = actor.identity.name.clone();
+    let address = network(actor.address);
     app.limits
         .login_by_name
-        .take(&name)
+        .take((&name, address))
         .map_err(Refused::too_often)?;
     let asked = name.clone();
     let user = app
@@ -166,7 +201,7 @@ pub(super) async fn change_password(
     if !verified(&app, old, Some(hash)).await? {
         return Err(Refused::forbidden("the old password is wrong"));
     }
-    app.limits.login_by_name.give_back(&name);
+    app.limits.login_by_name.give_back((&name, address));
     let hash = hashed(&app, new).await?;
     app.store
         .write(move |connection| {

@@ -24,6 +24,8 @@ use crate::store::events::{self, Filter};
 const PAGE: usize = 100;
 /// Between two looks: nobody reads faster.
 const PAUSE: Duration = Duration::from_millis(250);
+/// For so long a session that has ended keeps its place at most.
+const LOOK: Duration = Duration::from_secs(60);
 /// Between two comments that keep proxies from ending a quiet connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -75,13 +77,19 @@ pub(super) async fn stream(
 /// The next alert, when there is one; `None` when the session, the token or the server ends.
 async fn next(mut follower: Follower) -> Option<(Result<Event, Infallible>, Follower)> {
     while follower.read.is_empty() {
-        follower.last.changed().await.ok()?;
-        tokio::time::sleep(PAUSE).await;
+        let news = tokio::time::timeout(LOOK, follower.last.changed()).await;
+        if let Ok(news) = &news {
+            news.as_ref().ok()?;
+            tokio::time::sleep(PAUSE).await;
+        }
         let last = *follower.last.borrow_and_update();
         // It may have been taken away meanwhile.
         guard::identify(&follower.app, &follower.headers)
             .await
             .ok()??;
+        if news.is_err() {
+            continue;
+        }
         let filter = follower.filter.clone();
         let find = move |connection: &Connection| events::find(connection, &filter, PAGE);
         // Where the store fails the browser asks again, with the last one that it got.

@@ -47,7 +47,7 @@ pub(crate) struct Simulate {
     /// One batch of so many is sent twice, as by a sensor that did not get the answer; 0: none
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) repeat: u64,
-    /// What hosts are called, before their number: the same name is the same sensors again
+    /// What hosts are called, before their number: the same name is the same sensors again, which `sensor allow-enrol --all` lets enrol
     #[arg(long, value_name = "NAME", default_value = "simulated", value_parser = name)]
     pub(crate) name: String,
     /// Print JSON

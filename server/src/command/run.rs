@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use super::destinations::destinations;
@@ -65,16 +65,18 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         signer,
         last_alert: watch::Sender::new(store.read(events::last_alert).await?),
         news: Notify::new(),
-        secure: acceptor.is_some(),
+        secure: acceptor.is_some() || arguments.behind_tls_proxy,
+        behind_proxy: arguments.behind_tls_proxy,
         certified_sensors: arguments.tls_client_ca.is_some(),
         token_age: arguments.token_days * DAY,
+        was_ready: Mutex::default(),
         limits: Limits::new(),
         store,
     });
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", arguments.listen))?;
     let (scheme, address) = (
-        if app.secure { "https" } else { "http" },
+        if acceptor.is_some() { "https" } else { "http" },
         listener.local_addr()?,
     );
     if !arguments.no_first_user {
@@ -102,9 +104,11 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         ));
     }
     let serving = tokio::spawn(serve::serve(listener, acceptor, web::router(app), stopping));
-    let (mut terminate, mut interrupt) = (
+    let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
+        // Its terminal is gone.
+        signal(SignalKind::hangup())?,
     );
     // Where a service manager waits for it.
     if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
@@ -113,6 +117,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
     }
     cleaning.abort();
     rolling_out.abort();

@@ -52,9 +52,13 @@ impl Store {
             "installation_key": "k", "host_id": format!("h{number}"), "host_name": format!("h{number}"),
             "version": "", "architecture": "", "kernel": ""}))
         .unwrap();
-        let (token, id) = (secret::hash(&format!("t{number}")), format!("s{number}"));
-        let enrolled = sensors::enrol(&self.connection, &message, &[1; 32], &token, &id, self.now);
-        enrolled.unwrap().unwrap();
+        let offer = sensors::Offer {
+            key: [1; 32],
+            token: secret::hash(&format!("t{number}")),
+            void: secret::hash(&format!("v{number}")),
+            new_id: format!("s{number}"),
+        };
+        sensors::enrol(&self.connection, &message, &offer, self.now).unwrap();
     }
 
     fn assign(&self, tag: &str, version: i64) -> i64 {

@@ -113,6 +113,7 @@ impl Sensor {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
             kernel: "simulated".to_owned(),
+            previous_token: None,
         };
         let body = Bytes::from(serde_json::to_vec(&message).map_err(SimulateError::message)?);
         let path = format!("{PREFIX}/enrol");

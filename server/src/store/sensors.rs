@@ -5,7 +5,7 @@ use super::value::{Row, params};
 use holdfast_wire::uplink::Enrol;
 
 use super::keys;
-use crate::secret::Hash;
+use crate::secret::{self, Hash};
 
 /// A sensor that showed a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct Sensor {
     pub(crate) seen: i64,
     /// The JSON of its last, without the ledger.
     pub(crate) heartbeat: Option<String>,
+    /// Whether its host may enrol again without its token.
+    pub(crate) may_enrol: bool,
     pub(crate) tags: Vec<String>,
 }
 
@@ -49,37 +51,80 @@ pub(crate) fn tags_of_text(text: &str) -> Vec<String> {
     tags.map(str::to_owned).collect()
 }
 
-/// Enrols a host, and counts the use of its key: the sensor's id, the same as before where the host is
-/// known, and else `new_id`. `None`: the key permits nothing.
+/// What a host gets that enrols.
+pub(crate) struct Offer {
+    /// Hash of the key that permits it.
+    pub(crate) key: Hash,
+    /// Hash of the token that it shows from then on.
+    pub(crate) token: Hash,
+    /// A hash that nobody knows the secret of: where there is no token before.
+    pub(crate) void: Hash,
+    /// Its identity where it is not known.
+    pub(crate) new_id: String,
+}
+
+/// What came of enrolling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Enrolment {
+    /// It is a sensor now.
+    Done {
+        sensor_id: String,
+        /// Number of the key that permitted it.
+        key: i64,
+        /// Whether the host was one before.
+        again: bool,
+    },
+    /// The key permits nothing.
+    NoKey,
+    /// The host is this sensor, and did not prove that it is the same.
+    Taken(String),
+}
+
+/// Enrols a host, and counts the use of its key. A host that is known stays the same sensor if it shows its token, or may
+/// enrol without: until it first shows the token that it got, so that an answer that was lost does no harm, and when an
+/// administrator removed it or allowed it. What it had before is good until then, too.
 pub(crate) fn enrol(
     connection: &Connection,
     message: &Enrol,
-    key: &Hash,
-    token: &Hash,
-    new_id: &str,
+    offer: &Offer,
     now: i64,
-) -> Result<Option<String>> {
-    let Some((key, tags)) = keys::usable(connection, key, now)? else {
-        return Ok(None);
+) -> Result<Enrolment> {
+    let Some((key, tags)) = keys::usable(connection, &offer.key, now)? else {
+        return Ok(Enrolment::NoKey);
     };
+    let shown = message.previous_token.as_ref();
+    let shown = shown.map(|token| secret::hash(token.expose()));
+    let known = connection.query_optional(
+        "SELECT sensor_id, may_enrol, coalesce(token = ?2 OR next_token = ?2, FALSE) FROM sensor
+         WHERE host_id = ?1",
+        params![message.host_id, shown.unwrap_or(offer.void)],
+        |row| {
+            let (allowed, proved): (bool, bool) = (row.get(1)?, row.get(2)?);
+            Ok((row.get::<String>(0)?, allowed || proved))
+        },
+    )?;
+    let again = known.is_some();
+    if let Some((sensor_id, false)) = known {
+        return Ok(Enrolment::Taken(sensor_id));
+    }
     keys::used(connection, key)?;
-    // What it had before is void: a token that was promised as well.
     let (row, sensor_id): (i64, String) = connection.query_one(
         "INSERT INTO sensor (sensor_id, host_id, host_name, version, architecture, kernel,
-                             token, token_since, enrolled, seen)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8)
+                             token, token_since, next_token, enrolled, seen, may_enrol)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9, ?8, ?9, ?9, 1)
          ON CONFLICT (host_id) DO UPDATE SET
              host_name = ?3, version = ?4, architecture = ?5, kernel = ?6,
-             token = ?7, token_since = ?8, next_token = NULL, seen = ?8, removed = NULL
+             next_token = ?8, seen = ?9, removed = NULL
          RETURNING id, sensor_id",
         params![
-            new_id,
+            offer.new_id,
             message.host_id,
             message.host_name,
             message.version,
             message.architecture,
             message.kernel,
-            token,
+            offer.void,
+            offer.token,
             now
         ],
         |row| Ok((row.get(0)?, row.get(1)?)),
@@ -90,7 +135,26 @@ pub(crate) fn enrol(
             params![row, tag],
         )?;
     }
-    Ok(Some(sensor_id))
+    Ok(Enrolment::Done {
+        sensor_id,
+        key,
+        again,
+    })
+}
+
+/// Lets the host of this sensor enrol without its token, until it shows one that it got so; whether there is such a sensor.
+pub(crate) fn allow_enrolment(connection: &Connection, sensor_id: &str) -> Result<bool> {
+    let allowed = connection.execute(
+        "UPDATE sensor SET may_enrol = 1 WHERE sensor_id = ?1 AND removed IS NULL",
+        params![sensor_id],
+    )?;
+    Ok(allowed == 1)
+}
+
+/// The same for all sensors; how many there are.
+pub(crate) fn allow_all_enrolments(connection: &Connection) -> Result<usize> {
+    let statement = "UPDATE sensor SET may_enrol = 1 WHERE removed IS NULL";
+    connection.execute(statement, params![])
 }
 
 /// The row of the sensor on this host.
@@ -117,10 +181,10 @@ pub(crate) fn by_token(connection: &Connection, token: &Hash) -> Result<Option<K
     )
 }
 
-/// The token that a sensor was given is its only one from now on: it showed it.
+/// The token that a sensor was given is its only one from now on: it showed it, and proves by it who it is.
 pub(crate) fn promote(connection: &Connection, token: &Hash, now: i64) -> Result<()> {
     connection.execute(
-        "UPDATE sensor SET token = next_token, next_token = NULL, token_since = ?2
+        "UPDATE sensor SET token = next_token, next_token = NULL, token_since = ?2, may_enrol = 0
          WHERE next_token = ?1",
         params![token, now],
     )?;
@@ -151,7 +215,7 @@ pub(crate) fn heard(
 }
 
 const COLUMNS: &str = "id, sensor_id, host_id, host_name, version, architecture, kernel, enrolled,
-    seen, heartbeat,
+    seen, heartbeat, may_enrol,
     coalesce((SELECT string_agg(tag, ',' ORDER BY tag) FROM sensor_tag WHERE sensor = sensor.id), '')";
 
 fn sensor(row: &Row<'_>) -> Result<Sensor> {
@@ -166,7 +230,8 @@ fn sensor(row: &Row<'_>) -> Result<Sensor> {
         enrolled: row.get(7)?,
         seen: row.get(8)?,
         heartbeat: row.get(9)?,
-        tags: tags_of_text(&row.get::<String>(10)?),
+        may_enrol: row.get(10)?,
+        tags: tags_of_text(&row.get::<String>(11)?),
     })
 }
 
@@ -220,7 +285,7 @@ pub(crate) fn remove(
     now: i64,
 ) -> Result<bool> {
     let removed = connection.execute(
-        "UPDATE sensor SET removed = ?2, token = ?3, next_token = NULL
+        "UPDATE sensor SET removed = ?2, token = ?3, next_token = NULL, may_enrol = 1
          WHERE sensor_id = ?1 AND removed IS NULL",
         params![sensor_id, now, void],
     )?;
@@ -261,6 +326,7 @@ mod tests {
             version: "0.1.0".into(),
             architecture: "x86_64".into(),
             kernel: "6.1.0".into(),
+            previous_token: None,
         }
     }
 
@@ -270,26 +336,96 @@ mod tests {
         connection
     }
 
+    /// A host that shows `previous` and gets `token`; the identity of a new one is the host's name.
+    fn enrolled(
+        connection: &Connection,
+        host: &str,
+        previous: Option<&str>,
+        token: &str,
+    ) -> Enrolment {
+        let message = Enrol {
+            previous_token: previous.map(|token| Secret::new(token.into())),
+            ..message(host)
+        };
+        let offer = Offer {
+            key: [1; 32],
+            token: secret::hash(token),
+            void: secret::random().unwrap(),
+            new_id: host.into(),
+        };
+        enrol(connection, &message, &offer, 5).unwrap()
+    }
+
+    fn done(sensor_id: &str, again: bool) -> Enrolment {
+        Enrolment::Done {
+            sensor_id: sensor_id.into(),
+            key: 1,
+            again,
+        }
+    }
+
+    /// Who it is that shows this token, and from then on has no other.
+    fn shown(connection: &Connection, token: &str) -> Option<String> {
+        let hash = secret::hash(token);
+        let known = by_token(connection, &hash).unwrap()?;
+        promote(connection, &hash, 9).unwrap();
+        Some(known.sensor_id)
+    }
+
     #[test]
-    fn a_host_stays_the_same_sensor_with_a_new_token() {
+    fn a_host_stays_the_same_sensor_when_it_shows_its_token() {
         both(|| {
             let key = NewKey {
                 tags: vec!["web".into()],
                 ..NewKey::default()
             };
             let connection = with_key(key);
-            let enrol = |host, token, id| {
-                enrol(&connection, &message(host), &[1; 32], &[token; 32], id, 5).unwrap()
-            };
-            assert_eq!(enrol("h", 2, "a").as_deref(), Some("a"));
-            assert_eq!(enrol("h", 3, "b").as_deref(), Some("a"));
-            assert_eq!(enrol("other", 4, "c").as_deref(), Some("c"));
-            assert_eq!(by_token(&connection, &[2; 32]).unwrap(), None);
+            assert_eq!(enrolled(&connection, "h", None, "a"), done("h", false));
+            // The answer was lost.
+            assert_eq!(enrolled(&connection, "h", None, "b"), done("h", true));
+            assert_eq!(shown(&connection, "a"), None);
+            assert_eq!(shown(&connection, "b").as_deref(), Some("h"));
             assert_eq!(
-                by_token(&connection, &[3; 32]).unwrap().unwrap().sensor_id,
-                "a"
+                enrolled(&connection, "other", None, "o"),
+                done("other", false)
             );
-            assert_eq!(one(&connection, "a").unwrap().unwrap().tags, ["web"]);
+
+            let taken = Enrolment::Taken("h".into());
+            for no_proof in [None, Some("a"), Some("o")] {
+                assert_eq!(enrolled(&connection, "h", no_proof, "x"), taken);
+            }
+            assert_eq!(shown(&connection, "x"), None);
+            let used = keys::list(&connection, 5).unwrap()[0].used;
+            assert_eq!(used, 3, "who is refused uses no key up");
+
+            assert_eq!(enrolled(&connection, "h", Some("b"), "c"), done("h", true));
+            assert_eq!(shown(&connection, "b").as_deref(), Some("h"));
+            assert_eq!(shown(&connection, "c").as_deref(), Some("h"));
+            assert_eq!(shown(&connection, "b"), None);
+            assert_eq!(one(&connection, "h").unwrap().unwrap().tags, ["web"]);
+        });
+    }
+
+    #[test]
+    fn who_was_removed_or_is_allowed_to_enrols_once_without_a_token() {
+        both(|| {
+            let connection = with_key(NewKey::default());
+            enrolled(&connection, "h", None, "a");
+            shown(&connection, "a");
+            let taken = Enrolment::Taken("h".into());
+            assert!(allow_enrolment(&connection, "h").unwrap());
+            assert!(!allow_enrolment(&connection, "nobody").unwrap());
+            assert_eq!(enrolled(&connection, "h", None, "b"), done("h", true));
+            assert_eq!(shown(&connection, "b").as_deref(), Some("h"));
+            assert_eq!(enrolled(&connection, "h", None, "c"), taken);
+
+            assert!(remove(&connection, "h", &secret::random().unwrap(), 6).unwrap());
+            assert_eq!(shown(&connection, "b"), None);
+            assert_eq!(enrolled(&connection, "h", None, "c"), done("h", true));
+            assert_eq!(shown(&connection, "c").as_deref(), Some("h"));
+            assert_eq!(enrolled(&connection, "h", None, "d"), taken);
+            assert_eq!(allow_all_enrolments(&connection).unwrap(), 1);
+            assert_eq!(enrolled(&connection, "h", None, "d"), done("h", true));
         });
     }
 
@@ -298,25 +434,18 @@ mod tests {
         both(|| {
             let key = NewKey {
                 uses: Some(1),
-                expires: Some(10),
+                expires: Some(6),
                 ..NewKey::default()
             };
-            let connection = with_key(key.clone());
-            let enrol = |connection: &Connection, host, now| {
-                enrol(
-                    connection,
-                    &message(host),
-                    &[1; 32],
-                    &[now as u8; 32],
-                    host,
-                    now,
-                )
-                .unwrap()
+            let connection = with_key(key);
+            assert_eq!(enrolled(&connection, "a", None, "a"), done("a", false));
+            assert_eq!(enrolled(&connection, "b", None, "b"), Enrolment::NoKey);
+            let ended = NewKey {
+                expires: Some(5),
+                ..NewKey::default()
             };
-            assert!(enrol(&connection, "a", 5).is_some());
-            assert!(enrol(&connection, "b", 6).is_none());
-            assert!(enrol(&with_key(key), "a", 10).is_none());
-            assert!(enrol(&empty(), "a", 5).is_none());
+            assert_eq!(enrolled(&with_key(ended), "a", None, "a"), Enrolment::NoKey);
+            assert_eq!(enrolled(&empty(), "a", None, "a"), Enrolment::NoKey);
         });
     }
 
@@ -324,8 +453,12 @@ mod tests {
     fn a_promised_token_replaces_the_other_once_it_is_shown() {
         both(|| {
             let connection = with_key(NewKey::default());
-            enrol(&connection, &message("h"), &[1; 32], &[2; 32], "a", 5).unwrap();
+            enrolled(&connection, "h", None, "a");
+            promote(&connection, &secret::hash("a"), 5).unwrap();
+            let row = one(&connection, "h").unwrap().unwrap().row;
             let known = |token| by_token(&connection, &[token; 32]).unwrap();
+            promise(&connection, row, &[2; 32]).unwrap();
+            promote(&connection, &[2; 32], 5).unwrap();
             promise(&connection, known(2).unwrap().row, &[3; 32]).unwrap();
             assert!(!known(2).unwrap().is_next && known(3).unwrap().is_next);
             promote(&connection, &[3; 32], 9).unwrap();

@@ -143,6 +143,14 @@ impl Server {
         self.child.wait().unwrap().success()
     }
 
+    /// Ends it as a terminal does that is closed; whether it said that it went well.
+    pub(crate) fn hang_up(mut self) -> bool {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-HUP", &id]).status().unwrap();
+        assert!(told.success());
+        self.child.wait().unwrap().success()
+    }
+
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
@@ -188,21 +196,19 @@ impl Server {
 
     /// Enrols a host by a key.
     pub(crate) fn enrol(&self, key: &str, host: &str) -> Answer {
-        let body = json!({"installation_key": key, "host_id": host, "host_name": format!("{host}.example"),
+        self.enrol_again(key, host, None)
+    }
+
+    /// The same, of a host that shows the token that it had.
+    pub(crate) fn enrol_again(&self, key: &str, host: &str, token: Option<&str>) -> Answer {
+        let body = json!({"previous_token": token, "installation_key": key, "host_id": host, "host_name": format!("{host}.example"),
                           "version": "0.1.0", "architecture": "x86_64", "kernel": "6.1.0"});
         self.request("POST", "/uplink/v1/enrol", &[], body.to_string().as_bytes())
     }
 
     /// Enrols a host that may.
     pub(crate) fn sensor(&self, key: &str, host: &str) -> Sensor {
-        let answer = self.enrol(key, host);
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let text = |name: &str| answer.json()[name].as_str().unwrap().to_owned();
-        Sensor {
-            id: text("sensor_id"),
-            token: text("token"),
-            bundle_key: text("bundle_key"),
-        }
+        Sensor::of(&self.enrol(key, host))
     }
 
     pub(crate) fn frame(&self, token: &str, bytes: &[u8]) -> Answer {
@@ -212,6 +218,22 @@ impl Server {
             &[("Authorization", &format!("Bearer {token}"))],
             bytes,
         )
+    }
+
+    /// Begins to send a frame, of which nothing comes until the returned stream is written to.
+    pub(crate) fn begin_frame(&self, token: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str())];
+        let head = head(
+            &self.address,
+            "POST",
+            "/uplink/v1/frames",
+            &headers,
+            4 << 20,
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
     }
 
     /// Follows the alerts, until the returned reader is dropped.
@@ -309,6 +331,19 @@ pub(crate) struct Sensor {
     pub(crate) id: String,
     pub(crate) token: String,
     pub(crate) bundle_key: String,
+}
+
+impl Sensor {
+    /// By what the server answered.
+    pub(crate) fn of(answer: &Answer) -> Self {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let text = |name: &str| answer.json()[name].as_str().unwrap().to_owned();
+        Self {
+            id: text("sensor_id"),
+            token: text("token"),
+            bundle_key: text("bundle_key"),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -64,6 +64,7 @@ fn the_store_has_exactly_what_was_acknowledged_whatever_was_sent_twice() {
     assert_eq!(sensors["sensors"].as_array().unwrap().len(), 7);
 
     // Again: the same sensors, with events of their own.
+    printed(&data, &["sensor", "allow-enrol", "--all"]);
     let (code, again) = simulate(&data, &server, &arguments);
     assert_eq!(code, Some(said(&again)), "{again}");
     let all = stored(&server, &token).len() as u64;

@@ -145,6 +145,56 @@ fn guessing_a_password_is_limited() {
     assert_eq!(server.login("admin", PASSWORD).status, 429);
 }
 
+/// An attempt to log in that comes by a proxy.
+fn login_from(server: &Server, address: &str, password: &str) -> Answer {
+    let body = json!({"name": "admin", "password": password}).to_string();
+    // What stands before the proxy's own word is the client's.
+    let forwarded = format!("198.51.100.7, {address}");
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("X-Forwarded-For", forwarded.as_str()),
+    ];
+    server.request("POST", "/api/v1/login", &headers, body.as_bytes())
+}
+
+#[test]
+fn behind_a_proxy_who_guesses_a_password_does_not_keep_its_user_out() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let server = Server::start_with(&data, &["--behind-tls-proxy"]);
+    for _ in 0..10 {
+        let answer = login_from(&server, "192.0.2.1", "a wrong password");
+        assert_eq!(answer.status, 401);
+    }
+    assert_eq!(login_from(&server, "192.0.2.1", PASSWORD).status, 429);
+    let answer = login_from(&server, "192.0.2.2", PASSWORD);
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("strict-transport-security").is_some());
+    assert!(cookie(&answer).starts_with("holdfast_session="));
+    let set = answer.header("set-cookie").unwrap();
+    assert!(set.ends_with("; Secure"), "{set}");
+
+    let token = printed(&data, &["token", "create", "t", "--role", "admin"]);
+    let audit = server.get("/api/v1/audit", &token).json();
+    let count = |action: &str, address: &str| {
+        let lines = audit["lines"].as_array().unwrap().iter();
+        let met = lines.filter(|line| line["action"] == action && line["address"] == address);
+        met.filter(|line| line["actor"] == "admin").count()
+    };
+    assert_eq!(count("login.failed", "192.0.2.1"), 10);
+    assert_eq!(count("login", "192.0.2.2"), 1);
+    assert!(server.hang_up());
+
+    // Without a proxy anybody may say anything.
+    let server = Server::start(&data);
+    for _ in 0..10 {
+        login_from(&server, "192.0.2.1", "a wrong password");
+    }
+    let answer = login_from(&server, "192.0.2.2", PASSWORD);
+    assert_eq!(answer.status, 429);
+    assert!(answer.header("strict-transport-security").is_none());
+}
+
 fn cookie(answer: &Answer) -> String {
     let set = answer.header("set-cookie").unwrap();
     assert!(set.contains("; HttpOnly; SameSite=Strict"), "{set}");

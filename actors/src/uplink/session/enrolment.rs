@@ -13,15 +13,14 @@ use super::{Session, Trouble};
 const MAX_KEY: u64 = 4096;
 
 impl Session {
-    /// Who the sensor already is to this server.
+    /// Who the sensor already is, to this server or the one before.
     pub(super) async fn known(&self) -> io::Result<Option<Identity>> {
         let directory = self.settings().directory.clone();
         let known = tokio::task::spawn_blocking(move || Identity::load(&directory))
             .await
             .map_err(io::Error::other)?;
-        let url = self.settings().server.url().to_string();
         match known {
-            Ok(known) => Ok(known.filter(|known| known.server == url)),
+            Ok(known) => Ok(known),
             Err(error) => {
                 tracing::warn!("enrolling again: {error}");
                 Ok(None)
@@ -29,8 +28,13 @@ impl Session {
         }
     }
 
-    /// Becomes one of the server's sensors. `pinned`: by which bundles were verified so far.
-    pub(super) async fn enrol(&mut self, pinned: Option<Vec<u8>>) -> Result<(), Trouble> {
+    /// Whether it is to this server.
+    pub(super) fn is_here(&self, identity: &Identity) -> bool {
+        identity.server == self.settings().server.url().to_string()
+    }
+
+    /// Becomes one of the server's sensors. `previous`: who it was so far; a server that has another address now knows it by its token.
+    pub(super) async fn enrol(&mut self, previous: Option<Identity>) -> Result<(), Trouble> {
         let host = &self.shared.settings.host.event;
         let enrol = Enrol {
             installation_key: self.key().await?,
@@ -39,6 +43,7 @@ impl Session {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
             kernel: host.os.kernel.clone(),
+            previous_token: previous.as_ref().map(|it| it.token.clone()),
         };
         let body = serde_json::to_vec(&enrol).map_err(io::Error::other)?;
         let enrolled: Enrolled = self
@@ -46,7 +51,10 @@ impl Session {
             .json(&Ask::json("/enrol", None, body))
             .await
             .map_err(Trouble::Enrol)?;
-        if pinned.is_some_and(|pinned| pinned != enrolled.bundle_key.0) {
+        let pinned = previous
+            .filter(|it| self.is_here(it))
+            .map(|it| it.bundle_key);
+        if pinned.is_some_and(|pinned| pinned != enrolled.bundle_key) {
             return Err(Trouble::OtherKey);
         }
         let identity = Identity {

@@ -41,6 +41,7 @@ impl Session {
     /// Sends some of a priority.
     pub(super) async fn send(&mut self, priority: Priority) -> Result<(), Trouble> {
         let most = self.settings().batch_events.min(frame::MAX_ENTRIES);
+        let most = self.narrowing[usize::from(priority.number())].most(most);
         let bytes = self.settings().batch_bytes;
         let batch = self.with_spool(move |spool| {
             let records = spool.batch(priority, most, bytes)?;
@@ -59,6 +60,7 @@ impl Session {
         let Some(last) = entries.last().map(|entry| entry.sequence) else {
             return Ok(());
         };
+        let count = entries.len();
         let sensor_id = self.identity.as_ref().map(|it| it.sensor_id.clone());
         let frame = Frame {
             sensor_id: sensor_id.unwrap_or_default(),
@@ -70,7 +72,11 @@ impl Session {
         let encoded = tokio::task::spawn_blocking(move || frame.encode(Compression::Zlib)).await;
         let body = match encoded.map_err(io::Error::other)? {
             Ok(bytes) => Bytes::from(bytes),
-            Err(error) => return Ok(self.refuse(priority, last, &error.to_string()).await?),
+            Err(error) => {
+                return Ok(self
+                    .refuse(priority, count, last, &error.to_string())
+                    .await?);
+            }
         };
         self.pace
             .sent(body.len() as u64, Instant::now() - self.began);
@@ -85,31 +91,50 @@ impl Session {
             Ok(Acknowledgement { acknowledged }) => {
                 self.with_spool(move |spool| spool.acknowledge(priority, acknowledged))
                     .await?;
+                self.narrowing[usize::from(priority.number())].sent(acknowledged);
                 if acknowledged < last {
                     let said = format!("it has up to {acknowledged}, of {last}");
                     return Err(ClientError::Answer(said).into());
                 }
                 Ok(())
             }
-            Err(Trouble::Client(error)) if is_final(&error) => {
-                Ok(self.refuse(priority, last, &error.to_string()).await?)
-            }
+            Err(Trouble::Client(error)) if is_final(&error) => Ok(self
+                .refuse(priority, count, last, &error.to_string())
+                .await?),
             Err(trouble) => Err(trouble),
         }
     }
 
-    /// What was sent will never be taken.
-    async fn refuse(&self, priority: Priority, last: u64, why: &str) -> io::Result<()> {
-        tracing::error!(priority = name(priority), "a batch is lost: {why}");
+    /// What was sent will never be taken, as it is; a single event is given up.
+    async fn refuse(
+        &mut self,
+        priority: Priority,
+        count: usize,
+        last: u64,
+        why: &str,
+    ) -> io::Result<()> {
+        let priority_name = name(priority);
+        if !self.narrowing[usize::from(priority.number())].refused(count, last) {
+            tracing::warn!(
+                priority = priority_name,
+                "{count} events go by halves: {why}"
+            );
+            return Ok(());
+        }
+        tracing::error!(priority = priority_name, "an event is lost: {why}");
         self.with_spool(move |spool| spool.refuse(priority, last))
             .await
     }
 }
 
-/// Whether the server will never take what was sent.
+/// Whether the server will never take what was sent. A proxy's refusal is none of the server's: it is tried again.
 fn is_final(error: &ClientError) -> bool {
     matches!(
-        error.status(),
-        Some(StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE)
+        error,
+        ClientError::Refused {
+            status: StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE,
+            by_the_server: true,
+            ..
+        }
     )
 }

@@ -14,11 +14,10 @@ use crate::clock::now;
 use crate::store::StoreError;
 use crate::store::connection::{Connection, DatabaseError, Result as Done};
 use crate::store::events::Sent;
+use crate::store::{IDENTIFIERS, READERS};
 
 /// Writes at a time: their commits reach the disk together.
 const WRITERS: usize = 12;
-/// Queries at a time: a few slow searches should not keep sensors from being recognised.
-const READERS: usize = 8;
 /// How long a write or a query waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
 /// What a connection that reads may do, and for how long. With an index on hand, plans that look at all are for no question
@@ -203,6 +202,7 @@ pub(in crate::store) struct Pools {
     presence: Arc<Presence>,
     writers: Arc<Pool>,
     readers: Arc<Pool>,
+    identifiers: Arc<Pool>,
     intake: Intake,
 }
 
@@ -216,6 +216,7 @@ impl Pools {
             intake: Intake::start(&writers),
             writers,
             readers: Pool::new(address, READING, READERS, &presence),
+            identifiers: Pool::new(address, READING, IDENTIFIERS, &presence),
             presence,
         }
     }
@@ -237,6 +238,13 @@ impl Pools {
         work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.readers.run(move |pool| pool.read(work)).await
+    }
+
+    pub(in crate::store) async fn identify<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.identifiers.run(move |pool| pool.read(work)).await
     }
 
     /// Since when the database is there, as far as this server knows: milliseconds since 1970.

@@ -7,7 +7,8 @@ use super::session::Session;
 use crate::store::StoreError;
 use crate::store::value::params;
 
-const MIGRATIONS: [&str; 1] = [r#"
+const MIGRATIONS: [&str; 2] = [
+    r#"
 CREATE TABLE setting (name TEXT COLLATE "C" PRIMARY KEY, value BYTEA NOT NULL);
 
 CREATE TABLE "user" (
@@ -162,7 +163,9 @@ CREATE TABLE forward (
     lost_refused BIGINT NOT NULL DEFAULT 0,
     lost_deleted BIGINT NOT NULL DEFAULT 0
 );
-"#];
+"#,
+    "ALTER TABLE sensor ADD COLUMN may_enrol BIGINT NOT NULL DEFAULT 0;",
+];
 
 /// Brings the tables to this version's, one server or command at a time.
 ///

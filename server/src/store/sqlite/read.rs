@@ -10,8 +10,6 @@ use tokio::sync::Semaphore;
 use super::{BUSY, StoreError};
 use crate::store::connection::{Connection, Result as Done};
 
-/// Queries at a time: a few slow searches should not keep sensors from being recognised.
-const CONNECTIONS: usize = 8;
 /// How long a query waits for its turn.
 const TURN: Duration = Duration::from_secs(5);
 /// After this a query is ended: it looks through more than anybody waits for.
@@ -25,18 +23,17 @@ pub(in crate::store) struct Readers {
 }
 
 impl Readers {
-    pub(in crate::store) fn open(file: &Path) -> Result<Self, StoreError> {
+    /// So many queries at a time.
+    pub(in crate::store) fn open(file: &Path, size: usize) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = |_| {
             let connection = rusqlite::Connection::open_with_flags(file, flags)?;
             connection.busy_timeout(BUSY)?;
             Ok(Connection::Sqlite(connection))
         };
-        let idle = (0..CONNECTIONS)
-            .map(open)
-            .collect::<Result<_, StoreError>>()?;
+        let idle = (0..size).map(open).collect::<Result<_, StoreError>>()?;
         Ok(Self {
-            turns: Arc::new(Semaphore::new(CONNECTIONS)),
+            turns: Arc::new(Semaphore::new(size)),
             idle: Arc::new(Mutex::new(idle)),
         })
     }
@@ -86,5 +83,34 @@ mod tests {
         let write = |connection: &Connection| connection.execute("DELETE FROM event", params![]);
         assert!(store.read(write).await.is_err());
         assert_eq!(store.write(write).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn searches_keep_nobody_from_being_recognised() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::Directory(directory.path().to_owned());
+        let store = Arc::new(Store::open(&place).await.unwrap());
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
+        let searches: Vec<_> = (0..100)
+            .map(|_| {
+                let (store, ended) = (store.clone(), ended.clone());
+                let search = move |_: &Connection| {
+                    let _ = ended.lock().unwrap().recv();
+                    Ok(())
+                };
+                tokio::spawn(async move { store.read(search).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let look = |connection: &Connection| connection.batch("SELECT 1");
+        tokio::time::timeout(TURN / 2, store.identify(look))
+            .await
+            .unwrap()
+            .unwrap();
+        drop(end);
+        for search in searches {
+            search.await.unwrap().unwrap();
+        }
     }
 }

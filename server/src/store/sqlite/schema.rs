@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
@@ -171,6 +171,10 @@ CREATE TABLE forward (
     lost_refused INTEGER NOT NULL DEFAULT 0,
     lost_deleted INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
+",
+    "
+-- Whether its host may enrol again without its token.
+ALTER TABLE sensor ADD COLUMN may_enrol INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 
