@@ -233,7 +233,9 @@ struct Sending<'a> {
 
 impl<'a> Sending<'a> {
     fn begin(app: &'a App, row: i64) -> Option<Self> {
-        Self::rows(app).insert(row).then_some(Self { app, row })
+        let is_first = Self::rows(app).insert(row);
+        // Not made where it is not: dropping it ends the other's.
+        is_first.then(|| Self { app, row })
     }
 
     fn rows(app: &App) -> MutexGuard<'_, HashSet<i64>> {

@@ -347,7 +347,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::store) fn with_events_in(connection: Connection, count: i64) -> Connection {
-        connection.execute("INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL)", params![[0_u8]])
+        connection.execute("INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0)", params![[0_u8]])
             .unwrap();
         let events: Vec<_> = (1..=count).map(event).collect();
         store(&connection, &[sent(1, 0, events)], 1000).unwrap();

@@ -150,7 +150,7 @@ mod tests {
         let connection = empty();
         begin(&connection, "alerts", true).unwrap();
         begin(&connection, "all", false).unwrap();
-        let sensor = "INSERT INTO sensor VALUES (1, 's', 'h', 'h', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL)";
+        let sensor = "INSERT INTO sensor VALUES (1, 's', 'h', 'h', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0)";
         connection.execute(sensor, params![[0_u8]]).unwrap();
         let event = |sequence| NewEvent {
             sequence,
