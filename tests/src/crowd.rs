@@ -55,16 +55,20 @@ fn look(bench: &Bench, words: &[&str]) -> Result<Value> {
     let deed = [&["used"], words].concat();
     let ended = bench.act(&deed).output_within(LOOK)?.with_code(0)?;
     let found: Value = serde_json::from_str(&ended.stdout).context("parse what it found")?;
-    let found = &found["namespaces"];
-    let count = found.as_object().map(serde_json::Map::len);
-    let count = count.or_else(|| found.as_array().map(Vec::len));
-    ensure!(
-        count.is_some_and(|count| count > NAMESPACES),
-        "found {count:?} namespaces"
-    );
+    let count = count(&found["namespaces"]);
+    ensure!(count > NAMESPACES, "found {count} namespaces");
     // The program may have said something itself before.
     let told = ended.stderr.lines().last().unwrap_or_default();
     serde_json::from_str(told).context("parse what it used")
+}
+
+/// How many namespaces there are: by their ids, or as lsns has them, those of a namespace below it.
+fn count(found: &Value) -> usize {
+    match found {
+        Value::Object(all) => all.len(),
+        Value::Array(all) => all.iter().map(|it| 1 + count(&it["children"])).sum(),
+        _ => 0,
+    }
 }
 
 /// What a sensor's second answer takes, and what it holds for it.
@@ -132,5 +136,18 @@ impl Drop for Crowd {
         // Who listens ends when nobody is there to be listened to.
         drop(self.0.stdin.take());
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_below_others_count() {
+        let lsns = json!([{"ns": 1}, {"ns": 2, "children": [{"ns": 3, "children": [{"ns": 4}]}]}]);
+        assert_eq!(count(&lsns), 4);
+        assert_eq!(count(&json!({"1": {}, "2": {}})), 2);
+        assert_eq!(count(&Value::Null), 0);
     }
 }

@@ -20,7 +20,7 @@ const LINK: u32 = 0o120_777;
 
 /// Users as a small server has them, so that names appear in events.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
-const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+const GROUP: &str = "root:x:0:\nadm:x:4:\nnogroup:x:65534:\n";
 const BUSYBOX: &str = "/bin/busybox";
 /// Where a whole system has the scenarios.
 const RUNNER: &str = "/usr/lib/holdfast-tests/scenario";
