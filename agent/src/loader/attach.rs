@@ -19,7 +19,8 @@ pub(crate) struct Link {
     attached: Attached,
 }
 
-enum Attached {
+/// See [`Link`].
+pub(super) enum Attached {
     /// A kernel's link.
     Link(OwnedFd),
     /// A perf event, where the kernel has no links to one (before 5.15).
@@ -58,15 +59,6 @@ impl Link {
         self.descriptor()
             .and_then(|link| sys::kprobe_misses(link).ok())
             .unwrap_or(0)
-    }
-}
-
-impl From<perf_event::Attached> for Attached {
-    fn from(attached: perf_event::Attached) -> Self {
-        match attached {
-            perf_event::Attached::Link(link) => Self::Link(link),
-            perf_event::Attached::Event(event) => Self::Event(event),
-        }
     }
 }
 
@@ -165,7 +157,7 @@ impl Programs {
             | Place::Fentry(_)
             | Place::Fexit(_) => one(Attached::Link(self.attach_trampoline(part)?)),
             Place::Kprobe(function) => {
-                one(perf_event::attach_kprobe(self.loaded(part)?, function)?.into())
+                one(perf_event::attach_kprobe(self.loaded(part)?, function)?)
             }
             Place::RawTracepoint(tracepoint) => {
                 let link = sys::attach(self.loaded(part)?, Some(tracepoint));
@@ -177,7 +169,7 @@ impl Programs {
                 let mut attached = Vec::new();
                 for (index, name) in names.iter().enumerate() {
                     match perf_event::attach_syscall(program, name) {
-                        Ok(it) => attached.push(it.into()),
+                        Ok(it) => attached.push(it),
                         Err(error) if index == 0 => return Err(error),
                         // An architecture without this call.
                         Err(_) => {}

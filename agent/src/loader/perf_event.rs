@@ -14,18 +14,11 @@ use aya_obj::generated::{
     PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, perf_event_attr,
 };
 
+use super::attach::Attached;
 use super::sys;
 
 /// The number of the type of kprobes (Documentation/ABI/testing/sysfs-bus-event_source-devices, from 4.17).
 const KPROBE_TYPE: &str = "/sys/bus/event_source/devices/kprobe/type";
-
-/// What keeps a program attached to an event.
-pub(super) enum Attached {
-    /// From 5.15.
-    Link(OwnedFd),
-    /// The event itself.
-    Event(OwnedFd),
-}
 
 /// Opens an event of all processes that are on this CPU.
 ///
