@@ -9,12 +9,17 @@ pub fn boottime() -> u64 {
     nanoseconds(ClockId::CLOCK_BOOTTIME)
 }
 
+/// `CLOCK_MONOTONIC` in nanoseconds, which stands still while the machine sleeps: for how long something lasts.
+pub(crate) fn monotonic() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
+}
+
 /// What to add to a time of `CLOCK_MONOTONIC`, which stands still while the machine sleeps, to get the
 /// boot time.
 #[must_use]
 pub fn boottime_minus_monotonic() -> u64 {
     // Read first, so that the difference is never below what it is.
-    let monotonic = nanoseconds(ClockId::CLOCK_MONOTONIC);
+    let monotonic = monotonic();
     boottime().saturating_sub(monotonic)
 }
 

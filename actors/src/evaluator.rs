@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use holdfast_policy::snapshot::Snapshot;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::task::JoinHandle;
 
 use crate::kernel::KernelError;
 use crate::root;
@@ -69,7 +70,11 @@ pub(crate) struct Evaluator {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     draining: bool,
+    learning: Option<JoinHandle<Learnt>>,
 }
+
+/// What there was before the first record: processes, and events already written.
+type Learnt = (Vec<processes::Found>, Already);
 
 impl Actor for Evaluator {
     type Msg = Message;
@@ -114,12 +119,12 @@ impl Actor for Evaluator {
 impl Evaluator {
     /// One slice; `false`: all is drained.
     async fn work(&self, state: &mut State) -> Result<bool, ActorProcessingErr> {
-        self.shared.progress.beat();
         if self.shared.policies.is_unsettled() {
             self.reinstall().await;
         }
         if !self.with(|evaluation| evaluation.knows_processes()) {
-            self.learn_processes().await?;
+            self.learn(state).await?;
+            return Ok(true);
         }
         let step = self.with(|evaluation| evaluation.step(&self.shared, state.draining));
         match step {
@@ -152,18 +157,19 @@ impl Evaluator {
             .unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads every process that runs. Records wait meanwhile.
-    async fn learn_processes(&self) -> Result<(), ActorProcessingErr> {
-        let shared = self.shared.clone();
-        let already = self.written_before().await?;
-        let read = move || -> std::io::Result<Vec<processes::Found>> {
-            let reading = shared.reading();
-            let pids = scan::pids(reading.proc, MAX_PROCESSES)?;
-            Ok(pids
-                .into_iter()
-                .filter_map(|pid| scan::process(&reading, pid))
-                .collect())
-        };
+    /// Reads every process that runs, and what a sensor before this one has written. Records wait meanwhile; messages do
+    /// not, since it takes as long as the host is large.
+    async fn learn(&self, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let learning = state.learning.get_or_insert_with(|| self.begin_to_learn());
+        if let Ok(learnt) = tokio::time::timeout(SLICE, learning).await {
+            state.learning = None;
+            let (found, already) = learnt?;
+            self.with(|evaluation| evaluation.learn(found, already));
+        }
+        Ok(())
+    }
+
+    fn begin_to_learn(&self) -> JoinHandle<Learnt> {
         if !self.with(|evaluation| evaluation.knows_host()) {
             self.shared.degraded.set(
                 "host paths",
@@ -171,44 +177,20 @@ impl Evaluator {
                  events have no holdfast.path.host",
             );
         }
-        match tokio::task::spawn_blocking(read).await? {
-            Ok(found) => self.with(|evaluation| evaluation.learn(found, already)),
-            Err(error) => {
-                self.shared
-                    .degraded
-                    .set("processes", &format!("cannot read /proc: {error}"));
-                self.with(|evaluation| evaluation.learn(Vec::new(), already));
-            }
-        }
-        Ok(())
-    }
-
-    /// What a sensor before this one has written of the records that it left in the rings.
-    async fn written_before(&self) -> Result<Already, ActorProcessingErr> {
-        let since = self
-            .shared
-            .kernel
-            .predecessor()
-            .and_then(|it| it.unread_since);
-        let (Some(since), Some(log)) = (since, &self.shared.settings.log) else {
-            return Ok(Already::default());
-        };
-        let paths = log.paths();
-        let boot = boot_part(&self.shared.settings.host.boot_id).to_owned();
-        let read = move || Already::read(&paths, &boot, since);
-        Ok(match tokio::task::spawn_blocking(read).await? {
-            Ok(already) => {
-                let written = already.len();
-                tracing::info!(
-                    written,
-                    "events are known that the sensor before has written"
-                );
-                already
-            }
-            Err(error) => {
-                tracing::warn!(%error, "some events may be written twice: the event file cannot be read");
-                Already::default()
-            }
+        let shared = self.shared.clone();
+        tokio::task::spawn_blocking(move || {
+            let already = written_before(&shared);
+            let reading = shared.reading();
+            let read = |pid| scan::process(&reading, pid);
+            let found = match scan::pids(reading.proc, MAX_PROCESSES) {
+                Ok(pids) => pids.into_iter().filter_map(read).collect(),
+                Err(error) => {
+                    let reason = format!("cannot read /proc: {error}");
+                    shared.degraded.set("processes", &reason);
+                    Vec::new()
+                }
+            };
+            (found, already)
         })
     }
 
@@ -256,5 +238,32 @@ impl Evaluator {
                     reason: error.to_string(),
                 })
             })
+    }
+}
+
+/// What a sensor before this one has written of the records that it left in the rings.
+fn written_before(shared: &Shared) -> Already {
+    let predecessor = shared.kernel.predecessor();
+    let since = predecessor.and_then(|it| it.unread_since);
+    let (Some(since), Some(log)) = (since, &shared.settings.log) else {
+        return Already::default();
+    };
+    match Already::read(
+        &log.paths(),
+        boot_part(&shared.settings.host.boot_id),
+        since,
+    ) {
+        Ok(already) => {
+            let written = already.len();
+            tracing::info!(
+                written,
+                "events are known that the sensor before has written"
+            );
+            already
+        }
+        Err(error) => {
+            tracing::warn!(%error, "some events may be written twice: the event file cannot be read");
+            Already::default()
+        }
     }
 }

@@ -96,15 +96,15 @@ impl Health {
             .progress
             .set_resources(tokio::task::spawn_blocking(limits::usage).await?);
         let counted = counted(&mut state.counting).await?;
-        let silence = Duration::from_nanos(self.shared.progress.silence());
-        let stuck = silence > watchdog::STUCK;
+        let stuck = self.shared.progress.silence() > watchdog::STUCK;
         if stuck {
             // Worded without the time, which would make it another degradation each second.
-            self.shared
-                .degraded
-                .set("evaluator progress", "the evaluator makes no progress");
+            self.shared.degraded.set(
+                "progress",
+                "an actor that does not get on does not end either, or the root does not get on",
+            );
         } else {
-            self.shared.degraded.clear("evaluator progress");
+            self.shared.degraded.clear("progress");
         }
         self.shared.tell_conditions();
         let capped = self.capped().await?;

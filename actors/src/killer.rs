@@ -17,6 +17,7 @@ use crate::evaluator::processes::{Key, scan};
 use crate::kernel::Kernel;
 use crate::lane::Lane;
 use crate::root::shared::Shared;
+use crate::root::status::Waiting;
 use crate::supervisor::REST;
 use crate::supervisor::worker::Job;
 
@@ -109,6 +110,15 @@ impl Killing {
             hand: Mutex::default(),
             proc,
             guard,
+        }
+    }
+
+    /// What waits in the lane.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting {
+            depth: self.lane.depth(),
+            capacity: self.lane.capacity(),
+            unit: "kills",
         }
     }
 

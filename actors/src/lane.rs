@@ -47,22 +47,19 @@ impl<T> Lane<T> {
     /// # Errors
     /// Gives `item` back when the lane is full.
     pub(crate) fn offer(&self, item: T) -> Result<(), T> {
-        self.put(item, false)
+        self.offer_up_to(self.max_weight, item)
     }
 
-    /// Puts `item` at the end, however much waits: for what is little and must not be lost.
+    /// Puts `item` at the end of a lane that weighs no more than `max_weight` with it: less than all there is room for
+    /// leaves room for what must not be lost, and more is for what is little.
     ///
     /// # Errors
-    /// Gives `item` back when there is no slot.
-    pub(crate) fn insist(&self, item: T) -> Result<(), T> {
-        self.put(item, true)
-    }
-
-    fn put(&self, item: T, insists: bool) -> Result<(), T> {
+    /// Gives `item` back when there is more, or no slot.
+    pub(crate) fn offer_up_to(&self, max_weight: usize, item: T) -> Result<(), T> {
         let weight = (self.weigh)(&item);
         let before = self.weight.fetch_add(weight, Ordering::Relaxed);
         // An item heavier than the lane passes when nothing else is in it.
-        let fits = insists || before == 0 || before + weight <= self.max_weight;
+        let fits = before == 0 || before.saturating_add(weight) <= max_weight;
         let refused = if fits {
             self.sender
                 .try_send(item)
@@ -115,11 +112,6 @@ impl<T> Lane<T> {
     pub(crate) fn weight(&self) -> usize {
         self.weight.load(Ordering::Relaxed)
     }
-
-    /// Weight there is room for.
-    pub(crate) fn max_weight(&self) -> usize {
-        self.max_weight
-    }
 }
 
 #[cfg(test)]
@@ -131,15 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn what_insists_is_taken_beyond_the_weight_and_not_beyond_the_slots() {
+    fn what_must_not_be_lost_is_taken_beyond_the_weight_and_not_beyond_the_slots() {
         let lane = lane(3, 10);
-        assert_eq!(lane.offer(vec![0; 10]), Ok(()));
-        assert_eq!(lane.offer(vec![1]), Err(vec![1]));
-        assert_eq!(lane.insist(vec![2; 4]), Ok(()));
-        assert_eq!(lane.weight(), 14);
-        assert_eq!(lane.insist(vec![3]), Ok(()));
-        assert_eq!(lane.insist(vec![4]), Err(vec![4]));
-        assert_eq!(lane.weight(), 15);
+        assert_eq!(lane.offer_up_to(8, vec![0; 8]), Ok(()));
+        assert_eq!(lane.offer_up_to(8, vec![1]), Err(vec![1]));
+        assert_eq!(lane.offer(vec![1]), Ok(()));
+        assert_eq!(lane.offer(vec![2; 4]), Err(vec![2; 4]));
+        assert_eq!(lane.offer_up_to(usize::MAX, vec![2; 4]), Ok(()));
+        assert_eq!(lane.weight(), 13);
+        assert_eq!(lane.offer_up_to(usize::MAX, vec![4]), Err(vec![4]));
     }
 
     #[test]

@@ -35,6 +35,9 @@ use status::{ActorState, Status};
 /// lanes is done in a fraction of one.
 const STAGE_LIMIT: Duration = Duration::from_secs(10);
 
+/// How often the root looks whether its actors get on.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Why the tree could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -65,6 +68,8 @@ pub(crate) enum Message {
     Settled(RpcReplyPort<()>),
     /// Stop everything, and say how it stood.
     Stop(RpcReplyPort<Status>),
+    /// Time to look whether the children get on.
+    Look,
     /// The delay before a child's restart is over.
     Restart(usize),
     /// The time of a stage of the stop is over.
@@ -175,6 +180,7 @@ impl Actor for Root {
         for index in state.supervisor.indices() {
             state.start(&myself, index).await;
         }
+        myself.cast(Message::Look)?;
         Ok(())
     }
 
@@ -202,6 +208,10 @@ impl Actor for Root {
                     state.stop = Some(reply);
                     state.stop_on(&myself);
                 }
+            }
+            Message::Look => {
+                state.end_stuck();
+                myself.send_after(LOOK, || Message::Look);
             }
             Message::Restart(index) => state.start(&myself, index).await,
             Message::StageOver(stage) => state.stage_over(&myself, stage),
@@ -288,6 +298,18 @@ impl State {
     async fn start(&mut self, myself: &ActorRef<Message>, index: usize) {
         let outcome = self.supervisor.start(index, myself.get_cell()).await;
         self.follow(myself, index, outcome);
+    }
+
+    /// Ends the actors that do not get on, and says that the others do.
+    fn end_stuck(&mut self) {
+        let remain = self.supervisor.end_stuck();
+        for (name, reason) in &remain {
+            let reason = format!("{reason}, and does not end");
+            self.shared.degraded.set(name, &reason);
+        }
+        if remain.is_empty() {
+            self.shared.progress.beat();
+        }
     }
 
     /// Does what has to be done after a child started or ended.
@@ -406,6 +428,8 @@ impl State {
                 state: ActorState::Running,
                 restarts: 0,
                 last_error: None,
+                step_ms: 0,
+                waiting: None,
                 children: self.supervisor.status(),
             },
             policy: status::Policy {

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ractor::ActorProcessingErr;
+use tokio::task::JoinHandle;
 
 use crate::lane::Lane;
 use crate::root::shared::Shared;
-use crate::root::{Format, Settings, status};
+use crate::root::status::{self, Waiting};
+use crate::root::{Format, Settings};
 use crate::supervisor::worker::Job;
 use crate::supervisor::{REST, SLICE};
 use crate::uplink::Uplink;
@@ -33,13 +35,40 @@ const FILE: &str = "sink.file";
 const UPLINK: &str = "sink.uplink";
 /// Bytes that wait for a sink: ten seconds of a busy host, two of an extremely busy one.
 const LANE_BYTES: usize = 16 << 20;
+/// Of them, those that events may take which are no alerts: what is lost first.
+const EVENT_BYTES: usize = LANE_BYTES / 4 * 3;
 /// Chunks that wait for a sink. The bytes are the bound that counts; on a quiet host a chunk is one
 /// event, and this is hours of them.
 const LANE_CHUNKS: usize = 32 * 1024;
 /// How long a sink rests after a failed write.
 const RETRY: Duration = Duration::from_millis(500);
+/// A turn of writing that lasts as long hangs: it was to last a twentieth of a second.
+const HANGS: Duration = Duration::from_secs(5);
 /// How long a sink writes without looking for control messages.
 const TURN: Duration = Duration::from_millis(50);
+
+/// What is lost last where there is not room for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    /// An event that is no alert.
+    #[default]
+    Event,
+    /// An alert.
+    Alert,
+    /// What the sensor says of itself, which tells of what is lost: little, and taken however much waits.
+    Own,
+}
+
+impl Urgency {
+    /// How much may wait with it.
+    const fn max_bytes(self) -> usize {
+        match self {
+            Self::Event => EVENT_BYTES,
+            Self::Alert => LANE_BYTES,
+            Self::Own => usize::MAX,
+        }
+    }
+}
 
 /// Whole lines.
 #[derive(Clone, Debug)]
@@ -133,11 +162,11 @@ impl Outlet {
         self.name
     }
 
-    fn offer(&self, chunk: Chunk, insists: bool) -> bool {
+    fn offer(&self, chunk: Chunk, urgency: Urgency) -> bool {
         let lines = chunk.lines.into();
         self.offered.fetch_add(lines, Ordering::Relaxed);
-        let put = if insists { Lane::insist } else { Lane::offer };
-        let taken = !self.closed.load(Ordering::Relaxed) && put(&self.lane, chunk).is_ok();
+        let put = || self.lane.offer_up_to(urgency.max_bytes(), chunk);
+        let taken = !self.closed.load(Ordering::Relaxed) && put().is_ok();
         if !taken {
             self.dropped.fetch_add(lines, Ordering::Relaxed);
         }
@@ -209,14 +238,24 @@ impl Outlet {
         self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
+    /// What waits in its lane.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting {
+            depth: self.lane.weight(),
+            capacity: LANE_BYTES,
+            unit: "bytes",
+        }
+    }
+
     fn status(&self) -> status::Sink {
+        let waiting = self.waiting();
         status::Sink {
             name: self.name,
             offered: self.offered.load(Ordering::Relaxed),
             written: self.written.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
-            depth_bytes: self.lane.weight(),
-            capacity_bytes: self.lane.max_weight(),
+            depth_bytes: waiting.depth,
+            capacity_bytes: waiting.capacity,
         }
     }
 }
@@ -284,14 +323,20 @@ impl Sinks {
         &self.tails
     }
 
-    /// Hands `lines` events to every sink and follower; `false`: a sink did not take them. `insists`: they are the sensor's
-    /// own, which tell of what is lost, and are taken however much waits.
-    pub(crate) fn offer(&self, json: &Bytes, pretty: &Bytes, lines: u32, insists: bool) -> bool {
+    /// Whether a sink has so much to write that events of different urgency are to be handed over apart.
+    pub(crate) fn is_congested(&self) -> bool {
+        let is_congested = |outlet: &Arc<Outlet>| outlet.lane.weight() >= EVENT_BYTES / 2;
+        self.outlets.iter().any(is_congested)
+    }
+
+    /// Hands `lines` events to every sink and follower; `false`: a sink did not take them. `urgency`: the highest among
+    /// them.
+    pub(crate) fn offer(&self, json: &Bytes, pretty: &Bytes, lines: u32, urgency: Urgency) -> bool {
         self.tails.offer(json);
         let mut taken = true;
         for outlet in &self.outlets {
             let bytes = if outlet.pretty { pretty } else { json }.clone();
-            taken &= outlet.offer(Chunk { bytes, lines }, insists);
+            taken &= outlet.offer(Chunk { bytes, lines }, urgency);
         }
         taken
     }
@@ -309,22 +354,28 @@ pub(crate) struct Sink {
     pub(crate) outlet: Arc<Outlet>,
 }
 
-/// When to try again after a failed write.
-type RetryAt = Option<Instant>;
+/// What an incarnation is about.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The turn of writing that is going on, and since when.
+    writing: Option<(JoinHandle<Turn>, Instant)>,
+    /// When to try again after a failed write.
+    retry_at: Option<Instant>,
+}
 
 impl Job for Sink {
-    type State = RetryAt;
+    type State = State;
 
-    fn begin(&self) -> Result<RetryAt, ActorProcessingErr> {
-        Ok(None)
+    fn begin(&self) -> Result<State, ActorProcessingErr> {
+        Ok(State::default())
     }
 
     async fn slice(
         &self,
-        retry_at: &mut RetryAt,
+        state: &mut State,
         draining: bool,
     ) -> Result<ControlFlow<()>, ActorProcessingErr> {
-        if let Some(at) = *retry_at {
+        if let Some(at) = state.retry_at {
             let left = at.saturating_duration_since(Instant::now());
             tokio::time::sleep(left.min(SLICE)).await;
             if left > SLICE {
@@ -332,30 +383,54 @@ impl Job for Sink {
             }
         }
         let outlet = self.outlet.clone();
-        let turn = tokio::task::spawn_blocking(move || outlet.write()).await?;
-        // Not the actor's name: an actor may be well whose disk is full.
-        let what = format!("{}.write", self.outlet.name);
-        let failed = matches!(turn, Turn::Failed(_));
-        if !failed && retry_at.take().is_some() {
-            self.shared.degraded.clear(&what);
+        let begin = || {
+            (
+                tokio::task::spawn_blocking(move || outlet.write()),
+                Instant::now(),
+            )
+        };
+        let (turn, began) = state.writing.get_or_insert_with(begin);
+        let Ok(turn) = tokio::time::timeout(SLICE, turn).await else {
+            if began.elapsed() >= HANGS {
+                self.degrade("a write does not end: what it goes to hangs");
+            }
+            return Ok(ControlFlow::Continue(()));
+        };
+        state.writing = None;
+        state.retry_at = None;
+        let turn = turn?;
+        // An incarnation before this one may have said that it does not work.
+        if matches!(turn, Turn::More | Turn::Idle) && !self.outlet.closed.load(Ordering::Relaxed) {
+            self.shared.degraded.clear(&self.what());
         }
         match turn {
             Turn::More => {}
             Turn::Idle if draining => {
                 let outlet = self.outlet.clone();
                 if let Err(error) = tokio::task::spawn_blocking(move || outlet.finish()).await? {
-                    self.shared.degraded.set(&what, &error.to_string());
+                    self.degrade(&error.to_string());
                 }
                 return Ok(ControlFlow::Break(()));
             }
             Turn::Idle => self.shared.rest(REST, self.outlet.lane.arrived(REST)).await,
             Turn::Failed(error) => {
-                self.shared.degraded.set(&what, &error.to_string());
-                *retry_at = Some(Instant::now() + RETRY);
+                self.degrade(&error.to_string());
+                state.retry_at = Some(Instant::now() + RETRY);
             }
-            Turn::Closed(error) => self.shared.degraded.set(&what, &error.to_string()),
+            Turn::Closed(error) => self.degrade(&error.to_string()),
         }
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Sink {
+    /// Not the actor's name: an actor may be well whose disk is full.
+    fn what(&self) -> String {
+        format!("{}.write", self.outlet.name)
+    }
+
+    fn degrade(&self, reason: &str) {
+        self.shared.degraded.set(&self.what(), reason);
     }
 }
 
@@ -392,7 +467,7 @@ mod tests {
         let outlet = Outlet::new("test", false, Box::new(Hanging { began, go_on }));
         for lines in [3, 4] {
             let bytes = Bytes::from_static(b"x");
-            assert!(outlet.offer(Chunk { bytes, lines }, false));
+            assert!(outlet.offer(Chunk { bytes, lines }, Urgency::Event));
         }
         let counted = || {
             let status = outlet.status();
@@ -406,5 +481,24 @@ mod tests {
             let_go.send(()).unwrap();
         });
         assert_eq!(counted(), (7, 0, 7));
+    }
+
+    #[test]
+    fn alerts_have_room_that_other_events_do_not_take() {
+        let (began, _) = mpsc::channel();
+        let (_, go_on) = mpsc::channel();
+        let outlet = Outlet::new("test", false, Box::new(Hanging { began, go_on }));
+        let chunk = |bytes| Chunk {
+            bytes: vec![b'x'; bytes].into(),
+            lines: 1,
+        };
+        let fill = |urgency| {
+            let offers = std::iter::repeat_with(|| outlet.offer(chunk(1 << 20), urgency));
+            offers.take_while(|taken| *taken).take(100).count()
+        };
+        assert_eq!(fill(Urgency::Event), EVENT_BYTES >> 20);
+        assert_eq!(fill(Urgency::Alert), (LANE_BYTES - EVENT_BYTES) >> 20);
+        assert!(outlet.offer(chunk(1), Urgency::Own));
+        assert_eq!(outlet.status().dropped, 2);
     }
 }

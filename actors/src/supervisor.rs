@@ -5,25 +5,23 @@
 //! global to the process, and a name would have to become free before a restart.
 
 use std::fmt;
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use ractor::{Actor, ActorCell, ActorId, ActorRef};
+use ractor::{ActorCell, ActorId};
 
 use crate::root::status::{self, ActorState};
 
 #[cfg(any(test, feature = "fault-injection"))]
 pub(crate) mod fault;
+pub(crate) mod progress;
 pub(crate) mod restart;
+mod spec;
 pub(crate) mod worker;
 
 use restart::{Decision, History, Policy};
-use worker::{Job, Worker};
-
-/// For a child's `pre_start`: it opens a descriptor or two, and touches no network and no disk.
-const START_LIMIT: Duration = Duration::from_secs(5);
+use spec::Incarnation;
+pub(crate) use spec::Spec;
 
 /// What the root may tell any child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,73 +70,6 @@ impl Stage {
         Self::Sinks,
         Self::Health,
     ];
-}
-
-type Spawned = Pin<Box<dyn Future<Output = Result<Incarnation, String>> + Send>>;
-
-/// A child, declared.
-pub(crate) struct Spec {
-    /// Its name in `status`.
-    pub(crate) name: String,
-    /// When it is stopped.
-    pub(crate) stage: Stage,
-    spawn: Box<dyn Fn(ActorCell) -> Spawned + Send + Sync>,
-}
-
-/// A running actor: its identity, and how to give it orders.
-struct Incarnation {
-    cell: ActorCell,
-    order: Box<dyn Fn(Order) + Send + Sync>,
-}
-
-impl Spec {
-    /// Declares a child. `make` makes the actor and its arguments, anew for each start; `announce`
-    /// gets the reference of each incarnation before it is needed by anybody.
-    pub(crate) fn new<A: Actor>(
-        name: impl Into<String>,
-        stage: Stage,
-        make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
-        announce: impl Fn(ActorRef<A::Msg>) + Clone + Send + Sync + 'static,
-    ) -> Self
-    where
-        A::Msg: From<Order> + Sync,
-    {
-        let spawn = move |root: ActorCell| -> Spawned {
-            let (actor, arguments) = make();
-            let announce = announce.clone();
-            Box::pin(async move {
-                let spawning = Actor::spawn_linked(None, actor, arguments, root);
-                let (child, _) = tokio::time::timeout(START_LIMIT, spawning)
-                    .await
-                    .map_err(|_| format!("did not start within {START_LIMIT:?}"))?
-                    .map_err(|error| error.to_string())?;
-                announce(child.clone());
-                let cell = child.get_cell();
-                // An order to an actor that has just ended is lost; its end is noticed anyway.
-                let order = Box::new(move |order: Order| drop(child.cast(order.into())));
-                Ok(Incarnation { cell, order })
-            })
-        };
-        Self {
-            name: name.into(),
-            stage,
-            spawn: Box::new(spawn),
-        }
-    }
-
-    /// Declares a child that works off a lane.
-    pub(crate) fn worker(name: impl Into<String>, stage: Stage, job: impl Job + Clone) -> Self {
-        Self::new(name, stage, move || (Worker(job.clone()), ()), |_| {})
-    }
-}
-
-impl fmt::Debug for Spec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Spec")
-            .field("name", &self.name)
-            .field("stage", &self.stage)
-            .finish()
-    }
 }
 
 struct Child {
@@ -247,7 +178,10 @@ impl Supervisor {
         };
         let index = self.children.iter().position(runs)?;
         let child = &mut self.children[index];
-        child.incarnation = None;
+        let stuck = child
+            .incarnation
+            .take()
+            .and_then(|incarnation| incarnation.stuck);
         let told = self.stage.is_some_and(|stage| stage >= child.spec.stage);
         let outcome = match error {
             None if told => {
@@ -255,7 +189,8 @@ impl Supervisor {
                 Outcome::Stopped
             }
             None => self.failed(index, "ended without being told to".to_owned()),
-            Some(error) => self.failed(index, error),
+            // Of an actor that was killed it says no more than that.
+            Some(error) => self.failed(index, stuck.unwrap_or(error)),
         };
         Some((index, outcome))
     }
@@ -277,6 +212,29 @@ impl Supervisor {
                 Outcome::Parked(rest)
             }
         }
+    }
+
+    /// Ends the children that do not get on: what they wait for in their step is given up, and they are restarted like
+    /// any that failed. Returns those that have not ended since the look before, with why: nothing ends a thread that
+    /// runs on or waits in the kernel.
+    pub(crate) fn end_stuck(&mut self) -> Vec<(&str, &str)> {
+        let mut remain = Vec::new();
+        for child in &mut self.children {
+            let Some(incarnation) = &mut child.incarnation else {
+                continue;
+            };
+            let patience = child.spec.patience;
+            match &mut incarnation.stuck {
+                Some(reason) => remain.push((child.spec.name.as_str(), reason.as_str())),
+                stuck if incarnation.step.lasts() >= patience => {
+                    *stuck = Some(format!("did not get on for {patience:?}"));
+                    child.state = ActorState::Stuck;
+                    incarnation.cell.kill();
+                }
+                None => {}
+            }
+        }
+        remain
     }
 
     /// Stops the children of the first stage that has any left; `None`: all have stopped.
@@ -335,11 +293,14 @@ impl Supervisor {
 
     /// The children, as `status` shows them.
     pub(crate) fn status(&self) -> Vec<status::Actor> {
+        let step_ms = |incarnation: &Incarnation| incarnation.step.lasts().as_millis() as u64;
         let actor = |child: &Child| status::Actor {
             name: child.spec.name.clone(),
             state: child.state,
             restarts: child.restarts,
             last_error: child.last_error.clone(),
+            step_ms: child.incarnation.as_ref().map_or(0, step_ms),
+            waiting: (child.spec.waiting)(),
             children: Vec::new(),
         };
         self.children.iter().map(actor).collect()

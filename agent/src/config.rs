@@ -14,6 +14,8 @@ use serde::Deserialize;
 pub(crate) mod action;
 mod edit;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod kind;
 pub(crate) mod levels;
 #[cfg(test)]
@@ -181,6 +183,8 @@ sections! {
     Log {
         /// Directory of the event file.
         dir: PathBuf,
+        /// `text` or `json`.
+        format: crate::logging::Format,
         /// `error` to `trace`.
         level: String,
         /// Bytes.

@@ -15,7 +15,7 @@
 //! | `POST /v1/reload` | reads configuration and policies again |
 //! | `POST /v1/log` | reads `log.level` again, and nothing else |
 //! | `POST /v1/stop`, `POST /v1/stop?unload` | stops the sensor; with all that it has in the kernel |
-//! | `POST /v1/debug/fail?fault=panic&actor=NAME` | test builds only: makes an actor panic, fail (`error`) or hang |
+//! | `POST /v1/debug/fail?fault=panic&actor=NAME` | test builds only: makes an actor panic, fail (`error`), hang for a second or for ever (`stall`) |
 //! | `POST /v1/maintenance?minutes=N` | opens a window in which `self.protect` refuses nothing; 0 ends it |
 //!
 //! An answer that is not 200 has a JSON object with `error`. Filters are not evaluated here: the

@@ -4,11 +4,25 @@ use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::sync::OnceLock;
 
+use serde::Deserialize;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::config::levels;
+
+mod json;
+mod limit;
+
+/// How lines are written: `log.format`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    /// For people, and for a journal.
+    Text,
+    /// An object each, for programs.
+    Json,
+}
 
 /// Makes every panic one line, whatever `RUST_BACKTRACE` says: in the running sensor it is one
 /// actor's, its supervisor knows what to do, and the line is for the report of a bug.
@@ -31,15 +45,19 @@ fn message(info: &PanicHookInfo<'_>) -> String {
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Logs to stderr what `levels` asks for, which is a value of `log.level`.
-pub(crate) fn start(levels: &str) {
+pub(crate) fn start(levels: &str, format: Format) {
     let (filter, handle) = reload::Layer::new(filter(levels));
-    let lines = fmt::layer()
-        .with_target(false)
-        .with_ansi(colour(&io::stderr()))
-        .with_writer(io::stderr);
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        Format::Text => {
+            let colour = colour(&io::stderr());
+            lines.with_target(false).with_ansi(colour).boxed()
+        }
+        Format::Json => lines.event_format(json::Json).boxed(),
+    };
     tracing_subscriber::registry()
         .with(filter)
-        .with(lines)
+        .with(lines.with_filter(limit::Limit::default()))
         .init();
     // It is started once.
     let _ = FILTER.set(handle);

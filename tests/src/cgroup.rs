@@ -25,6 +25,20 @@ impl Cgroup {
         Self::at(format!("/holdfast-test-{name}-{}", std::process::id()))
     }
 
+    /// Makes one whose processes may have so many bytes of memory together.
+    pub fn of_memory(name: &str, bytes: u64) -> Result<Self> {
+        let cgroup = Self::make(name)?;
+        let root = cgroup.directory.parent().unwrap_or(&cgroup.directory);
+        let set = |path: PathBuf, value: &str| {
+            fs::write(&path, value).with_context(|| format!("write {}", path.display()))
+        };
+        set(root.join("cgroup.subtree_control"), "+memory")?;
+        set(cgroup.place("memory.max"), &bytes.to_string())?;
+        // Where there is swap; what is too much would go there.
+        let _ = set(cgroup.place("memory.swap.max"), "0");
+        Ok(cgroup)
+    }
+
     /// Makes one that is called as Docker calls that of the container with this id.
     pub fn of_docker(id: &str) -> Result<Self> {
         Self::at(format!("/docker-{id}.scope"))

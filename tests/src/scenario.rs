@@ -45,6 +45,7 @@ pub mod reload;
 pub mod replay;
 pub mod restart;
 pub mod sequence;
+pub mod shortage;
 pub mod soak;
 pub mod storm;
 pub mod supervision;
@@ -137,6 +138,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         ledger::SCENARIOS,
         tiers::SCENARIOS,
         uplink::SCENARIOS,
+        shortage::SCENARIOS,
         soak::SCENARIOS,
         storm::SCENARIOS,
         rate::SCENARIOS,

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::bench::Bench;
+use crate::cgroup::Cgroup;
 use crate::command::{Bounded as _, Ended};
 use crate::events::{Events, Tally};
 use crate::report::tail;
@@ -99,6 +100,14 @@ impl<'a> Options<'a> {
     #[must_use]
     pub fn without_capabilities(mut self, names: &str) -> Self {
         self.deprived = vec!["without-capabilities".to_owned(), names.to_owned()];
+        self
+    }
+
+    /// In this cgroup from its first instruction on.
+    #[must_use]
+    pub fn within(mut self, cgroup: &Cgroup) -> Self {
+        let place = cgroup.place("cgroup.procs").display().to_string();
+        self.deprived = vec!["within".to_owned(), place];
         self
     }
 

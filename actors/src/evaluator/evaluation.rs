@@ -241,10 +241,10 @@ impl Evaluation {
             self.notices += 1;
             let common = &self.common;
             if let Some(event) = sensor::event(&notice, self.notices, report, common) {
-                self.outgoing.add(None, &event);
+                self.outgoing.add(None, &event, shared);
             }
         }
-        self.outgoing.insist(shared);
+        self.outgoing.flush(shared);
     }
 
     fn handle_due(&mut self, shared: &Shared, draining: bool) -> Step {
@@ -517,7 +517,7 @@ impl Evaluation {
         let speaks = ruling.verdict >= Verdict::Audit;
         let fate = if (subscribed || speaks && admitted) && !self.already.take(header) {
             describe(&mut event, kind, &ruling, speaks, admitted);
-            if self.outgoing.add(Some(kind), &event) {
+            if self.outgoing.add(Some(kind), &event, shared) {
                 None
             } else {
                 Some(Fate::Dropped)

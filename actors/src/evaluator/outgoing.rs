@@ -9,7 +9,7 @@ use holdfast_wire::kind::KINDS;
 use crate::ledger::Fate;
 use crate::root::Format;
 use crate::root::shared::Shared;
-use crate::sink::pretty;
+use crate::sink::{Urgency, pretty};
 
 /// A chunk is handed over before it grows beyond this by more than one event: large enough that the
 /// handing over costs little, small enough that a lane's bound is exact.
@@ -24,6 +24,8 @@ pub(crate) struct Outgoing {
     colour: Option<bool>,
     kinds: [u64; KINDS],
     lines: u32,
+    /// The highest of the lines.
+    urgency: Urgency,
 }
 
 #[derive(Debug, Default)]
@@ -63,12 +65,22 @@ impl Outgoing {
             colour,
             kinds: [0; KINDS],
             lines: 0,
+            urgency: Urgency::default(),
         }
     }
 
     /// Adds an event. `kind`: that of its record; `None` for the sensor's own, which are in no
     /// ledger. `false`: it could not be written, and is lost.
-    pub(crate) fn add(&mut self, kind: Option<Kind>, event: &Event<'_>) -> bool {
+    pub(crate) fn add(&mut self, kind: Option<Kind>, event: &Event<'_>, shared: &Shared) -> bool {
+        let urgency = match kind {
+            None => Urgency::Own,
+            Some(_) if event.event.kind == "alert" => Urgency::Alert,
+            Some(_) => Urgency::Event,
+        };
+        // What waits here may be lost, and what is more urgent not with it.
+        if self.lines > 0 && self.urgency != urgency && shared.sinks.is_congested() {
+            self.flush(shared);
+        }
         self.json.bytes.truncate(self.json.committed);
         self.pretty.bytes.truncate(self.pretty.committed);
         if event.write_line(&mut self.json.bytes).is_err() {
@@ -80,6 +92,7 @@ impl Outgoing {
         self.json.committed = self.json.bytes.len();
         self.pretty.committed = self.pretty.bytes.len();
         self.lines += 1;
+        self.urgency = self.urgency.max(urgency);
         if let Some(kind) = kind {
             self.kinds[kind.index()] += 1;
         }
@@ -93,22 +106,14 @@ impl Outgoing {
 
     /// Hands everything to the sinks, and counts it as evaluated.
     pub(crate) fn flush(&mut self, shared: &Shared) {
-        self.hand_over(shared, false);
-    }
-
-    /// The same of the sensor's own events, which the sinks take however much waits there.
-    pub(crate) fn insist(&mut self, shared: &Shared) {
-        self.hand_over(shared, true);
-    }
-
-    fn hand_over(&mut self, shared: &Shared, insists: bool) {
         if self.lines == 0 {
             return;
         }
         let kinds = std::mem::replace(&mut self.kinds, [0; KINDS]);
         let lines = std::mem::take(&mut self.lines);
         let (json, pretty) = (self.json.take(), self.pretty.take());
-        let taken = shared.sinks.offer(&json, &pretty, lines, insists);
+        let urgency = std::mem::take(&mut self.urgency);
+        let taken = shared.sinks.offer(&json, &pretty, lines, urgency);
         for kind in Kind::ALL {
             let count = kinds[kind.index()];
             if count > 0 {

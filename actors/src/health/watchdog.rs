@@ -1,5 +1,5 @@
-//! The service manager's protocol (sd_notify(3)), and when its watchdog is fed: only while the
-//! evaluator makes progress. Without a service manager all of it does nothing.
+//! The service manager's protocol (sd_notify(3)), and when its watchdog is fed: only while every
+//! actor gets on. Without a service manager all of it does nothing.
 
 use std::sync::LazyLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
-/// Without a step for this long the evaluator is stuck: it steps at least ten times a second, and
-/// the longest thing it waits for, a reload, is done in far less.
+/// Without word from the root for this long that all get on, only a restart of the sensor helps. The root looks every five
+/// seconds, and gives an actor that it has to end as long.
 pub(crate) const STUCK: Duration = Duration::from_secs(15);
 
 /// When to feed the watchdog.

@@ -304,6 +304,16 @@ impl Shared {
         };
         Domain::ALL.into_iter().map(lane).collect()
     }
+
+    /// What waits in them together.
+    pub(crate) fn waiting(&self) -> status::Waiting {
+        let lanes = self.lanes();
+        status::Waiting {
+            depth: lanes.iter().map(|lane| lane.depth).sum(),
+            capacity: lanes.iter().map(|lane| lane.capacity).sum(),
+            unit: "batches",
+        }
+    }
 }
 
 /// Where the present incarnation of an actor is reached: announced anew after each restart.
@@ -331,7 +341,7 @@ impl<M: ractor::Message> Address<M> {
     }
 }
 
-/// Whether the evaluator gets on: alive means making progress, not only answering.
+/// Whether all get on, and what they use.
 #[derive(Debug)]
 pub(crate) struct Progress {
     beat: AtomicU64,
@@ -342,20 +352,21 @@ pub(crate) struct Progress {
 impl Progress {
     fn new() -> Self {
         Self {
-            beat: AtomicU64::new(clock::boottime()),
+            beat: AtomicU64::new(clock::monotonic()),
             processes: AtomicUsize::new(0),
             resources: Mutex::default(),
         }
     }
 
-    /// The evaluator begins a step.
+    /// The root has looked, and every actor gets on or has ended.
     pub(crate) fn beat(&self) {
-        self.beat.store(clock::boottime(), Ordering::Relaxed);
+        self.beat.store(clock::monotonic(), Ordering::Relaxed);
     }
 
-    /// Nanoseconds since the evaluator began a step.
-    pub(crate) fn silence(&self) -> u64 {
-        clock::boottime().saturating_sub(self.beat.load(Ordering::Relaxed))
+    /// How long ago that was.
+    pub(crate) fn silence(&self) -> Duration {
+        let beat = self.beat.load(Ordering::Relaxed);
+        Duration::from_nanos(clock::monotonic().saturating_sub(beat))
     }
 
     /// Size of the process table.

@@ -71,8 +71,24 @@ pub struct Actor {
     pub restarts: u64,
     /// Why it ended the last time it did.
     pub last_error: Option<String>,
+    /// How long it has been in the step that it is in, milliseconds: as long waits what it was told meanwhile.
+    pub step_ms: u64,
+    /// What waits to be worked off by it; absent where nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// The actors it supervises.
     pub children: Vec<Actor>,
+}
+
+/// What waits for an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// So much.
+    pub depth: usize,
+    /// So much there is room for.
+    pub capacity: usize,
+    /// Of what: `batches`, `bytes`, `kills`.
+    pub unit: &'static str,
 }
 
 /// What an actor does at the moment.
@@ -81,6 +97,8 @@ pub struct Actor {
 pub enum ActorState {
     /// It handles messages.
     Running,
+    /// It does not get on with what it is doing, and was told to end: it has not yet.
+    Stuck,
     /// It ended, and is started again after a delay.
     Restarting,
     /// It failed too often, and is left alone for a while.

@@ -1,6 +1,7 @@
 //! The tree, declared as data: who there is, how each is made, and in which order they stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_wire::{Domain, Kind};
 use ractor::ActorRef;
@@ -17,6 +18,9 @@ use crate::runtime::engine::Watcher;
 use crate::sink::Sink;
 use crate::supervisor::{Spec, Stage};
 use crate::uplink::sender::{self, Sender};
+
+/// How long a probe may take: a slow machine's kernel verifies all programs within a minute.
+const LOADING: Duration = Duration::from_mins(5);
 
 /// Where the probes are reached.
 #[derive(Debug)]
@@ -43,7 +47,9 @@ pub(super) fn declare(
             shared: shared.clone(),
             outlet: outlet.clone(),
         };
-        specs.push(Spec::worker(outlet.name(), Stage::Sinks, sink));
+        let outlet = outlet.clone();
+        let worker = Spec::worker(outlet.name(), Stage::Sinks, sink);
+        specs.push(worker.with_lane(move || outlet.waiting()));
     }
     if let Some(uplink) = &shared.uplink {
         let sender = Sender {
@@ -55,7 +61,9 @@ pub(super) fn declare(
     let killer = Killer {
         shared: shared.clone(),
     };
-    specs.push(Spec::worker("killer", Stage::Killer, killer));
+    let lent = shared.clone();
+    let killer = Spec::worker("killer", Stage::Killer, killer);
+    specs.push(killer.with_lane(move || lent.killing.waiting()));
 
     for place in &shared.settings.engines {
         let watcher = Watcher {
@@ -81,7 +89,9 @@ pub(super) fn declare(
     };
     let lent = shared.clone();
     let announce = move |evaluator| lent.evaluator.announce(evaluator);
-    specs.push(Spec::new("evaluator", Stage::Evaluator, make, announce));
+    let lent = shared.clone();
+    let evaluator = Spec::new("evaluator", Stage::Evaluator, make, announce);
+    specs.push(evaluator.with_lane(move || lent.waiting()));
 
     for domain in Domain::ALL {
         let reader = Reader {
@@ -107,12 +117,10 @@ pub(super) fn declare(
             )
         };
         let announce = move |probe| address.announce(probe);
-        specs.push(Spec::new(
-            format!("probe.{}", kind.action()),
-            Stage::Probes,
-            make,
-            announce,
-        ));
+        let name = format!("probe.{}", kind.action());
+        let probe = Spec::new(name, Stage::Probes, make, announce);
+        // It waits until the kernel programs are loaded, for which the kernel's verifier takes its time.
+        specs.push(probe.with_patience(LOADING));
     }
     let (lent, ready) = (shared.clone(), ready.subscribe());
     let make = move || {

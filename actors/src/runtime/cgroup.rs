@@ -40,7 +40,8 @@ pub(crate) fn container(path: &str) -> Option<Container> {
 /// The container that one part of a path names; `above` is the part before it.
 fn named(part: &str, above: Option<&str>) -> Option<Container> {
     let of = |id: &str, runtime| {
-        Some(Container {
+        // Who may make cgroups may call one `lxc.payload.`.
+        (!id.is_empty()).then(|| Container {
             id: id.to_owned(),
             runtime,
             pod: None,
@@ -203,6 +204,17 @@ mod tests {
                 Some((name.to_owned(), Some(runtime), None)),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn no_container_is_called_nothing() {
+        for path in [
+            "/lxc.payload.",
+            "/lxc/.scope",
+            "/machine.slice/machine-.scope",
+        ] {
+            assert_eq!(found(path), None, "{path}");
         }
     }
 

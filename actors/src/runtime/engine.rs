@@ -22,6 +22,8 @@ mod bounded;
 mod containerd;
 mod cri;
 mod docker;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod grpc;
 mod listening;
 mod oci;

@@ -19,6 +19,8 @@ pub enum Fault {
     Error,
     /// It does nothing for a second, and goes on.
     Hang,
+    /// It waits for something that never comes.
+    Stall,
 }
 
 impl Fault {
@@ -29,6 +31,7 @@ impl Fault {
             "panic" => Some(Self::Panic),
             "error" => Some(Self::Error),
             "hang" => Some(Self::Hang),
+            "stall" => Some(Self::Stall),
             _ => None,
         }
     }
@@ -42,6 +45,7 @@ impl Fault {
                 tokio::time::sleep(HANG).await;
                 Ok(())
             }
+            Self::Stall => std::future::pending().await,
         }
     }
 }

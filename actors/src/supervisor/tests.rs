@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ractor::{ActorProcessingErr, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::mpsc;
 
 use super::fault::{Fault, PANIC};
@@ -31,7 +31,7 @@ impl Actor for Above {
         ends: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
         let end = match event {
-            SupervisionEvent::ActorTerminated(cell, _, _) => (cell.get_id(), None),
+            SupervisionEvent::ActorTerminated(cell, _, reason) => (cell.get_id(), reason),
             SupervisionEvent::ActorFailed(cell, error) => (cell.get_id(), Some(error.to_string())),
             _ => return Ok(()),
         };
@@ -131,4 +131,73 @@ async fn a_child_is_restarted_parked_tried_again_and_stopped() {
         Outcome::Stopped
     );
     above.stop_and_wait(None, None).await.unwrap();
+}
+
+/// Keeps a thread busy in its only step, which nothing can end.
+struct Busy;
+
+impl Actor for Busy {
+    type Msg = Pulse;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, myself: ActorRef<Pulse>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(myself.cast(Pulse::Work)?)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Pulse>,
+        _: Pulse,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        std::thread::sleep(PATIENCE * 10);
+        Ok(())
+    }
+}
+
+const PATIENCE: Duration = Duration::from_millis(50);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn one_that_does_not_get_on_is_ended_and_others_are_not() {
+    let waiting = |name| {
+        let may_start = Arc::new(AtomicBool::new(true));
+        let make = move || (Below(may_start.clone()), ());
+        Spec::new(name, Stage::Sinks, make, |_| {}).with_patience(PATIENCE)
+    };
+    let busy = Spec::new("busy", Stage::Sinks, || (Busy, ()), |_| {}).with_patience(PATIENCE);
+    let specs = vec![waiting("one"), waiting("two"), busy];
+    let mut supervisor = Supervisor::new(specs, Policy::DEFAULT);
+    let (sender, mut ends) = mpsc::unbounded_channel();
+    let (above, _) = Actor::spawn(None, Above, sender).await.unwrap();
+    for index in supervisor.indices() {
+        supervisor.start(index, above.get_cell()).await;
+    }
+    assert!(supervisor.fail("one", Fault::Stall));
+    tokio::time::sleep(PATIENCE * 2).await;
+    assert!(supervisor.status()[0].step_ms >= 50);
+    assert_eq!(supervisor.end_stuck(), []);
+    let states: Vec<_> = supervisor.status().iter().map(|it| it.state).collect();
+    use ActorState::{Running, Stuck};
+    assert_eq!(states, [Stuck, Running, Stuck]);
+
+    let (id, error) = ends.recv().await.unwrap();
+    let outcome = supervisor.ended(id, error);
+    assert!(
+        matches!(outcome, Some((0, Outcome::Again(_)))),
+        "{outcome:?}"
+    );
+    assert_eq!(supervisor.last_error(0), "did not get on for 50ms");
+    // A step that nothing can end is told of until it is over.
+    assert_eq!(
+        supervisor.end_stuck(),
+        [("busy", "did not get on for 50ms")]
+    );
+    let (id, error) = ends.recv().await.unwrap();
+    let outcome = supervisor.ended(id, error);
+    assert!(
+        matches!(outcome, Some((2, Outcome::Again(_)))),
+        "{outcome:?}"
+    );
+    assert_eq!(supervisor.end_stuck(), []);
 }

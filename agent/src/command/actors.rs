@@ -16,7 +16,14 @@ pub(super) fn actors(arguments: &Show) -> Result<(), Failure> {
 
 /// The tree as a table, one actor a line, each indented below its supervisor.
 pub(super) fn tree(root: &Value, indent: usize) -> String {
-    let mut table = Table::new(["ACTOR", "STATE", "RESTARTS", "LAST ERROR"]);
+    let mut table = Table::new([
+        "ACTOR",
+        "STATE",
+        "STEP",
+        "WAITING",
+        "RESTARTS",
+        "LAST ERROR",
+    ]);
     add(&mut table, root, 0);
     table.render(indent)
 }
@@ -29,6 +36,8 @@ fn add(table: &mut Table, actor: &Value, depth: usize) {
     table.row([
         format!("{}{}", "  ".repeat(depth), text("name")),
         text("state"),
+        format!("{} ms", actor["step_ms"]),
+        waiting(&actor["waiting"]),
         actor["restarts"].to_string(),
         text("last_error"),
     ]);
@@ -37,4 +46,12 @@ fn add(table: &mut Table, actor: &Value, depth: usize) {
             add(table, child, depth + 1);
         }
     }
+}
+
+/// What waits to be worked off by an actor.
+fn waiting(waiting: &Value) -> String {
+    let Some(unit) = waiting["unit"].as_str() else {
+        return String::new();
+    };
+    format!("{} of {} {unit}", waiting["depth"], waiting["capacity"])
 }

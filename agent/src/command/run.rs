@@ -22,12 +22,14 @@ const WORKERS: usize = 2;
 /// How long a thread waits for the next thing that may block. A start attaches all hooks at once, each on a thread: with what
 /// is to be done a few times a second for each of them in turn, ten seconds, the default, would keep them for ever.
 const IDLE_THREAD: Duration = Duration::from_secs(1);
+/// How long what is still being done may take once the sensor has stopped.
+const LEFT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
     let inputs = arguments.inputs();
     let layers = inputs.layers()?;
     let config = Config::from_layers(&layers)?;
-    logging::start(&config.log.level);
+    logging::start(&config.log.level, config.log.format);
     allocator::use_one_arena();
     privilege::require()?;
     cgroup_namespace::leave(&config.host.fs);
@@ -50,7 +52,7 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
         .thread_keep_alive(IDLE_THREAD)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let server = control::bind(socket).map_err(|error| {
             Failure::CannotStart(format!(
                 "cannot make the control socket {}: {error}",
@@ -67,7 +69,10 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
         };
         let sensor = Sensor::start(startup, opened).await?;
         sensor.run(server).await
-    })
+    });
+    // What hangs in the kernel, a write to a disk that does not answer, is not waited for.
+    runtime.shutdown_timeout(LEFT);
+    ended
 }
 
 fn cannot_start(error: InstanceError) -> Failure {

@@ -156,6 +156,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "where events.jsonl is written",
     ),
     setting(
+        "log.format",
+        Kind::OneOf(&["text", "json"]),
+        "text",
+        "how the lines are that are logged to stderr; json is an object a line, with names of ECS. Of more than a hundred \
+         lines that one place in the code logs within ten seconds the rest is left out, and counted",
+    ),
+    setting(
         "log.level",
         Kind::Levels,
         "info",

@@ -79,7 +79,7 @@ pub(crate) async fn answer(request: &Request<Incoming>, shared: &Shared) -> Answ
                     }
                 },
                 None => {
-                    let error = "expected fault=panic|error|hang&actor=NAME";
+                    let error = "expected fault=panic|error|hang|stall&actor=NAME";
                     failure(StatusCode::BAD_REQUEST, &json!({"error": error}))
                 }
             }

@@ -1,7 +1,7 @@
 //! What processes do to themselves and to others.
 
 use std::ffi::CString;
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -27,6 +27,7 @@ const SEEN: Duration = Duration::from_millis(500);
 pub(super) fn act(words: &[&str]) -> Done {
     Some(match words {
         ["signal-self"] => kill_process(getpid(), Signal::URG).map_err(io::Error::from),
+        ["within", procs, command @ ..] => within(procs, command),
         ["without-bpf", command @ ..] => without_bpf(command),
         ["without-capabilities", names, command @ ..] => without_capabilities(names, command),
         ["execute-garbage", path] => execute_garbage(path),
@@ -114,6 +115,12 @@ fn execute_garbage(path: &str) -> io::Result<()> {
         Ok(never) => match never {},
         Err(error) => Err(error.into()),
     }
+}
+
+/// Becomes this command in the cgroup that has this file of processes.
+fn within(procs: &str, command: &[&str]) -> io::Result<()> {
+    fs::write(procs, std::process::id().to_string())?;
+    execute(command)
 }
 
 /// Becomes this command, for which bpf(2) fails with EPERM: as container engines have it by default.

@@ -45,7 +45,7 @@ const BRIEF: [(&str, &str); 9] = [
     (
         "6.1",
         "hooks,deny-kprobe,predicates-kprobe,exec-in-full,perf-deny,perf-ledger-opens,ring-overload,path-overlay,\
-         evade-kprobe",
+         evade-kprobe,ring-kprobe",
     ),
     ("6.1+nobtf", "no-btf,no-root"),
     ("6.1+preempt", "missed,kill-on-exec"),
@@ -53,13 +53,13 @@ const BRIEF: [(&str, &str); 9] = [
         "6.12",
         "hooks,verifier,deny-best-tier,deny-fentry,container,lineage,outlive-containers,outlive-ancestors,reload,derive,\
          run-mode-derive,sequence,interrupt,engine-predicates,engine-escapes,package-image,evade-best-tier,\
-         protect",
+         protect,clock-jumps,memory-limited",
     ),
     ("6.12+icount", "instructions"),
     ("6.12+system", "package-deb"),
     (
         "7",
-        "hooks,coverage,predicates-lsm,predicates-tracepoint,exec-in-full,deny-tracepoint,evade-identity",
+        "hooks,coverage,predicates-lsm,predicates-tracepoint,exec-in-full,deny-tracepoint,evade-identity,ring-best-tier",
     ),
 ];
 /// Guests at once; each has two virtual CPUs.

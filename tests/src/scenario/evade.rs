@@ -22,6 +22,7 @@ use crate::sensor::Sensor;
 mod attempt;
 mod identity;
 pub mod page;
+mod ring;
 
 use attempt::{ATTEMPTS, Attempt, Seen, Target};
 
@@ -49,6 +50,9 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |bench| evade(bench, "tracepoint", Means::Kill),
     },
     identity::SCENARIO,
+    ring::BEST,
+    ring::KPROBE,
+    ring::TRACEPOINT,
 ];
 
 const SECRET: &str = "the secret\n";

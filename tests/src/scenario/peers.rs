@@ -1,6 +1,7 @@
 //! What watching costs by other tools, measured as it is of the sensor, in the same guest.
 
 use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -156,11 +157,11 @@ fn peers(bench: &Bench) -> Result<()> {
 
 fn measure(bench: &Bench, load: &Load, peer: &Peer) -> Result<Value> {
     if let Some(file) = peer.file {
-        let directory = std::path::Path::new(file)
-            .parent()
-            .unwrap_or(std::path::Path::new("/"));
+        let directory = Path::new(file).parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(directory).with_context(|| format!("make {}", directory.display()))?;
-        let _ = fs::remove_file(file);
+        for old in with_rotated(Path::new(file))? {
+            fs::remove_file(&old).with_context(|| format!("remove {}", old.display()))?;
+        }
     }
     let output = bench.path("peer.out");
     let mut tool = Tool(
@@ -191,9 +192,12 @@ fn measure(bench: &Bench, load: &Load, peer: &Peer) -> Result<Value> {
     }
     tool.end()?;
     let written = peer.file.map_or(output, Into::into);
-    let text = fs::read(&written).with_context(|| format!("read {}", written.display()))?;
-    let text = String::from_utf8_lossy(&text);
-    let told = text.lines().filter(|line| line.contains(peer.mark)).count() as u64;
+    let mut told = 0;
+    for file in with_rotated(&written)? {
+        let text = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+        let text = String::from_utf8_lossy(&text);
+        told += text.lines().filter(|line| line.contains(peer.mark)).count() as u64;
+    }
     let done = u64::from(BURSTS * peer.operation.burst());
     let Value::Object(mut note) = json_of(&costs) else {
         return Ok(Value::Null);
@@ -201,6 +205,20 @@ fn measure(bench: &Bench, load: &Load, peer: &Peer) -> Result<Value> {
     note.insert("done".to_owned(), json!(done));
     note.insert("told".to_owned(), json!(told));
     Ok(Value::Object(note))
+}
+
+/// A file, and those beside it whose names begin as its does: what it was before it was rotated.
+fn with_rotated(file: &Path) -> Result<Vec<PathBuf>> {
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    let mut all = Vec::new();
+    for entry in fs::read_dir(file.parent().unwrap_or(file)).context("list logs")? {
+        let path = entry.context("list logs")?.path();
+        let found = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if found.starts_with(name) {
+            all.push(path);
+        }
+    }
+    Ok(all)
 }
 
 /// The kernel thread of this name.

@@ -1,12 +1,13 @@
 //! Actors that fail: each in turn, while the machine works, and nobody else notices.
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
@@ -14,24 +15,60 @@ use crate::command::Bounded as _;
 use crate::control;
 use crate::events::{action, text};
 use crate::place::Place;
+use crate::sensor::Sensor;
 
 /// The scenarios of this theme.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "panic-each-actor",
-    about: "each actor panics in turn: it is back within a second, no other stops, no event is missing",
-    at: |place| *place == Place::Native || place.is_stock("6.12"),
-    seconds: 180,
-    run: panic_each_actor,
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "panic-each-actor",
+        about: "each actor panics in turn: it is back within a second, no other stops, no event is missing",
+        at: |place| *place == Place::Native || place.is_stock("6.12"),
+        seconds: 180,
+        run: |bench| while_working(bench, PACE, panic_each_actor),
+    },
+    Scenario {
+        name: "stall-each-actor",
+        about: "every actor waits for something that never comes: each is ended and back, no event is missing",
+        at: |place| *place == Place::Native,
+        seconds: 180,
+        run: |bench| while_working(bench, SLOW, stall_each_actor),
+    },
+    Scenario {
+        name: "actor-parked",
+        about: "an actor that keeps failing is parked, which is told, and tried again after a minute; what waited for it is not lost",
+        at: |place| *place == Place::Native,
+        seconds: 180,
+        run: |bench| while_working(bench, SLOW, actor_parked),
+    },
+];
 
 /// Within this an actor must be back.
 const BACK: Duration = Duration::from_secs(1);
 /// Between two commands of the work that goes on meanwhile.
 const PACE: Duration = Duration::from_millis(5);
+/// The same where what is told of them waits for a minute, for which there is room.
+const SLOW: Duration = Duration::from_millis(100);
 
-fn panic_each_actor(bench: &Bench) -> Result<()> {
+/// An actor that does not get on is ended after twenty seconds, by one that looks every five.
+const ENDED: Duration = Duration::from_secs(30);
+/// A parked actor is tried again after a minute.
+const RESTED: Duration = Duration::from_secs(75);
+
+/// Does it to the actors of these names while commands run, of each of which everything has to be told once.
+fn while_working(
+    bench: &Bench,
+    pace: Duration,
+    act: fn(&Bench, &Sensor<'_>, &[String]) -> Result<()>,
+) -> Result<()> {
     let program = bench.program("worker")?;
-    let sensor = bench.sensor().with_faults().start()?;
+    // What else happens on the machine may be much, and is not to take the room of what is waited for.
+    let when = format!("process.executable == '{}'", program.display());
+    let rule = json!({"id": "worker", "on": ["process.exec", "process.exit"], "when": when, "action": "audit"});
+    let policy = bench.policy("worker", &json!([rule]))?;
+    let sensor = bench.sensor().with_faults().policy(&policy);
+    let sensor = sensor.option("events", "sensor.*");
+    let sensor = sensor.option("set", "kernel.process_ring=16MiB");
+    let sensor = sensor.start()?;
     let actors = leaves(&sensor.status()?);
     ensure!(!actors.is_empty(), "status shows no actors");
     bench.note(format!("{} actors", actors.len()));
@@ -46,13 +83,11 @@ fn panic_each_actor(bench: &Bench) -> Result<()> {
                     .output_within(EVENT)?
                     .with_code(0)?;
                 done.fetch_add(1, Ordering::Relaxed);
-                sleep(PACE);
+                sleep(pace);
             }
             Ok(())
         });
-        let result = actors.iter().try_for_each(|actor| {
-            panic_one(bench, &sensor, actor).with_context(|| format!("panic in {actor}"))
-        });
+        let result = act(bench, &sensor, &actors);
         working.store(false, Ordering::Relaxed);
         result.and(
             work.join()
@@ -74,10 +109,18 @@ fn panic_each_actor(bench: &Bench) -> Result<()> {
     })?;
     let events = sensor.stop()?;
     let kept = events.matching(|event| text(event, "/process/executable") == program.as_os_str());
+    let mut times: HashMap<(&str, &str), usize> = HashMap::new();
+    for event in &kept {
+        let key = (action(event), text(event, "/process/args/2"));
+        *times.entry(key).or_default() += 1;
+    }
     for n in 0..done {
         let mark = format!("mark-{n}");
         for what in ["process.exec", "process.exit"] {
-            let times = kept.iter().filter(|event| ours(event, what, &mark)).count();
+            let times = times
+                .get(&(what, mark.as_str()))
+                .copied()
+                .unwrap_or_default();
             ensure!(
                 times == 1,
                 "{what} of command {n} of {done} came {times} times"
@@ -87,16 +130,72 @@ fn panic_each_actor(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn panic_one(bench: &Bench, sensor: &crate::sensor::Sensor<'_>, actor: &str) -> Result<()> {
+fn panic_each_actor(bench: &Bench, sensor: &Sensor<'_>, actors: &[String]) -> Result<()> {
+    actors.iter().try_for_each(|actor| {
+        panic_one(bench, sensor, actor).with_context(|| format!("panic in {actor}"))
+    })
+}
+
+fn stall_each_actor(bench: &Bench, sensor: &Sensor<'_>, actors: &[String]) -> Result<()> {
+    // A probe is given minutes, since a kernel may take them to load its program.
+    let stalled: Vec<&String> = actors
+        .iter()
+        .filter(|actor| !actor.starts_with("probe."))
+        .collect();
+    let before = sensor.status()?;
+    for actor in &stalled {
+        fail(bench, "stall", actor)?;
+    }
+    let are_back = |status: &Value| {
+        stalled.iter().all(|actor| {
+            find(status, actor).is_some_and(|it| it["state"] == "running")
+                && restarts(status, actor) > restarts(&before, actor)
+        })
+    };
+    let after = sensor.status_when("all are back", ENDED, are_back)?;
+    for actor in stalled {
+        let error = find(&after, actor).map(|it| it["last_error"].clone());
+        let error = error.unwrap_or_default();
+        ensure!(
+            error == "did not get on for 20s",
+            "the last error of {actor}: {error}"
+        );
+    }
+    Ok(())
+}
+
+fn actor_parked(bench: &Bench, sensor: &Sensor<'_>, _: &[String]) -> Result<()> {
+    const PARKED: &str = "sink.stdout";
+    let state = |status: &Value| find(status, PARKED).map(|it| it["state"].clone());
+    let is = |wanted: &'static str| move |status: &Value| state(status) == Some(wanted.into());
+    for _ in 0..=10 {
+        sensor.status_when("it runs", ENDED, is("running"))?;
+        fail(bench, "panic", PARKED)?;
+        sensor.status_when("it has failed", EVENT, |status| !is("running")(status))?;
+    }
+    let status = sensor.status_when("it is parked", EVENT, is("parked"))?;
+    let degraded = status["degraded"].as_array().context("degraded")?;
+    ensure!(
+        degraded.iter().any(|it| it["what"] == PARKED),
+        "status does not tell of it: {degraded:?}"
+    );
+    let status = sensor.status_when("it is tried again", RESTED, is("running"))?;
+    ensure!(status["degraded"] == json!([]), "{}", status["degraded"]);
+    Ok(())
+}
+
+/// Has an actor fail in this way.
+fn fail(bench: &Bench, fault: &str, actor: &str) -> Result<()> {
+    // This path is for tests, and no command knows it.
+    let path = format!("/v1/debug/fail?fault={fault}&actor={actor}");
+    control::ask(bench, "POST", &path).map(drop)
+}
+
+fn panic_one(bench: &Bench, sensor: &Sensor<'_>, actor: &str) -> Result<()> {
     let before = sensor.status()?;
     let restarts = restarts(&before, actor).context("status does not show it")?;
     let begun = Instant::now();
-    // This path is for tests, and no command knows it.
-    control::ask(
-        bench,
-        "POST",
-        &format!("/v1/debug/fail?fault=panic&actor={actor}"),
-    )?;
+    fail(bench, "panic", actor)?;
     // Looked at for longer than allowed, so that a slow return is told from none.
     let after = sensor.status_when("it is back", BACK * 10, |status| {
         find(status, actor).is_some_and(|found| {

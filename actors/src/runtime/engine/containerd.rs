@@ -30,7 +30,7 @@ use super::Engine;
 use super::grpc::{connect, found, in_time};
 use crate::runtime::table::Details;
 
-mod convert;
+pub(super) mod convert;
 mod images;
 
 use images::Images;

@@ -21,7 +21,7 @@ use super::grpc::{connect, found, in_time};
 use super::{Engine, PING};
 use crate::runtime::table::{Details, Pod};
 
-mod convert;
+pub(super) mod convert;
 
 /// How often an engine that serves no events is asked which containers there are.
 const POLL: Duration = Duration::from_secs(2);

@@ -15,8 +15,8 @@ use super::{ANSWER, Engine, PING};
 use crate::runtime::table::Details;
 
 mod client;
-mod convert;
-mod image;
+pub(super) mod convert;
+pub(super) mod image;
 mod inquiry;
 
 use inquiry::Inquiries;

@@ -180,17 +180,17 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     not_by_arguments(
         File,
         "through an io_uring",
-        &["read-by-ring", "caller", "{at}/secret"],
+        &["by-ring", "caller", "read", "{at}/secret"],
     ),
     not_by_arguments(
         File,
         "through an io_uring, by a worker of the kernel's",
-        &["read-by-ring", "worker", "{at}/secret"],
+        &["by-ring", "worker", "read", "{at}/secret"],
     ),
     not_by_arguments(
         File,
         "through an io_uring that the kernel polls",
-        &["read-by-ring", "poller", "{at}/secret"],
+        &["by-ring", "poller", "read", "{at}/secret"],
     ),
     racing(always(
         File,
@@ -303,12 +303,12 @@ pub(super) const ATTEMPTS: &[Attempt] = &[
     not_by_arguments(
         Address,
         "through an io_uring",
-        &["connect-by-ring", "caller", "{forbidden}"],
+        &["by-ring", "caller", "connect", "{forbidden}"],
     ),
     not_by_arguments(
         Address,
         "through an io_uring, by a worker of the kernel's",
-        &["connect-by-ring", "worker", "{forbidden}"],
+        &["by-ring", "worker", "connect", "{forbidden}"],
     ),
     racing(not_by_arguments(
         Address,

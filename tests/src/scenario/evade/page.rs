@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::attempt::{ATTEMPTS, Attempt, Seen, Target};
+use super::ring::OPERATIONS;
 
 const HEAD: &str = "\
 # Ways around a rule
@@ -14,6 +15,15 @@ This page is made from their table. In `lsm` and `fmod_ret` **refused** is befor
 
 The tier `tracepoint` looks at system calls: an open is judged when it returns, by the file that was opened; what else there is, by
 what the call is given. It does not see what goes without a system call of its own, and `holdfast doctor` says so of each hook.
+";
+
+const RING: &str = "
+## Through an io_uring
+
+Each operation that a hook watches and a ring can do is forbidden to a program that does it so, by itself and by a worker of the
+kernel's (`ring-best-tier`, `ring-kprobe`, `ring-tracepoint`): refused in `lsm` and `fmod_ret`, killed in `fentry` and `kprobe`,
+**not seen** in `tracepoint`. Of these, those that the kernel knows:
+
 ";
 
 const TAIL: &str = "
@@ -43,7 +53,8 @@ pub fn page() -> String {
             let _ = writeln!(text, "{}", row(attempt));
         }
     }
-    text + TAIL
+    let operations = OPERATIONS.map(|(action, _)| format!("`{action}`"));
+    text + RING + &operations.join(", ") + ".\n" + TAIL
 }
 
 fn row(attempt: &Attempt) -> String {

@@ -14,7 +14,7 @@ const NAMES: [&str; 2] = ["io.kubernetes.container.name", "nerdctl/name"];
 const KIND: &str = "io.cri-containerd.kind";
 
 /// `None` where it has no id.
-pub(super) fn details(told: Told) -> Option<Details> {
+pub(in super::super) fn details(told: Told) -> Option<Details> {
     if told.id.is_empty() {
         return None;
     }

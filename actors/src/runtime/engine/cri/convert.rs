@@ -10,7 +10,7 @@ use super::super::{answer, oci};
 use crate::runtime::table::{Details, Pod};
 
 /// `ContainerStatus`; `None` where it has no id.
-pub(super) fn container(
+pub(in super::super) fn container(
     told: ContainerStatusResponse,
     runtime: &'static str,
     pod: Option<Pod>,
@@ -35,7 +35,7 @@ pub(super) fn container(
 }
 
 /// `PodSandboxStatus`, likewise.
-pub(super) fn sandbox(
+pub(in super::super) fn sandbox(
     told: PodSandboxStatusResponse,
     runtime: &'static str,
     pod: Option<Pod>,
@@ -84,7 +84,7 @@ fn info(info: &HashMap<String, String>) -> Value {
 }
 
 /// The pod of a sandbox.
-pub(super) fn pod(
+pub(in super::super) fn pod(
     metadata: Option<PodSandboxMetadata>,
     labels: HashMap<String, String>,
 ) -> Option<Pod> {

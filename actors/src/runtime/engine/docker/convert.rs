@@ -9,7 +9,7 @@ use super::super::answer;
 use crate::runtime::table::Details;
 
 /// `GET /containers/{id}/json`; `None` where it has no id.
-pub(super) fn details(
+pub(in super::super) fn details(
     inspected: ContainerInspectResponse,
     runtime: &'static str,
 ) -> Option<Details> {
@@ -94,7 +94,7 @@ pub(super) fn gone(
 }
 
 /// What the event `die` says that its first process has ended with.
-pub(super) fn exit_code(attributes: &HashMap<String, String>) -> Option<i32> {
+pub(in super::super) fn exit_code(attributes: &HashMap<String, String>) -> Option<i32> {
     // As Docker and Podman write it.
     let keys = ["exitCode", "containerExitCode"];
     let code = keys.iter().find_map(|key| attributes.get(*key))?;

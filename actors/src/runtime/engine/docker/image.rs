@@ -11,7 +11,7 @@ const ID_DIGITS: usize = 64;
 
 /// Something happened to an image.
 #[derive(Debug)]
-pub(super) struct Happened {
+pub(in super::super) struct Happened {
     /// One of the wire's operations.
     pub(super) operation: &'static str,
     /// As the engine calls it: by its id, or by a reference to it. Podman leaves it out at times.
@@ -22,7 +22,7 @@ pub(super) struct Happened {
 
 impl Happened {
     /// What an event says; `None`: of no interest.
-    pub(super) fn read(action: Option<&str>, actor: EventActor) -> Option<Self> {
+    pub(in super::super) fn read(action: Option<&str>, actor: EventActor) -> Option<Self> {
         let operation = match action? {
             // As Podman says it.
             "loadfromarchive" => "load",
@@ -38,7 +38,7 @@ impl Happened {
     }
 
     /// By what the engine may be asked about it.
-    pub(super) fn key(&self) -> &str {
+    pub(in super::super) fn key(&self) -> &str {
         let key = [&self.actor, &self.name];
         key.into_iter()
             .find(|it| !it.is_empty())
@@ -46,12 +46,12 @@ impl Happened {
     }
 
     /// Whether the engine no longer knows what the event is about.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(in super::super) fn is_gone(&self) -> bool {
         matches!(self.operation, "delete" | "untag")
     }
 
     /// The image, with what the engine says of it where it knows it; `None` where nothing says which it is.
-    pub(super) fn image(self, inspected: Option<ImageInspect>) -> Option<Image> {
+    pub(in super::super) fn image(self, inspected: Option<ImageInspect>) -> Option<Image> {
         let is_known = inspected.is_some() || self.is_gone();
         let inspected = inspected.unwrap_or_default();
         let tags = inspected.repo_tags.unwrap_or_default();
