@@ -98,6 +98,18 @@ impl Redaction {
         Ok(redaction)
     }
 
+    /// Whether [`Self::new`] takes a pattern.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(pattern: &str) -> Result<(), String> {
+        if pattern == DEFAULT {
+            // They compile, as each test here shows; each command reads the settings, and need not do it.
+            return Ok(());
+        }
+        compile(pattern).map(drop)
+    }
+
     /// Arguments, and how they are shown.
     #[must_use]
     pub fn arguments(&self, texts: Vec<String>) -> Redactable<'static> {

@@ -10,7 +10,9 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use crate::page::{ensure_kept, root};
 
 /// The crates that run on users' machines, and what tests them.
-const CRATES: [&str; 7] = ["wire", "policy", "actors", "agent", "ebpf", "tests", "fuzz"];
+const CRATES: [&str; 9] = [
+    "wire", "policy", "actors", "agent", "ebpf", "server", "benches", "tests", "fuzz",
+];
 
 const HEAD: &str = "\
 # Where the sources are unsafe

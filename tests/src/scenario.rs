@@ -211,6 +211,27 @@ mod tests {
     }
 
     #[test]
+    fn each_promise_of_the_threat_model_names_who_keeps_it() {
+        let path = crate::page::root().join("docs/threat-model.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let promises = page.split("\n## Promised\n").nth(1).unwrap();
+        let rows = promises.lines().filter(|line| line.starts_with("| "));
+        let mut kept = 0;
+        for row in rows {
+            let by = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap();
+            for name in by.split(',').map(str::trim) {
+                // Heads and rules between rows have none.
+                let Some(name) = name.strip_prefix('`').and_then(|it| it.strip_suffix('`')) else {
+                    continue;
+                };
+                assert!(name == "make fuzz" || find(name).is_ok(), "{name}: {row}");
+                kept += 1;
+            }
+        }
+        assert!(kept > 40, "{kept} names");
+    }
+
+    #[test]
     fn failures_on_purpose_must_be_named() {
         let native = Place::Native;
         assert!(

@@ -261,9 +261,9 @@ impl Item {
                 "expected the name of a variable, found \"{entry}\""
             )),
             Self::Variable => Ok(()),
-            Self::Pattern => Redaction::new([entry])
-                .map(drop)
-                .map_err(|reason| format!("\"{entry}\": {reason}")),
+            Self::Pattern => {
+                Redaction::check(entry).map_err(|reason| format!("\"{entry}\": {reason}"))
+            }
             Self::ActionGlob
                 if ACTIONS
                     .iter()

@@ -19,7 +19,11 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         assert!(name.len() + value.len() <= MOST);
     }
     let grants = details.grants;
-    for kept in [grants.added_capabilities, grants.host_namespaces, grants.mounts] {
+    for kept in [
+        grants.added_capabilities,
+        grants.host_namespaces,
+        grants.mounts,
+    ] {
         assert!(kept.len() <= MOST && kept.iter().all(|text| text.len() <= MOST));
     }
 });

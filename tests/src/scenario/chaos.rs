@@ -132,14 +132,19 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
     let mut done: BTreeMap<Fault, usize> = BTreeMap::new();
     let mut order = Vec::new();
     let mut by_actor: BTreeMap<String, Vec<Instant>> = BTreeMap::new();
+    let mut strikes: BTreeMap<String, usize> = BTreeMap::new();
     let mut sensor = start()?;
     let sensor = load.during(|| {
         while done.values().sum::<usize>() < faults {
             let fault = Fault::of(random.next());
             let mut struck = String::new();
             let was_done = if let Some(order) = fault.ordered() {
+                // Of those that were struck least often, so that each is.
                 let actors = leaves(&sensor.status()?);
-                let actor = &actors[random.next() as usize % actors.len()];
+                let times = |actor: &String| strikes.get(actor).copied().unwrap_or_default();
+                let least = actors.iter().map(times).min().unwrap_or_default();
+                let least: Vec<&String> = actors.iter().filter(|it| times(it) == least).collect();
+                let actor = least[random.next() as usize % least.len()];
                 let before = by_actor.entry(actor.clone()).or_default();
                 before.retain(|then| then.elapsed() < MINUTE);
                 // One that is about to come back has none to give the order to.
@@ -149,6 +154,7 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
                 };
                 if given {
                     before.push(Instant::now());
+                    *strikes.entry(actor.clone()).or_default() += 1;
                     struck.clone_from(actor);
                 }
                 given
@@ -173,7 +179,7 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
         })?;
         Ok(sensor)
     })?;
-    bench.note(format!("{done:?}"));
+    bench.note(format!("{done:?}, at {} actors", strikes.len()));
     load.check(bench, &sensor).with_context(|| {
         let last = order.len().saturating_sub(LAST);
         format!("the last faults: {:#?}", &order[last..])
