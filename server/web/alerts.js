@@ -24,7 +24,7 @@ export function summary(event) {
 
 export function row(found, fresh) {
   const { event } = found;
-  return h('tr', { class: fresh && 'fresh' },
+  return h('tr', { class: fresh && 'fresh', 'data-id': found.id, 'data-place': found.place },
     h('td', {}, h('a', { href: `#/alerts/${found.id}` }, time(event['@timestamp']))),
     h('td', {}, severity(event)),
     h('td', {}, h('a', { href: `#/sensors/${encodeURIComponent(found.sensor.id)}` }, found.sensor.host)),
@@ -65,19 +65,32 @@ export async function alerts(content, { query }) {
   const more = h('div', {});
   fill(content, h('h1', {}, 'Alerts'), h('p', {}, state), folded(filters, query), list, empty, more);
   const seen = new Set();
+  /** Rows that may stay: as many as were asked for. */
+  let most = MAX_ROWS;
   const draw = () => { list.hidden = body.childElementCount === 0; empty.hidden = !list.hidden; };
   const page = async (before) => {
     const { events, next } = await get('/alerts', { ...wanted, before });
     for (const found of events) if (!seen.has(found.id)) { seen.add(found.id); body.append(row(found)); }
-    fill(more, next && h('p', {}, button('Earlier ones', () => page(next), 'plain')));
+    most = Math.max(MAX_ROWS, body.childElementCount);
+    earlier(next);
     draw();
+  };
+  const earlier = (place) => fill(more, place && h('p', {}, button('Earlier ones', () => page(place), 'plain')));
+  /** Has no more rows than may stay; what goes is there again behind those that do. */
+  const cut = () => {
+    if (body.childElementCount <= most) return;
+    while (body.childElementCount > most) {
+      seen.delete(Number(body.lastElementChild.dataset.id));
+      body.lastElementChild.remove();
+    }
+    earlier(body.lastElementChild.dataset.place);
   };
   // Followed first, so that what comes between the two is not missed.
   const stop = follow(wanted, (found) => {
     if (seen.has(found.id)) return;
     seen.add(found.id);
     body.prepend(row(found, true));
-    while (body.childElementCount > MAX_ROWS) body.lastElementChild.remove();
+    cut();
     draw();
   }, (live) => {
     state.className = `badge ${live ? 'good' : 'warn'}`;

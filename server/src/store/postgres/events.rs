@@ -200,7 +200,7 @@ fn one(session: &Session, statement: &str) -> Result<Option<i64>> {
 mod tests {
     use crate::clock::DAY;
     use crate::store::connection::Connection;
-    use crate::store::events::tests::{event, sent, with_events_in};
+    use crate::store::events::tests::{event, page, sent, with_events_in};
     use crate::store::events::{self, Filter};
     use crate::store::test::{Cluster, connected};
     use crate::store::{forwards, prepare};
@@ -210,8 +210,7 @@ mod tests {
             after: Some(after),
             ..Filter::default()
         };
-        let found = events::find(connection, &filter, 100).unwrap();
-        found.iter().map(|found| found.id).collect()
+        page(connection, &filter, 100, usize::MAX).0
     }
 
     #[test]
@@ -232,8 +231,8 @@ mod tests {
         put(&late, 8, 6);
         late.batch("COMMIT").unwrap();
         // 4 is to be seen, and 3 is not yet.
-        let all = events::find(&reader, &Filter::default(), 100).unwrap();
-        assert_eq!(all.first().map(|found| found.id), Some(4));
+        let all = page(&reader, &Filter::default(), 100, usize::MAX).0;
+        assert_eq!(all.first(), Some(&4));
         assert_eq!(behind(&reader, 2), [0_i64; 0]);
         assert_eq!(
             (
