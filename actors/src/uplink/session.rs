@@ -268,3 +268,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
