@@ -214,12 +214,11 @@ pub(crate) struct Run {
     /// Days after which events are deleted
     #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,
-    /// Bytes of the store, as 20GiB: where it has more the oldest events are removed, and alerts once there are no other events. For SQLite
+    /// Bytes of the store, as 20GiB: where it has more the oldest events are removed, and alerts once there are no other events; with PostgreSQL those of whole days before today
     #[arg(
         long,
         value_name = "SIZE",
         env = "HOLDFAST_SERVER_MAX_SIZE",
-        conflicts_with = "database",
         value_parser = |text: &str| size(text, MIN_SIZE)
     )]
     pub(crate) max_size: Option<i64>,

@@ -13,6 +13,8 @@ use crate::store::{self, Connection, StoreError};
 const AGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two looks at the size: at most some hundred MiB come meanwhile.
 const SIZE_INTERVAL: Duration = Duration::from_secs(5);
+/// The same where nothing could be removed.
+const NO_ROOM_INTERVAL: Duration = Duration::from_secs(600);
 /// Between two transactions that delete, so that what sensors send comes in between.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A store that is too large is emptied by this part of what it may have, so that it is not too large again at once.
@@ -51,25 +53,35 @@ pub(crate) async fn by_age(app: Arc<App>, days: i64) {
 pub(crate) async fn by_size(app: Arc<App>, most: i64) {
     let mut passed = 0;
     loop {
-        if let Err(error) = make_room(&app, most, &mut passed).await {
-            tracing::warn!("a store that is too large could not be made smaller: {error}");
-        }
-        tokio::time::sleep(SIZE_INTERVAL).await;
+        let pause = match make_room(&app, most, &mut passed).await {
+            Ok(true) => SIZE_INTERVAL,
+            Ok(false) => {
+                tracing::error!(
+                    "the store is larger than --max-size, and has nothing that may be removed"
+                );
+                NO_ROOM_INTERVAL
+            }
+            Err(error) => {
+                tracing::warn!("a store that is too large could not be made smaller: {error}");
+                SIZE_INTERVAL
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
-/// Removes events until there is room, if there is too little. `passed`: see [`events::make_room`].
-async fn make_room(app: &App, most: i64, passed: &mut i64) -> Result<(), StoreError> {
+/// Removes events until there is room, if there is too little; whether there is. `passed`: see [`events::make_room`].
+async fn make_room(app: &App, most: i64, passed: &mut i64) -> Result<bool, StoreError> {
     let mut size = app.store.read(events::size).await?;
     if size <= most {
-        return Ok(());
+        return Ok(true);
     }
     let (enough, mut sum) = (most - most / SPARE, Removed::default());
     while size > enough {
         let before = *passed;
         let make = move |connection: &Connection| {
             let mut passed = before;
-            let removed = events::make_room(connection, &mut passed)?;
+            let removed = events::make_room(connection, &mut passed, now())?;
             Ok((removed, passed, events::size(connection)?))
         };
         let (removed, until, left) = app.store.write(make).await?;
@@ -81,14 +93,15 @@ async fn make_room(app: &App, most: i64, passed: &mut i64) -> Result<(), StoreEr
         events.fetch_add(removed.events as u64, Ordering::Relaxed);
         alerts.fetch_add(removed.alerts as u64, Ordering::Relaxed);
         if is_empty {
-            tracing::warn!("the store has {size} bytes without any event: --max-size is too low");
             break;
         }
         tokio::time::sleep(PAUSE).await;
     }
-    let Removed { events, alerts } = sum;
-    tracing::warn!(
-        "the store was larger than --max-size: {events} of the oldest events and {alerts} alerts were removed"
-    );
-    Ok(())
+    if sum != Removed::default() {
+        let Removed { events, alerts } = sum;
+        tracing::warn!(
+            "the store was larger than --max-size: {events} of the oldest events and {alerts} alerts were removed"
+        );
+    }
+    Ok(size <= most)
 }

@@ -356,9 +356,9 @@ pub(crate) fn size(connection: &Connection) -> Result<i64> {
 }
 
 /// Removes something of what is oldest, alerts last; what of it waits to be forwarded is counted as lost. `passed` is 0 at first, and
-/// then what the last call made it: no event but alerts is up to that number. With PostgreSQL, where room comes back by the day,
-/// nothing is removed.
-pub(crate) fn make_room(connection: &Connection, passed: &mut i64) -> Result<Removed> {
+/// then what the last call made it: so far there are alerts alone. With PostgreSQL, where room comes back by the day, it is one of the days
+/// before today.
+pub(crate) fn make_room(connection: &Connection, passed: &mut i64, now: i64) -> Result<Removed> {
     match connection {
         Connection::Sqlite(_) => {
             let most = Most {
@@ -367,7 +367,7 @@ pub(crate) fn make_room(connection: &Connection, passed: &mut i64) -> Result<Rem
             };
             sqlite::room::make(connection, passed, most)
         }
-        Connection::Postgres(_) => Ok(Removed::default()),
+        Connection::Postgres(session) => postgres::make_room(session, passed, now),
     }
 }
 
