@@ -18,14 +18,16 @@ mod alerts;
 mod body;
 mod compliance;
 mod guard;
+mod metrics;
 mod policies;
 mod rollouts;
 mod sensors;
 mod session;
 mod stream;
+mod work;
 
 pub(crate) use admin::MAX_DAYS;
-pub(crate) use alerts::shown_with;
+pub(crate) use alerts::shown;
 use guard::{Required, required};
 
 /// Bytes of a request's body, bundles aside.
@@ -62,6 +64,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/events", get(alerts::events))
         .route("/bundles", get(policies::list))
         .route("/bundles/{version}", get(policies::one))
+        .route("/metrics", get(metrics::metrics))
         .route("/compliance", get(compliance::json))
         .route("/compliance.csv", get(compliance::csv))
         .route("/rollouts", get(rollouts::list))
@@ -88,6 +91,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/tokens/{id}", delete(admin::revoke_token))
         .route("/users", get(admin::users).post(admin::add_user))
         .route("/users/{name}", delete(admin::remove_user))
+        .route("/users/{name}/role", put(admin::set_role))
         .route("/users/{name}/password", put(admin::set_password))
         .route("/audit", get(admin::audit))
         .route("/forwarding", get(admin::forwarding));

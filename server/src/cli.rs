@@ -13,9 +13,16 @@ use crate::store::{Address, AddressError, Place};
 
 mod forward;
 mod simulate;
+mod size;
 
 pub(crate) use forward::{Forward, Forwarded};
 pub(crate) use simulate::Simulate;
+use size::size;
+
+/// The least that a store may have: a few of the largest frames.
+const MIN_SIZE: i64 = 64 << 20;
+/// The least that a sensor may send a second: a largest frame in a quarter of a minute.
+const MIN_RATE: i64 = 1 << 20;
 
 /// Team Server of Holdfast: one place for a fleet of sensors.
 #[derive(Debug, Parser)]
@@ -195,9 +202,35 @@ pub(crate) struct Run {
         conflicts_with = "tls_certificate"
     )]
     pub(crate) behind_tls_proxy: bool,
+    /// Connections that an address may have at a time: those of a site behind one address that has a sensor on each host; 4,096 are there for all. Behind a proxy it does not apply
+    #[arg(
+        long,
+        value_name = "N",
+        env = "HOLDFAST_SERVER_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 1024,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub(crate) connections_per_address: u16,
     /// Days after which events are deleted
     #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_RETAIN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     pub(crate) retain_days: i64,
+    /// Bytes of the store, as 20GiB: where it has more the oldest events are removed, and alerts once there are no other events; with PostgreSQL those of whole days before today
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "HOLDFAST_SERVER_MAX_SIZE",
+        value_parser = |text: &str| size(text, MIN_SIZE)
+    )]
+    pub(crate) max_size: Option<i64>,
+    /// Bytes a second of each sensor's events, as 4MiB; those of a quarter of a minute may come at once. Who sends more is told to wait
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "HOLDFAST_SERVER_SENSOR_RATE",
+        default_value = "4MiB",
+        value_parser = |text: &str| size(text, MIN_RATE)
+    )]
+    pub(crate) sensor_rate: i64,
     /// Days after which a sensor gets a new token
     #[arg(long, value_name = "N", env = "HOLDFAST_SERVER_TOKEN_DAYS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..=MAX_DAYS))]
     pub(crate) token_days: i64,
@@ -307,6 +340,17 @@ Examples:
         name: String,
         #[command(flatten)]
         password: Password,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Give a user another role, also in the sessions that there are
+    #[command(after_help = "Examples:\n  holdfast-server user role ada admin")]
+    Role {
+        /// Whom
+        name: String,
+        /// What the user may do from now on
+        #[arg(value_enum)]
+        role: Role,
         #[command(flatten)]
         data: Data,
     },

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::client::ClientError;
 use crate::clock::{now, rfc3339};
 use crate::secret;
-use crate::store::events::{self, Filter, Found};
+use crate::store::events::{self, Filter, Found, Most};
 use crate::store::forwards::{self, Forward};
 use crate::store::{self, Connection, StoreError};
 
@@ -46,6 +46,8 @@ const TERMS: Terms = Terms {
 const SINGLE: Terms = Terms { events: 1, ..TERMS };
 /// Events that are read at a time.
 const PAGE: usize = 250;
+/// The most bytes of them.
+const PAGE_BYTES: usize = 8 << 20;
 /// A full queue is emptied by this part of it, so that it is not full again at once.
 const SPARE: i64 = 10;
 /// Between two looks for what is to be forwarded.
@@ -344,14 +346,16 @@ async fn fill(
             after: Some(after),
             ..Filter::default()
         };
-        let most = terms.events.min(PAGE);
+        let most = Most {
+            events: terms.events.min(PAGE),
+            bytes: PAGE_BYTES,
+        };
         let find = move |connection: &Connection| events::find(connection, &filter, most);
-        let found = app.store.read(find).await?;
-        let is_all = found.len() < most;
-        for found in found {
+        let page = app.store.read(find).await?;
+        for found in page.events {
             pending.take(found, terms);
         }
-        if is_all {
+        if !page.more {
             pending.close_if_due(terms, now());
             break;
         }

@@ -95,6 +95,8 @@ fn event(Entry { sequence, event }: Entry) -> Result<NewEvent, Malformed> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(text: &str) -> Result<NewEvent, Malformed> {
@@ -143,5 +145,24 @@ mod tests {
             event: vec![0xff],
         };
         assert_eq!(event(entry).unwrap_err().sequence, 8);
+    }
+
+    proptest! {
+        /// What a sensor with a token may send: nothing of it makes the server panic, and what is taken is stored as it came.
+        #[test]
+        fn any_bytes_are_an_event_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            timestamp in "[0-9TZ:.+-]{0,40}",
+            rest in "[a-z0-9\\[\\]{}\",:. \\\\-]{0,60}",
+        ) {
+            let close = format!(r#"{{"@timestamp":"{timestamp}","event":{{"action":"a"}},"rule":{rest}}}"#);
+            for event in [bytes, close.into_bytes()] {
+                let entry = Entry { sequence: 7, event: event.clone() };
+                match super::event(entry) {
+                    Ok(taken) => prop_assert_eq!(taken.body.into_bytes(), event),
+                    Err(Malformed { sequence, reason }) => prop_assert!(sequence == 7 && !reason.is_empty()),
+                }
+            }
+        }
     }
 }

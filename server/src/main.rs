@@ -23,6 +23,7 @@ mod forward;
 mod ingest;
 mod news;
 mod ocsf;
+mod retention;
 mod rollout;
 mod secret;
 mod serve;

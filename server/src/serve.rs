@@ -14,8 +14,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -25,15 +25,26 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tower::ServiceExt as _;
 
-/// Connections at a time: those of a fleet that a single node serves, of some KiB each.
-const MAX_CONNECTIONS: usize = 4096;
+use crate::auth::limit::{Limiter, Rate};
+
+mod places;
+mod steady;
+
+use places::{Place, Places};
+use steady::Steady;
+
 /// How long a connection may be idle or take for a request's head; more than two heartbeats, so that a sensor
 /// keeps its own.
 const HEAD_TIME: Duration = Duration::from_secs(75);
 /// How long a handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of its answer: longer than the networks that sensors and browsers are on are away
+/// and come back.
+const WRITE_TIME: Duration = Duration::from_secs(30);
 /// Bytes of a request's head: a search with all its filters is a tenth.
 const MAX_HEAD: usize = 32 * 1024;
+/// Between two lines of the log on addresses that have too many connections.
+const TOLD: Duration = Duration::from_secs(60);
 /// After `accept` failed (no descriptors left, most likely).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests may go on when the server stops.
@@ -109,14 +120,23 @@ pub(crate) fn tls(
     Ok(TlsAcceptor::from(Arc::new(configuration)))
 }
 
-/// Serves until `stop` is true, and then lets requests end within a grace.
+/// Serves until `stop` is true, and then lets requests end within a grace. `of_address`: the most connections of an address,
+/// where clients have their own.
 pub(crate) async fn serve(
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
+    of_address: Option<usize>,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(of_address);
+    let told = Limiter::new(
+        1,
+        Rate {
+            burst: 1,
+            every: TOLD,
+        },
+    );
     let mut connections = JoinSet::new();
     let stopping = stop.clone();
     loop {
@@ -130,6 +150,16 @@ pub(crate) async fn serve(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let Some(place) = place else {
+            if told.take(()).is_ok() {
+                tracing::warn!(
+                    "{} has as many connections as an address may have (--connections-per-address): more are ended",
+                    peer.ip()
+                );
+            }
+            continue;
+        };
+        let stream = Steady::new(stream, WRITE_TIME);
         let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stopping.clone());
         connections.spawn(async move {
             match acceptor {
@@ -150,22 +180,17 @@ pub(crate) async fn serve(
     let _ = tokio::time::timeout(GRACE, ended).await;
 }
 
-type Accepted = (
-    tokio::net::TcpStream,
-    SocketAddr,
-    tokio::sync::OwnedSemaphorePermit,
-);
-
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let place = places
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+/// The next connection, and its place where its address may have one more.
+async fn accept(
+    listener: &TcpListener,
+    places: &Places,
+) -> io::Result<(TcpStream, SocketAddr, Option<Place>)> {
+    let room = places.room().await;
     let (stream, peer) = listener.accept().await.inspect_err(|error| {
         tracing::warn!("cannot accept: {error}");
     })?;
     stream.set_nodelay(true)?;
+    let place = room.and_then(|room| places.take(room, peer.ip()));
     Ok((stream, peer, place))
 }
 

@@ -29,7 +29,7 @@ use crate::fleet::HEARTBEAT;
 use crate::secret::{self, Kind};
 use crate::serve::{IsCertified, Peer};
 use crate::store::events::Sent;
-use crate::store::sensors::{self, Enrolment, Known, Offer};
+use crate::store::sensors::{self, Enrolment, Known, Offer, Said};
 use crate::store::{Connection, StoreError, accounts, bundles};
 use crate::{bundle, ingest};
 
@@ -180,6 +180,10 @@ async fn frames(
         .frames
         .take_numbered(sensor.row.unsigned_abs())
         .map_err(Refused::too_often)?;
+    app.limits
+        .event_bytes
+        .has_numbered(sensor.row.unsigned_abs())
+        .map_err(Refused::too_often)?;
     let _sending = Sending::begin(&app, sensor.row).ok_or_else(Refused::busy)?;
     let received = tokio::time::timeout(BODY_TIME, received(&app.limits.bodies, body)).await;
     let (bytes, _room) = received.map_err(|_| Refused::busy())??;
@@ -205,6 +209,12 @@ async fn frames(
         );
         return Err(Refused::conflict("the frame is another sensor's"));
     }
+    let bytes: usize = frame.entries.iter().map(|entry| entry.event.len()).sum();
+    // A frame's bytes are bounded.
+    let kib = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+    app.limits
+        .event_bytes
+        .charge_numbered(sensor.row.unsigned_abs(), kib);
     // Frames have entries.
     let acknowledged = frame.last_sequence().unwrap_or_default();
     let (stream, priority) = (frame.stream, frame.priority.number());
@@ -309,22 +319,23 @@ async fn heartbeat(
         .take_numbered(sensor.row.unsigned_abs())
         .map_err(Refused::too_often)?;
     let mut message: Heartbeat = parsed(&body)?;
+    let text = |error: serde_json::Error| Refused::bad(error.to_string());
     let ledger = message.ledger.take().to_string();
-    let text = serde_json::to_string(&message).map_err(|error| Refused::bad(error.to_string()))?;
+    let containers = message.containers.take();
+    let containers = containers.map(|it| serde_json::to_string(&it)).transpose();
+    let said = Said {
+        heartbeat: serde_json::to_string(&message).map_err(text)?,
+        version: message.version,
+        ledger,
+        containers: containers.map_err(text)?,
+    };
     let token = match now() - sensor.token_since > app.token_age {
         true => Some(secret::new(Kind::Sensor)?),
         false => None,
     };
     let hash = token.as_deref().map(secret::hash);
     let heard = move |connection: &Connection| {
-        sensors::heard(
-            connection,
-            sensor.row,
-            &message.version,
-            &text,
-            &ledger,
-            now(),
-        )?;
+        sensors::heard(connection, sensor.row, &said, now())?;
         if let Some(hash) = &hash {
             sensors::promise(connection, sensor.row, hash)?;
         }

@@ -16,6 +16,8 @@ mod dryrun;
 mod forward;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/limits.rs"]
+mod limits;
 #[path = "server/moving.rs"]
 mod moving;
 #[path = "server/openapi.rs"]
@@ -43,7 +45,8 @@ fn heartbeat(bundle: Option<u64>) -> Value {
            "degraded": [{"what": "sink.file", "reason": "disk full", "since": "2026-11-22T19:00:00Z"}],
            "policy": {"revision": 2, "bundle": bundle, "error": null},
            "ledger": {"kinds": {"file.open": {"seen": 7}}},
-           "uplink": {"spooled": 1, "lost": 2, "sent": 3}})
+           "uplink": {"spooled": 1, "lost": 2, "sent": 3},
+           "containers": {"total": 2, "list": [{"id": "c0ffee", "name": "web", "image": "nginx:1.27"}]}})
 }
 
 /// The `event.id` of everything that is stored, as often as it is.
@@ -204,11 +207,13 @@ fn who_sends_slowly_keeps_nobody_waiting() {
     let server = Server::start(&data);
     let key = printed(&data, &["key", "create"]);
     let (slow, other) = (server.sensor(&key, "slow"), server.sensor(&key, "other"));
-    let begun: Vec<_> = (0..40).map(|_| server.begin_frame(&slow.token)).collect();
-    // Until the first of them was looked at.
+    let begin_frame = || server.begin_frame(&slow.token);
+    let mut begun: Vec<_> = (0..40).map(|_| begin_frame()).collect();
+    // Until one of them was looked at, which is not while a whole one is.
     let begin = std::time::Instant::now();
     while server.frame(&slow.token, &frame(&slow.id, [1])).status != 503 {
         assert!(begin.elapsed() < Duration::from_secs(10));
+        begun.push(begin_frame());
     }
     let begin = std::time::Instant::now();
     assert_eq!(
@@ -383,8 +388,39 @@ fn a_sensor_gets_what_is_assigned_to_it_and_nothing_else() {
             (&json!("online"), &json!("lsm"))
         );
         assert_eq!(shown["ledger"]["kinds"]["file.open"]["seen"], 7);
+        assert_eq!(shown["containers"], heartbeat(None)["containers"]);
         let overview = server.get("/api/v1/overview", &token).json();
         assert_eq!(overview["sensors"]["by"]["health"], json!({"degraded": 1}));
+    });
+}
+
+#[test]
+fn a_users_role_is_changed_by_an_admin_and_one_admin_stays() {
+    both(|data| {
+        let server = Server::start(data);
+        let admin = printed(data, &["token", "create", "a", "--role", "admin"]);
+        printed(data, &["user", "add", "ada"]);
+        let set = |name: &str, role: &str| {
+            let path = format!("/api/v1/users/{name}/role");
+            server
+                .send("PUT", &path, &admin, &json!({"role": role}))
+                .status
+        };
+        assert_eq!(set("ada", "analyst"), 200);
+        assert_eq!((set("nobody", "analyst"), set("ada", "king")), (404, 400));
+        assert_eq!(set("admin", "analyst"), 409);
+        let output = command(data, &["user", "role", "admin", "read-only"]);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("the last admin"));
+        printed(data, &["user", "role", "ada", "admin"]);
+        assert_eq!(set("admin", "read-only"), 200);
+        let users = server.get("/api/v1/users", &admin).json();
+        let role = |at: usize| users["users"][at]["role"].clone();
+        assert_eq!([role(0), role(1)], ["admin", "read-only"]);
+        let audit = server.get("/api/v1/audit", &admin).json();
+        let lines = audit["lines"].as_array().unwrap().iter();
+        let roles: Vec<_> = lines.filter(|line| line["action"] == "user.role").collect();
+        assert_eq!(roles.len(), 3);
+        assert_eq!(roles[0]["detail"], "admin, read-only");
     });
 }
 

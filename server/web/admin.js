@@ -45,13 +45,24 @@ async function users(section) {
   const refresh = async () => {
     const answer = await get('/users');
     fill(list, table(['Name', 'Role', 'Since', ''], answer.users.map((user) => [
-      user.name, user.role, time(user.created), [
+      user.name, role(user), time(user.created), [
         button('Remove', async () => {
           if (!confirm(`Remove ${user.name}?`)) return;
           await remove(`/users/${encodeURIComponent(user.name)}`);
           await refresh();
         }, 'danger'), ' ', button('Set a password…', () => ask(user.name), 'plain')]])));
   };
+  /** The role, which can be changed there. */
+  const role = (user) => h('select', {
+    'aria-label': `Role of ${user.name}`,
+    change: async ({ currentTarget: chosen }) => {
+      try {
+        await put(`/users/${encodeURIComponent(user.name)}/role`, { role: chosen.value });
+        notice(`${user.name} is ${chosen.value} now.`);
+      } catch (error) { notice(error.message); }
+      await refresh();
+    },
+  }, ROLES.map(([key, text]) => h('option', { value: key, selected: key === user.role }, text)));
   const ask = (name) => {
     const asked = form({ class: 'row card' }, async (values) => {
       await put(`/users/${encodeURIComponent(name)}/password`, values);

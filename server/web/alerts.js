@@ -24,7 +24,7 @@ export function summary(event) {
 
 export function row(found, fresh) {
   const { event } = found;
-  return h('tr', { class: fresh && 'fresh' },
+  return h('tr', { class: fresh && 'fresh', 'data-id': found.id, 'data-place': found.place },
     h('td', {}, h('a', { href: `#/alerts/${found.id}` }, time(event['@timestamp']))),
     h('td', {}, severity(event)),
     h('td', {}, h('a', { href: `#/sensors/${encodeURIComponent(found.sensor.id)}` }, found.sensor.host)),
@@ -41,6 +41,28 @@ export function folded(filters, query) {
 
 /** RFC 3339 of a field with local time. */
 const instant = (text) => (text ? new Date(text).toISOString() : '');
+
+/** Time and number of an event. */
+const parts = (place) => place.split('.').map(BigInt);
+
+/** Whether an event at one place is later than that at the other. */
+function isLater(one, other) {
+  const [[time, id], [otherTime, otherId]] = [parts(one), parts(other)];
+  return time === otherTime ? id > otherId : time > otherTime;
+}
+
+/** A place of which the event at this one is the next before it. */
+function justAfter(place) {
+  const [time, id] = parts(place);
+  return `${time}.${id + 1n}`;
+}
+
+/** Puts an event's row below those that are later. What came live stands above, whenever it happened. */
+function put(body, found) {
+  let above = body.lastElementChild;
+  while (above && isLater(found.place, above.dataset.place)) above = above.previousElementSibling;
+  if (above) above.after(row(found)); else body.prepend(row(found));
+}
 
 export async function alerts(content, { query }) {
   const input = (name, attributes) => h('input', { name, value: query[name], ...attributes });
@@ -65,19 +87,39 @@ export async function alerts(content, { query }) {
   const more = h('div', {});
   fill(content, h('h1', {}, 'Alerts'), h('p', {}, state), folded(filters, query), list, empty, more);
   const seen = new Set();
+  /** Rows that may stay: as many as were asked for. */
+  let most = MAX_ROWS;
   const draw = () => { list.hidden = body.childElementCount === 0; empty.hidden = !list.hidden; };
-  const page = async (before) => {
+  /** Where what is not on the page begins: behind the last page, or with what was cut. */
+  let place;
+  const earlier = () => fill(more, place && h('p', {}, button('Earlier ones', page, 'plain')));
+  const page = async () => {
+    const before = place;
     const { events, next } = await get('/alerts', { ...wanted, before });
-    for (const found of events) if (!seen.has(found.id)) { seen.add(found.id); body.append(row(found)); }
-    fill(more, next && h('p', {}, button('Earlier ones', () => page(next), 'plain')));
+    for (const found of events) if (!seen.has(found.id)) { seen.add(found.id); put(body, found); }
+    // Some may have been cut meanwhile.
+    if (place === before) place = next;
+    most = Math.max(MAX_ROWS, body.childElementCount);
+    earlier();
     draw();
+  };
+  /** Has no more rows than may stay; those that go are asked for with the earlier ones. */
+  const cut = () => {
+    if (body.childElementCount <= most) return;
+    while (body.childElementCount > most) {
+      const { id, place: of } = body.lastElementChild.dataset;
+      seen.delete(Number(id));
+      body.lastElementChild.remove();
+      if (!place || !isLater(place, of)) place = justAfter(of);
+    }
+    earlier();
   };
   // Followed first, so that what comes between the two is not missed.
   const stop = follow(wanted, (found) => {
     if (seen.has(found.id)) return;
     seen.add(found.id);
     body.prepend(row(found, true));
-    while (body.childElementCount > MAX_ROWS) body.lastElementChild.remove();
+    cut();
     draw();
   }, (live) => {
     state.className = `badge ${live ? 'good' : 'warn'}`;

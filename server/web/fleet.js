@@ -1,10 +1,12 @@
 // The fleet at a glance, its sensors, and one of them.
-import { get, post, put, remove } from './api.js';
+import { asked, get, post, put, remove } from './api.js';
 import { badge, button, facts, field, fill, form, h, notice, submit, table, time } from './element.js';
 import { row, TITLES } from './alerts.js';
 
 export const STATES = { online: 'good', late: 'warn', gone: 'bad' };
 export const SEVERITIES = ['none', 'low', 'medium', 'high', 'critical'];
+/** As much of a container's id as people read. */
+const SHORT = 12;
 /** How often what is shown is asked for again. */
 const REFRESH = 15000;
 
@@ -46,42 +48,48 @@ function howToEnrol() {
     h('p', { class: 'quiet' }, 'It is here as soon as it has enrolled.'));
 }
 
-/** All sensors, page by page. */
-async function everySensor() {
-  const all = [];
-  let after = 0;
-  do {
-    const page = await get('/sensors', { after });
-    all.push(...page.sensors);
-    after = page.next;
-  } while (after && all.length < 5000);
-  return all;
-}
+/** How long somebody types before it is searched for. */
+const TYPING = 300;
 
 export async function sensors(content, { query }) {
-  let all = await everySensor();
   const list = h('div', {});
-  const search = h('input', { type: 'search', name: 'search', value: query.search ?? '', input: () => draw() });
-  const draw = () => {
-    const wanted = search.value.toLowerCase();
-    const met = all.filter((one) => (!query.state || one.state === query.state)
-      && (!query.degraded || one.degraded?.length)
-      && [one.host.name, one.id, one.tier, one.mode, ...one.tags].join(' ').toLowerCase().includes(wanted));
-    fill(list, all.length === 0 ? howToEnrol() : table(
+  const more = h('div', {});
+  const count = h('p', { class: 'quiet', role: 'status' });
+  let [pages, timer, turn] = [1, 0, 0];
+  /** The pages that are open, asked for anew. */
+  const refresh = async () => {
+    const own = ++turn;
+    const [all, wanted] = [[], { search: search.value, state: query.state, degraded: query.degraded && true }];
+    let after = 0;
+    for (let page = 0; page < pages && after != null; page++) {
+      const answer = await get('/sensors', { ...wanted, after });
+      all.push(...answer.sensors);
+      after = answer.next;
+    }
+    // Somebody may have typed on meanwhile.
+    if (own !== turn) return;
+    const isFiltered = Object.values(wanted).some(Boolean);
+    fill(list, all.length > 0 ? table(
       ['Host', 'State', 'Tier', 'Mode', 'Bundle', 'Tags', 'Version', 'Heard'],
-      met.map((one) => [
+      all.map((one) => [
         h('a', { href: `#/sensors/${encodeURIComponent(one.id)}` }, one.host.name || one.id),
         [badge(one.state, STATES[one.state]), one.degraded?.length ? [' ', badge('degraded', 'warn')] : ''],
-        one.tier ?? '', one.mode ?? '', bundle(one), one.tags.join(', '), one.version, time(one.seen)])));
+        one.tier ?? '', one.mode ?? '', bundle(one), one.tags.join(', '), one.version, time(one.seen)]))
+      : isFiltered ? h('p', { class: 'card' }, 'No sensor meets this. ', h('a', { href: '#/sensors' }, 'Show all'), ', or search for a part of a host\'s name, a tag, a tier or a mode.') : howToEnrol());
+    fill(count, all.length > 0 && `${all.length} shown`);
+    fill(more, after != null && h('p', {}, button('More', async () => { pages += 1; await refresh(); }, 'plain')));
   };
+  const search = h('input', { type: 'search', name: 'search', value: query.search ?? '', input: () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => { pages = 1; refresh().catch((error) => notice(error.message)); }, TYPING);
+  } });
   const filtered = query.state || query.degraded;
   fill(content, h('h1', {}, 'Sensors'), h('form', { class: 'row', submit: (event) => event.preventDefault() }, field('Search', search),
-    filtered && h('a', { href: '#/sensors' }, `only ${query.state ?? 'degraded'}: show all`)), list);
-  draw();
-  const timer = setInterval(async () => {
-    try { all = await everySensor(); draw(); } catch { /* It is asked again. */ }
-  }, REFRESH);
-  return () => clearInterval(timer);
+    filtered && h('a', { href: '#/sensors' }, `only ${query.state ?? 'degraded'}: show all`)), list, count, more);
+  await refresh();
+  // What fails is asked again.
+  const again = setInterval(() => refresh().catch(() => {}), REFRESH);
+  return () => { clearTimeout(timer); clearInterval(again); };
 }
 
 /** The version in force, and the one that should be. */
@@ -90,6 +98,16 @@ function bundle(one) {
   if (one.bundle == null) return there == null ? 'its own policies' : `${there}`;
   if (one.bundle === there) return `${there}`;
   return [`${there ?? 'none'} `, badge(`should be ${one.bundle}`, one.policy?.error ? 'bad' : 'warn')];
+}
+
+/** What runs on a host. */
+function containers(told) {
+  if (!told) return h('p', {}, 'The sensor has not said yet which containers run here: it does with its next heartbeat, in half a minute; an older one does not.');
+  if (told.total === 0) return h('p', {}, 'None that an engine told of. If there are some, ', h('code', {}, 'holdfast doctor'), ' on the host says which engines it finds.');
+  return [table(['Name', 'Image', 'Pod', 'Runtime', 'Id', ''], told.list.map(({ id, name, image, pod, namespace, runtime }) => [
+    name ?? '', image ?? '', pod ? `${namespace ?? ''}/${pod}` : '', runtime ?? '', h('code', { title: id }, id.slice(0, SHORT)),
+    h('a', { href: `#/alerts${asked({ container: id })}` }, 'Alerts')])),
+  told.list.length < told.total && h('p', { class: 'quiet' }, `${told.list.length} of ${told.total} are shown.`)];
 }
 
 export async function sensor(content, { id, may }) {
@@ -113,6 +131,7 @@ export async function sensor(content, { id, may }) {
       may('admin') && tags,
       one.degraded?.length > 0 && [h('h2', {}, 'Degraded'), table(['What', 'Why', 'Since'],
         one.degraded.map((item) => [item.what, item.reason, time(item.since)]))],
+      h('h2', {}, 'Containers'), containers(one.containers),
       h('h2', {}, 'Alerts'), latest.events.length ? [table(TITLES, latest.events.map((found) => row(found))),
         h('p', {}, h('a', { href: `#/alerts?sensor=${encodeURIComponent(id)}` }, 'All of them'))] : h('p', {}, 'None.'),
       kinds.length > 0 && [h('h2', {}, 'Ledger'), table(['Kind', ...columns],

@@ -5,6 +5,8 @@ import { writeFileSync } from 'node:fs';
 /** How long something may take to be on a page, and how often it is looked, milliseconds. */
 const LIMIT = 20_000;
 const POLL = 100;
+/** Keys by name: their codes, and what they write. */
+const KEYS = { Tab: [9], Enter: [13, '\r'] };
 
 /** Starts one whose page has this size; below 600 pixels it is a phone's, and dark. */
 export async function launch(width = 1200, height = 800) {
@@ -48,6 +50,8 @@ export async function launch(width = 1200, height = 800) {
   const { sessionId } = await send('Target.attachToTarget', { targetId, flatten: true });
   const page = (method, params) => send(method, params, sessionId);
   for (const domain of ['Page', 'Runtime', 'Log']) await page(`${domain}.enable`);
+  // What is typed goes to the page, as if its window were the one in front.
+  await page('Emulation.setFocusEmulationEnabled', { enabled: true });
   const isPhone = width < 600;
   if (isPhone) await page('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: 'dark' }] });
   await page('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: isPhone });
@@ -64,6 +68,8 @@ export async function launch(width = 1200, height = 800) {
     }
     throw new Error(`never: ${expression}\n${await evaluate('document.body.innerText')}`);
   };
+  const pressIn = (selector, text) => evaluate(`[...document.querySelectorAll(${JSON.stringify(`${selector} button`)})]
+    .find((it) => it.textContent.trim() === ${JSON.stringify(text)}).click()`);
   return {
     evaluate,
     until,
@@ -73,7 +79,18 @@ export async function launch(width = 1200, height = 800) {
     type: (selector, value) => evaluate(`(() => { const it = document.querySelector(${JSON.stringify(selector)});
       it.value = ${JSON.stringify(value)}; it.dispatchEvent(new Event('input', { bubbles: true })); })()`),
     /** Presses the button that says this. */
-    press: (text) => evaluate(`[...document.querySelectorAll('button')].find((it) => it.textContent.trim() === ${JSON.stringify(text)}).click()`),
+    press: (text) => pressIn('body', text),
+    /** The same within what a selector names. */
+    pressIn,
+    /** Presses a key, as a person does. */
+    async key(name) {
+      const [code, text] = KEYS[name];
+      const pressed = { key: name, code: name, windowsVirtualKeyCode: code };
+      await page('Input.dispatchKeyEvent', { ...pressed, type: 'keyDown', text });
+      await page('Input.dispatchKeyEvent', { ...pressed, type: 'keyUp' });
+    },
+    /** Writes where the keyboard is. */
+    write: (text) => page('Input.insertText', { text }),
     async picture(file) {
       const { data } = await page('Page.captureScreenshot', { format: 'png' });
       writeFileSync(file, Buffer.from(data, 'base64'));

@@ -23,6 +23,10 @@ use serde_json::value::RawValue;
 pub const PREFIX: &str = "/uplink/v1";
 /// Most bytes of a message that is JSON, bundles aside: a ledger of all kinds is a tenth.
 pub const MAX_MESSAGE_BYTES: usize = 256 << 10;
+/// Most containers of a heartbeat: twice what a node of Kubernetes may have by default (110 pods).
+pub const MAX_CONTAINERS: usize = 500;
+/// Most bytes of them as JSON: room for what else a message has.
+pub const MAX_CONTAINERS_BYTES: usize = 160 << 10;
 /// Most bytes of a bundle's payload: some hundred policies.
 pub const MAX_BUNDLE_BYTES: usize = 8 << 20;
 /// Bytes of an ed25519 public key ([RFC 8032](https://www.rfc-editor.org/rfc/rfc8032), section 5.1.5).
@@ -133,6 +137,40 @@ pub struct Heartbeat {
     /// Of its own uplink.
     #[serde(default)]
     pub uplink: UplinkTotals,
+    /// What runs on its host; an older sensor does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Containers>,
+}
+
+/// The containers that run on a host, as their engines have told its sensor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Containers {
+    /// How many run.
+    pub total: u64,
+    /// The first of them by id, within [`MAX_CONTAINERS`] and [`MAX_CONTAINERS_BYTES`].
+    pub list: Vec<Container>,
+}
+
+/// A container that runs. What its engine did not tell is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// `container.id` of its events.
+    pub id: String,
+    /// `container.name`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `container.image.name`, and the first tag behind a colon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// `container.runtime`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    /// `orchestrator.namespace`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// `orchestrator.resource.name`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
 }
 
 /// Something that does not work as it should.

@@ -21,6 +21,7 @@ use super::{Settings, Uplink};
 use crate::root::shared::Shared;
 use crate::supervisor::random;
 
+mod containers;
 mod enrolment;
 mod events;
 mod heartbeat;
@@ -267,3 +268,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

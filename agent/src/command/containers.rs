@@ -1,6 +1,7 @@
 //! `holdfast containers`: what the cgroups of processes and the engines say, with or without a sensor.
 
 use holdfast_actors::runtime::listing;
+use holdfast_wire::event::Image;
 
 use crate::cli::Show;
 use crate::control::client::block_on;
@@ -33,10 +34,7 @@ pub(super) fn containers(arguments: &Show) -> Result<(), Failure> {
         let container = &listed.container;
         let id = &container.id[..container.id.floor_char_boundary(SHORT)];
         let image = container.image.as_ref();
-        let image = image.map(|image| match image.tag.first() {
-            Some(tag) => format!("{}:{tag}", image.name),
-            None => image.name.clone(),
-        });
+        let image = image.map(Image::reference);
         let pod = listed.pod.as_ref().map(|pod| match pod.name.as_str() {
             "" => pod.uid.clone(),
             name => format!("{}/{name}", pod.namespace),

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::auth::{Role, check_name};
 use crate::clock::{DAY, now};
 use crate::secret::{self, Kind};
-use crate::store::accounts::{self, Removed};
+use crate::store::accounts::{self, Changed};
 use crate::store::keys::{self, NewKey};
 use crate::store::{self, Connection};
 use holdfast_wire::uplink::Secret;
@@ -196,15 +196,40 @@ pub(super) async fn remove_user(
 ) -> Result<Json<Value>, Refused> {
     let write = move |connection: &Connection| {
         let removed = accounts::remove_user(connection, &name)?;
-        if removed == Removed::Yes {
+        if removed == Changed::Yes {
             actor.audit(connection, "user.remove", &name)?;
         }
         Ok(removed)
     };
     match app.store.write(write).await? {
-        Removed::Yes => Ok(Json(json!({}))),
-        Removed::Unknown => Err(Refused::not_found("there is no such user")),
-        Removed::LastAdmin => Err(Refused::conflict("the last admin cannot be removed")),
+        Changed::Yes => Ok(Json(json!({}))),
+        Changed::Unknown => Err(Refused::not_found("there is no such user")),
+        Changed::LastAdmin => Err(Refused::conflict("the last admin cannot be removed")),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct NewRole {
+    role: Role,
+}
+
+pub(super) async fn set_role(
+    State(app): State<Arc<App>>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+    Body(NewRole { role }): Body<NewRole>,
+) -> Result<Json<Value>, Refused> {
+    let write = move |connection: &Connection| {
+        let changed = accounts::set_role(connection, &name, role)?;
+        if changed == Changed::Yes {
+            actor.audit(connection, "user.role", &format!("{name}, {}", role.name()))?;
+        }
+        Ok(changed)
+    };
+    match app.store.write(write).await? {
+        Changed::Yes => Ok(Json(json!({}))),
+        Changed::Unknown => Err(Refused::not_found("there is no such user")),
+        Changed::LastAdmin => Err(Refused::conflict("the last admin has to stay one")),
     }
 }
 

@@ -4,22 +4,28 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use holdfast_policy::document::Policy;
 use holdfast_wire::uplink::Bundle;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::body::Asked;
+use super::work;
 use crate::answer::Refused;
 use crate::app::App;
 use crate::bundle::enforced;
 use crate::clock::{self, rfc3339};
-use crate::store::events::{self, Filter, Found};
+use crate::store::events::{self, Filter, Found, Most};
 use crate::store::{Connection, bundles, sensors};
 
 /// Events in an answer, where none is asked for and at most.
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 500;
+/// Bytes of the events in an answer; one may have 256 KiB.
+const MAX_BYTES: usize = 8 << 20;
 
 /// What is asked for. Times are RFC 3339.
 #[derive(Debug, Default, Deserialize)]
@@ -59,14 +65,14 @@ impl Query {
             text: some(self.text),
             from: time("from", self.from)?,
             to: time("to", self.to)?,
-            before: some(self.before).map(|text| place(&text)).transpose()?,
+            before: some(self.before).map(|text| placed_at(&text)).transpose()?,
             after: None,
         })
     }
 }
 
 /// Where a page begins: the time and number of the last event of the one before.
-fn place(text: &str) -> Result<(i64, i64), Refused> {
+fn placed_at(text: &str) -> Result<(i64, i64), Refused> {
     let numbers = text
         .split_once('.')
         .map(|(time, id)| (time.parse(), id.parse()));
@@ -76,49 +82,94 @@ fn place(text: &str) -> Result<(i64, i64), Refused> {
     }
 }
 
-/// An event as JSON.
-pub(crate) fn shown(found: &Found) -> Value {
-    shown_with(found, found.event())
+/// An event as it is shown.
+#[derive(Serialize)]
+pub(crate) struct Shown<'a, E> {
+    id: i64,
+    received: String,
+    sensor: ShownSensor<'a>,
+    event: E,
+    /// What `before` takes to go on behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
 }
 
-/// The same of an event that is told otherwise than it is stored.
-pub(crate) fn shown_with(found: &Found, event: Value) -> Value {
-    json!({
-        "id": found.id,
-        "received": rfc3339(found.received),
-        "sensor": {"id": found.sensor_id, "host": found.host_name},
-        "event": event,
-    })
+impl<E> Shown<'_, E> {
+    /// The same for a list that is gone on with.
+    pub(super) fn placed(mut self, found: &Found) -> Self {
+        self.place = Some(place(found));
+        self
+    }
 }
 
-async fn search(app: &App, query: Query, alerts_only: bool) -> Result<Json<Value>, Refused> {
-    let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
-    let filter = query.filter(alerts_only)?;
-    let found = app
-        .store
-        .read(move |connection| events::find(connection, &filter, limit))
-        .await?;
-    let last = if found.len() == limit {
-        found.last()
-    } else {
-        None
+#[derive(Serialize)]
+struct ShownSensor<'a> {
+    id: &'a str,
+    host: &'a str,
+}
+
+/// What was found, with the event as it is told.
+pub(crate) fn shown<E>(found: &Found, event: E) -> Shown<'_, E> {
+    Shown {
+        id: found.id,
+        received: rfc3339(found.received),
+        sensor: ShownSensor {
+            id: &found.sensor_id,
+            host: &found.host_name,
+        },
+        event,
+        place: None,
+    }
+}
+
+/// Where an event is: what [`placed_at`] reads.
+fn place(found: &Found) -> String {
+    format!("{}.{}", found.time, found.id)
+}
+
+/// A page of events as they are stored, and where the next one begins.
+#[derive(Serialize)]
+struct Answer<'a> {
+    events: Vec<Shown<'a, &'a RawValue>>,
+    next: Option<String>,
+}
+
+fn as_stored(found: &Found) -> Option<Shown<'_, &RawValue>> {
+    // It was JSON when it came.
+    let event = serde_json::from_str(&found.body).ok()?;
+    Some(shown(found, event).placed(found))
+}
+
+/// The answer's JSON, made where the events are read: they may be many, and are looked at no further.
+async fn search(app: &App, query: Query, alerts_only: bool) -> Result<Response, Refused> {
+    let most = Most {
+        events: query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE),
+        bytes: MAX_BYTES,
     };
-    let next = last.map(|last| format!("{}.{}", last.time, last.id));
-    let list: Vec<_> = found.iter().map(shown).collect();
-    Ok(Json(json!({"events": list, "next": next})))
+    let filter = query.filter(alerts_only)?;
+    let read = move |connection: &Connection| {
+        let page = events::find(connection, &filter, most)?;
+        let last = page.events.last().filter(|_| page.more);
+        let next = last.map(place);
+        let events = page.events.iter().filter_map(as_stored).collect();
+        Ok(serde_json::to_vec(&Answer { events, next }))
+    };
+    let answer = app.store.read(read).await?;
+    let answer = answer.map_err(|_| Refused::busy())?;
+    Ok(([(CONTENT_TYPE, "application/json")], answer).into_response())
 }
 
 pub(super) async fn alerts(
     State(app): State<Arc<App>>,
     Asked(query): Asked<Query>,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Response, Refused> {
     search(&app, query, true).await
 }
 
 pub(super) async fn events(
     State(app): State<Arc<App>>,
     Asked(query): Asked<Query>,
-) -> Result<Json<Value>, Refused> {
+) -> Result<Response, Refused> {
     search(&app, query, false).await
 }
 
@@ -143,7 +194,14 @@ pub(super) async fn one(
     };
     let found = app.store.read(read).await?;
     let (found, bundle) = found.ok_or_else(|| Refused::not_found("there is no such event"))?;
-    let mut shown = shown(&found);
+    let shown = work::done(&app, move || whole(&found, bundle.as_ref())).await?;
+    Ok(Json(shown))
+}
+
+/// An event with its rule, where that is one of the bundle's.
+fn whole(found: &Found, bundle: Option<&bundles::Stored>) -> Value {
+    // It is texts and numbers alone.
+    let mut shown = serde_json::to_value(shown(found, found.event())).unwrap_or_default();
     let rule = &shown["event"]["rule"];
     if let (Some(bundle), Some(id), Some(policy)) =
         (bundle, rule["id"].as_str(), rule["ruleset"].as_str())
@@ -153,7 +211,7 @@ pub(super) async fn one(
             .and_then(|bundle| explained(&bundle, policy, id))
             .unwrap_or_default();
     }
-    Ok(Json(shown))
+    shown
 }
 
 /// The version that a sensor said it has in force.

@@ -78,6 +78,10 @@ pub(super) async fn required(
             role.name()
         )));
     }
+    app.limits
+        .requests
+        .take(&identity.name)
+        .map_err(Refused::too_often)?;
     let peer = request.extensions().get::<Peer>();
     let address = peer
         .map(|peer| peer.0.ip())

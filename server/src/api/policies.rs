@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::body::Body;
 use super::guard::Actor;
+use super::work;
 use crate::answer::Refused;
 use crate::app::App;
 use crate::auth::check_name;
@@ -33,16 +34,16 @@ pub(super) struct Drafts {
 }
 
 /// Says what is wrong with policies, or who decides on their rules.
-pub(super) async fn check(Body(Drafts { policies }): Body<Drafts>) -> Result<Json<Value>, Refused> {
+pub(super) async fn check(
+    State(app): State<Arc<App>>,
+    Body(Drafts { policies }): Body<Drafts>,
+) -> Result<Json<Value>, Refused> {
     let check = move || match bundle::check(&policies) {
         Ok(checked) => Ok(good(&checked)),
         Err(Wrong::Policies(problems)) => Ok(json!({"ok": false, "errors": problems})),
         Err(wrong @ Wrong::Shape(_)) => Err(Refused::bad(wrong.to_string())),
     };
-    tokio::task::spawn_blocking(check)
-        .await
-        .map_err(|_| Refused::busy())?
-        .map(Json)
+    work::done(&app, check).await?.map(Json)
 }
 
 #[derive(Deserialize)]
@@ -71,10 +72,7 @@ pub(super) async fn dry_run(
     let turn = app.limits.dry_runs.try_acquire();
     let _turn = turn.map_err(|_| Refused::busy())?;
     let check = move || bundle::check(&policies);
-    let checked = tokio::task::spawn_blocking(check)
-        .await
-        .map_err(|_| Refused::busy())?;
-    let checked = match checked {
+    let checked = match work::done(&app, check).await? {
         Ok(checked) => checked,
         Err(Wrong::Policies(problems)) => {
             return Ok(Json(json!({"ok": false, "errors": problems})));
@@ -115,19 +113,18 @@ pub(super) async fn create(
         )));
     }
     let check = move || bundle::check(&policies).map(|_| policies);
-    let checked = tokio::task::spawn_blocking(check)
-        .await
-        .map_err(|_| Refused::busy())?;
-    let policies = checked.map_err(|wrong| match wrong {
-        Wrong::Policies(problems) => {
-            let first = problems
-                .first()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            Refused::bad(format!("{} errors, the first: {first}", problems.len()))
-        }
-        Wrong::Shape(reason) => Refused::bad(reason),
-    })?;
+    let policies = work::done(&app, check)
+        .await?
+        .map_err(|wrong| match wrong {
+            Wrong::Policies(problems) => {
+                let first = problems
+                    .first()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                Refused::bad(format!("{} errors, the first: {first}", problems.len()))
+            }
+            Wrong::Shape(reason) => Refused::bad(reason),
+        })?;
     let shared = app.clone();
     let write = move |connection: &Connection| {
         let author = &actor.identity.name;
@@ -165,21 +162,28 @@ pub(super) async fn one(
         .read(move |connection| bundles::one(connection, version))
         .await?;
     let stored = stored.ok_or_else(|| Refused::not_found("there is no such bundle"))?;
+    let shown = work::done(&app, move || written(&stored.payload)).await?;
     // It was written by this program.
-    let bundle: Bundle =
-        serde_json::from_slice(&stored.payload).map_err(|error| Refused::bad(error.to_string()))?;
+    shown
+        .map(Json)
+        .map_err(|error| Refused::bad(error.to_string()))
+}
+
+/// A bundle's policies as they were written.
+fn written(payload: &[u8]) -> serde_json::Result<Value> {
+    let bundle: Bundle = serde_json::from_slice(payload)?;
     let policies: Vec<_> = bundle
         .policies
         .iter()
         .map(|policy| json!({"file": policy.file, "text": policy.document.get()}))
         .collect();
-    Ok(Json(json!({
+    Ok(json!({
         "version": bundle.version,
         "name": bundle.name,
         "created": bundle.created,
         "rollback": bundle.rollback,
         "policies": policies,
-    })))
+    }))
 }
 
 /// `all`, or `tag:` and a tag.

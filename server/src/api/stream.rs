@@ -18,10 +18,13 @@ use super::guard::{self, Actor};
 use crate::answer::Refused;
 use crate::app::App;
 use crate::store::Connection;
-use crate::store::events::{self, Filter};
+use crate::store::events::{self, Filter, Found, Most};
 
-/// Alerts that are read at a time.
-const PAGE: usize = 100;
+/// Alerts that are read at a time: a follower may have as many bytes in memory.
+const PAGE: Most = Most {
+    events: 100,
+    bytes: 1 << 20,
+};
 /// Between two looks: nobody reads faster.
 const PAUSE: Duration = Duration::from_millis(250);
 /// For so long a session that has ended keeps its place at most.
@@ -91,22 +94,29 @@ async fn next(mut follower: Follower) -> Option<(Result<Event, Infallible>, Foll
             continue;
         }
         let filter = follower.filter.clone();
-        let find = move |connection: &Connection| events::find(connection, &filter, PAGE);
+        let find = move |connection: &Connection| {
+            let page = events::find(connection, &filter, PAGE)?;
+            let until = page.events.last().map(|found| found.id);
+            Ok((page.more, until, page.events.iter().map(told).collect()))
+        };
         // Where the store fails the browser asks again, with the last one that it got.
-        let found = follower.app.store.read(find).await.ok()?;
-        if found.len() == PAGE {
+        let (more, until, read) = follower.app.store.read(find).await.ok()?;
+        if more {
             follower.last.mark_changed();
-            follower.filter.after = found.last().map(|found| found.id);
+            follower.filter.after = until;
         } else {
             // Nothing before this is of interest any more.
-            follower.filter.after = Some(last.max(found.last().map_or(0, |found| found.id)));
+            follower.filter.after = Some(last.max(until.unwrap_or(0)));
         }
-        for found in &found {
-            let event = Event::default().id(found.id.to_string()).event("alert");
-            follower
-                .read
-                .push_back(event.data(shown(found).to_string()));
-        }
+        follower.read = read;
     }
     follower.read.pop_front().map(|event| (Ok(event), follower))
+}
+
+/// An alert as it is sent.
+fn told(found: &Found) -> Event {
+    let shown = serde_json::to_value(shown(found, found.event()).placed(found)).unwrap_or_default();
+    // Written anew: the sensor's own text may have line breaks.
+    let event = Event::default().id(found.id.to_string()).event("alert");
+    event.data(shown.to_string())
 }

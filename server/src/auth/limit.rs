@@ -49,6 +49,28 @@ impl Limiter {
         self.take_at(number, Instant::now())
     }
 
+    /// Whether the bucket of this number has something; who takes more than there is has that to wait for.
+    ///
+    /// # Errors
+    /// How long it takes until it has.
+    pub(crate) fn has_numbered(&self, number: u64) -> Result<(), Duration> {
+        let now = Instant::now();
+        let full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = (number % full_at.len() as u64) as usize;
+        let empty = now + self.rate.every * self.rate.burst;
+        match full_at[bucket].saturating_duration_since(empty) {
+            Duration::ZERO => Ok(()),
+            wait => Err(wait),
+        }
+    }
+
+    /// Takes so many from the bucket of this number, also beyond what it has.
+    pub(crate) fn charge_numbered(&self, number: u64, amount: u32) {
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = (number % full_at.len() as u64) as usize;
+        full_at[bucket] = full_at[bucket].max(Instant::now()) + self.rate.every * amount;
+    }
+
     /// Gives one back.
     pub(crate) fn give_back(&self, key: impl Hash) {
         let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +123,21 @@ mod tests {
         assert!(take(2, 4).is_ok());
         assert!(take(1, 10).is_ok());
         assert!(take(1, 10).is_err());
+    }
+
+    #[test]
+    fn who_takes_more_than_there_is_has_to_wait_for_it() {
+        let rate = Rate {
+            burst: 10,
+            every: Duration::from_secs(10),
+        };
+        let limiter = Limiter::new(4, rate);
+        limiter.charge_numbered(1, 9);
+        assert_eq!(limiter.has_numbered(1), Ok(()));
+        limiter.charge_numbered(1, 31);
+        let wait = limiter.has_numbered(1).unwrap_err();
+        assert!((295..=300).contains(&wait.as_secs()), "{wait:?}");
+        assert_eq!(limiter.has_numbered(2), Ok(()));
     }
 
     #[test]

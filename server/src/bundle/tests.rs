@@ -128,7 +128,7 @@ fn nor_when_its_tags_change() {
         let assign = |tag, version| assign(&connection, &signer(), tag, version, "ada", 0).unwrap();
         assign("web", 1);
         assign("", 2);
-        let enrolled = "INSERT INTO sensor VALUES (1, 's', 'h', 'n', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0)";
+        let enrolled = "INSERT INTO sensor VALUES (1, 's', 'h', 'n', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0, NULL)";
         connection.execute(enrolled, params![[0_u8]]).unwrap();
         let before = bundles::of_sensor(&connection, 1).unwrap();
         assert_eq!(before, Some(2));

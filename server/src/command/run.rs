@@ -21,17 +21,13 @@ use crate::bundle::Signer;
 use crate::cli::{Forwarded, Run};
 use crate::clock::{DAY, now};
 use crate::forward;
-use crate::store::{self, Connection, Place, Store, StoreError, accounts, bundles, events};
-use crate::{descriptors, news, rollout, secret, serve, web};
+use crate::store::{Place, Store, StoreError, accounts, bundles, events};
+use crate::{descriptors, news, retention, rollout, secret, serve, web};
 
 /// Between two attempts to reach a database at the start.
 const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// Name of the user that the first start makes.
 const ADMIN: &str = "admin";
-/// Between two looks for events that are old enough to be deleted.
-const CLEAN_INTERVAL: Duration = Duration::from_secs(60);
-/// Between two such transactions, so that what sensors send comes in between.
-const CLEAN_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -69,8 +65,10 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         behind_proxy: arguments.behind_tls_proxy,
         certified_sensors: arguments.tls_client_ca.is_some(),
         token_age: arguments.token_days * DAY,
+        max_size: arguments.max_size,
+        removed: retention::Totals::default(),
         was_ready: Mutex::default(),
-        limits: Limits::new(),
+        limits: Limits::new(arguments.sensor_rate),
         store,
     });
     let listener = TcpListener::bind(arguments.listen).await;
@@ -90,7 +88,11 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         );
     }
     let (stop, stopping) = watch::channel(false);
-    let cleaning = tokio::spawn(clean(app.clone(), arguments.retain_days));
+    let mut cleaning = JoinSet::new();
+    cleaning.spawn(retention::by_age(app.clone(), arguments.retain_days));
+    if let Some(most) = arguments.max_size {
+        cleaning.spawn(retention::by_size(app.clone(), most));
+    }
     let rolling_out = tokio::spawn(rollout::watch(app.clone()));
     let telling = tokio::spawn(news::watch(app.clone()));
     let alerts_only = arguments.forward.events == Forwarded::Alerts;
@@ -103,7 +105,12 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
             alerts_only,
         ));
     }
-    let serving = tokio::spawn(serve::serve(listener, acceptor, web::router(app), stopping));
+    let of_address =
+        (!arguments.behind_tls_proxy).then_some(arguments.connections_per_address.into());
+    let router = web::router(app);
+    let serving = tokio::spawn(serve::serve(
+        listener, acceptor, of_address, router, stopping,
+    ));
     let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -119,7 +126,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
         _ = hangup.recv() => {}
     }
-    cleaning.abort();
+    cleaning.shutdown().await;
     rolling_out.abort();
     telling.abort();
     forwarding.shutdown().await;
@@ -182,26 +189,4 @@ async fn first_user(store: &Store, file: Option<&Path>) -> anyhow::Result<()> {
         ))?;
     }
     Ok(())
-}
-
-/// Deletes what is too old, a little at a time, and has room for what comes.
-async fn clean(app: Arc<App>, days: i64) {
-    loop {
-        let before = now() - days * DAY;
-        // By itself: deleting may have to wait for those who read, for long.
-        let prepare = |connection: &Connection| store::prepare(connection, now());
-        if let Err(error) = app.store.write(prepare).await {
-            tracing::warn!("room for the next events could not be made: {error}");
-        }
-        let delete = move |connection: &Connection| events::delete_before(connection, before);
-        let pause = match app.store.write(delete).await {
-            Ok(true) => CLEAN_PAUSE,
-            Ok(false) => CLEAN_INTERVAL,
-            Err(error) => {
-                tracing::warn!("old events could not be deleted: {error}");
-                CLEAN_INTERVAL
-            }
-        };
-        tokio::time::sleep(pause).await;
-    }
 }

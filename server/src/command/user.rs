@@ -8,7 +8,7 @@ use crate::auth::{check_name, hash_password};
 use crate::cli::{Password, User};
 use crate::clock::now;
 use crate::secret::{self, Kind};
-use crate::store::accounts::{self, Removed};
+use crate::store::accounts::{self, Changed};
 
 pub(super) fn user(command: User) -> anyhow::Result<()> {
     match command {
@@ -55,14 +55,23 @@ pub(super) fn user(command: User) -> anyhow::Result<()> {
             })?;
             tell(&password, random)
         }
+        User::Role { name, role, data } => changed(&data, "user.role", |connection| {
+            match accounts::set_role(connection, &name, role)? {
+                Changed::Yes => Ok(((), format!("{name}, {}", role.name()))),
+                Changed::Unknown => bail!("there is no user {name}"),
+                Changed::LastAdmin => {
+                    bail!("{name} is the last admin, without whom nobody could add users")
+                }
+            }
+        }),
         User::Remove { name, data } => {
             changed(
                 &data,
                 "user.remove",
                 |connection| match accounts::remove_user(connection, &name)? {
-                    Removed::Yes => Ok(((), name)),
-                    Removed::Unknown => bail!("there is no user {name}"),
-                    Removed::LastAdmin => {
+                    Changed::Yes => Ok(((), name)),
+                    Changed::Unknown => bail!("there is no user {name}"),
+                    Changed::LastAdmin => {
                         bail!("{name} is the last admin, without whom nobody could add users")
                     }
                 },

@@ -13,7 +13,7 @@ use ring::hmac;
 use serde_json::json;
 
 use super::{ForwardError, Schema, Undelivered};
-use crate::api::shown_with;
+use crate::api::shown;
 use crate::client::{Client, Target, Way};
 use crate::clock::now;
 use crate::store::events::Found;
@@ -71,8 +71,10 @@ impl Webhook {
         };
         let id = format!("{}-{}-{}", self.server, first.id, last.id);
         let seconds = now() / 1000;
-        let shown = |found| shown_with(found, self.schema.event(found));
-        let events: Vec<_> = batch.iter().map(shown).collect();
+        let events = batch.iter();
+        let events: Vec<_> = events
+            .map(|found| shown(found, self.schema.event(found)))
+            .collect();
         let body = json!({"type": "holdfast.events", "events": events}).to_string();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

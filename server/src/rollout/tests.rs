@@ -118,8 +118,13 @@ impl Store {
             };
             let heartbeat = json!({"version": "", "tier": "lsm", "mode": "enforce",
                                    "policy": {"revision": 1, "bundle": bundle, "error": error}});
-            let text = heartbeat.to_string();
-            sensors::heard(&self.connection, row, "", &text, "{}", self.now).unwrap();
+            let said = sensors::Said {
+                version: String::new(),
+                heartbeat: heartbeat.to_string(),
+                ledger: "{}".to_owned(),
+                containers: None,
+            };
+            sensors::heard(&self.connection, row, &said, self.now).unwrap();
         }
         step(&self.connection, 0, self.now).unwrap();
     }

@@ -355,6 +355,7 @@ impl Sensor {
                 lost: 0,
                 sent: self.sent,
             },
+            containers: None,
         };
         let body = serde_json::to_vec(&heartbeat).map_err(SimulateError::message)?;
         let began = Instant::now();

@@ -96,9 +96,9 @@ pub(crate) fn set_password(connection: &Connection, name: &str, password: &str) 
     Ok(changed == 1)
 }
 
-/// What came of removing a user.
+/// What came of removing a user, or of changing what one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Removed {
+pub(crate) enum Changed {
     Yes,
     Unknown,
     /// Nobody could add users any more.
@@ -106,20 +106,38 @@ pub(crate) enum Removed {
 }
 
 /// Removes a user and the sessions.
-pub(crate) fn remove_user(connection: &Connection, name: &str) -> Result<Removed> {
+pub(crate) fn remove_user(connection: &Connection, name: &str) -> Result<Changed> {
     let Some((id, _, role)) = user(connection, name)? else {
-        return Ok(Removed::Unknown);
+        return Ok(Changed::Unknown);
     };
+    if is_last_admin(connection, role)? {
+        return Ok(Changed::LastAdmin);
+    }
+    connection.execute("DELETE FROM \"user\" WHERE id = ?1", params![id])?;
+    Ok(Changed::Yes)
+}
+
+/// Gives a user another role, which holds for the sessions that there are.
+pub(crate) fn set_role(connection: &Connection, name: &str, role: Role) -> Result<Changed> {
+    let Some((id, _, before)) = user(connection, name)? else {
+        return Ok(Changed::Unknown);
+    };
+    if role != Role::Admin && is_last_admin(connection, before)? {
+        return Ok(Changed::LastAdmin);
+    }
+    let statement = "UPDATE \"user\" SET role = ?2 WHERE id = ?1";
+    connection.execute(statement, params![id, role])?;
+    Ok(Changed::Yes)
+}
+
+/// Whether without a user of this role there would be no admin.
+fn is_last_admin(connection: &Connection, role: Role) -> Result<bool> {
     let admins: i64 = connection.query_one(
         "SELECT count(*) FROM \"user\" WHERE role = ?1",
         params![Role::Admin],
         |row| row.get(0),
     )?;
-    if role == Role::Admin && admins == 1 {
-        return Ok(Removed::LastAdmin);
-    }
-    connection.execute("DELETE FROM \"user\" WHERE id = ?1", params![id])?;
-    Ok(Removed::Yes)
+    Ok(role == Role::Admin && admins == 1)
 }
 
 /// Begins a session, and takes away those that have ended.
@@ -255,10 +273,29 @@ mod tests {
             let connection = empty();
             add_user(&connection, "a", "", Role::Admin, 0).unwrap();
             assert!(!add_user(&connection, "a", "", Role::Admin, 0).unwrap());
-            assert_eq!(remove_user(&connection, "a").unwrap(), Removed::LastAdmin);
+            assert_eq!(remove_user(&connection, "a").unwrap(), Changed::LastAdmin);
             add_user(&connection, "b", "", Role::Admin, 0).unwrap();
-            assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Yes);
-            assert_eq!(remove_user(&connection, "a").unwrap(), Removed::Unknown);
+            assert_eq!(remove_user(&connection, "a").unwrap(), Changed::Yes);
+            assert_eq!(remove_user(&connection, "a").unwrap(), Changed::Unknown);
+        });
+    }
+
+    #[test]
+    fn a_role_holds_from_the_next_request_on_and_one_admin_stays() {
+        both(|| {
+            let connection = empty();
+            add_user(&connection, "a", "", Role::Admin, 0).unwrap();
+            add_user(&connection, "b", "", Role::ReadOnly, 0).unwrap();
+            begin_session(&connection, &[1; 32], 2, 10, 0).unwrap();
+            let set = |name, role| set_role(&connection, name, role).unwrap();
+            assert_eq!(set("b", Role::Analyst), Changed::Yes);
+            let session = by_session(&connection, &[1; 32], 5).unwrap().unwrap();
+            assert_eq!(session.role, Role::Analyst);
+            assert_eq!(set("nobody", Role::Analyst), Changed::Unknown);
+            assert_eq!(set("a", Role::Analyst), Changed::LastAdmin);
+            assert_eq!(set("a", Role::Admin), Changed::Yes);
+            assert_eq!(set("b", Role::Admin), Changed::Yes);
+            assert_eq!(set("a", Role::ReadOnly), Changed::Yes);
         });
     }
 

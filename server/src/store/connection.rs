@@ -68,6 +68,34 @@ impl Connection {
         }
     }
 
+    /// What `read` makes of each row, until it makes nothing of one: rows behind that are not kept in memory.
+    pub(crate) fn query_while<T>(
+        &self,
+        statement: &str,
+        params: &[Param<'_>],
+        mut read: impl FnMut(&Row<'_>) -> Result<Option<T>>,
+    ) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        match self {
+            Self::Sqlite(connection) => {
+                let mut statement = connection.prepare_cached(statement)?;
+                let mut rows = statement.query(rusqlite::params_from_iter(params))?;
+                while let Some(row) = rows.next()?
+                    && let Some(value) = read(&Row::Sqlite(row))?
+                {
+                    all.push(value);
+                }
+            }
+            Self::Postgres(session) => session.each(statement, params, |row| {
+                let value = read(&Row::Postgres(row))?;
+                let goes_on = value.is_some();
+                all.extend(value);
+                Ok(goes_on)
+            })?,
+        }
+        Ok(all)
+    }
+
     /// What `read` makes of the first row, if there is one.
     pub(crate) fn query_optional<T>(
         &self,

@@ -97,6 +97,8 @@ impl Found {
     }
 }
 
+/// Bytes of events that are removed in a transaction: tens of milliseconds, for which sensors wait.
+const REMOVED_BYTES: usize = 8 << 20;
 /// Events that are read together when they are told.
 const TOGETHER: usize = 100;
 
@@ -114,8 +116,23 @@ fn found(row: &Row<'_>) -> Result<Found> {
     })
 }
 
-/// At most `limit` events that meet `filter`: the latest first, or after one those that came next.
-pub(crate) fn find(connection: &Connection, filter: &Filter, limit: usize) -> Result<Vec<Found>> {
+/// How many events are read at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) events: usize,
+    /// Of their JSON; one event is read whatever it has.
+    pub(crate) bytes: usize,
+}
+
+/// Events that were found.
+pub(crate) struct Page {
+    pub(crate) events: Vec<Found>,
+    /// Whether there may be more behind them.
+    pub(crate) more: bool,
+}
+
+/// Events that meet `filter`, within `most`: the latest first, or after one those that came next.
+pub(crate) fn find(connection: &Connection, filter: &Filter, most: Most) -> Result<Page> {
     let mut conditions = Conditions::default();
     if filter.alerts_only {
         // As it stands in the partial indices.
@@ -168,9 +185,17 @@ pub(crate) fn find(connection: &Connection, filter: &Filter, limit: usize) -> Re
         "{FOUND} WHERE {} ORDER BY {order} LIMIT ?",
         conditions.text()
     );
-    conditions.values.push(Value::from(limit as i64));
+    conditions.values.push(Value::from(most.events as i64));
     let values: Vec<_> = conditions.values.iter().map(AsParam::param).collect();
-    connection.query(&statement, &values, found)
+    let (mut bytes, mut is_cut) = (0, false);
+    let events = connection.query_while(&statement, &values, |row| {
+        let event = found(row)?;
+        is_cut = bytes > 0 && bytes + event.body.len() > most.bytes;
+        bytes += event.body.len();
+        Ok((!is_cut).then_some(event))
+    })?;
+    let more = is_cut || events.len() == most.events;
+    Ok(Page { events, more })
 }
 
 /// Tells the events of these actions since `from` (nanoseconds since 1970), the latest `limit` of them, in the order in which they
@@ -311,6 +336,41 @@ pub(crate) fn delete_before(connection: &Connection, time: i64) -> Result<bool> 
     }
 }
 
+/// What was removed for the store's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    /// That were no alerts.
+    pub(crate) events: usize,
+    pub(crate) alerts: usize,
+}
+
+/// Bytes that the store has.
+pub(crate) fn size(connection: &Connection) -> Result<i64> {
+    match connection {
+        Connection::Sqlite(_) => sqlite::room::size(connection),
+        Connection::Postgres(_) => {
+            let size = "SELECT pg_database_size(current_database())";
+            connection.query_one(size, params![], |row| row.get(0))
+        }
+    }
+}
+
+/// Removes something of what is oldest, alerts last; what of it waits to be forwarded is counted as lost. `passed` is 0 at first, and
+/// then what the last call made it: so far there are alerts alone. With PostgreSQL, where room comes back by the day, it is one of the days
+/// before today.
+pub(crate) fn make_room(connection: &Connection, passed: &mut i64, now: i64) -> Result<Removed> {
+    match connection {
+        Connection::Sqlite(_) => {
+            let most = Most {
+                events: sqlite::events::DELETED_AT_ONCE,
+                bytes: REMOVED_BYTES,
+            };
+            sqlite::room::make(connection, passed, most)
+        }
+        Connection::Postgres(session) => postgres::make_room(session, passed, now),
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::test::{both, empty};
@@ -347,19 +407,56 @@ pub(super) mod tests {
     }
 
     pub(in crate::store) fn with_events_in(connection: Connection, count: i64) -> Connection {
-        connection.execute("INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0)", params![[0_u8]])
+        connection.execute("INSERT INTO sensor VALUES (1, 's-1', 'h', 'web', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0, NULL)", params![[0_u8]])
             .unwrap();
         let events: Vec<_> = (1..=count).map(event).collect();
         store(&connection, &[sent(1, 0, events)], 1000).unwrap();
         connection
     }
 
+    /// Of three events at most, the numbers.
     fn ids(connection: &Connection, filter: &Filter) -> Vec<i64> {
-        find(connection, filter, 3)
-            .unwrap()
-            .iter()
-            .map(|found| found.id)
-            .collect()
+        page(connection, filter, 3, usize::MAX).0
+    }
+
+    /// The numbers of what is found within so many events and bytes, and whether there may be more.
+    pub(in crate::store) fn page(
+        connection: &Connection,
+        filter: &Filter,
+        events: usize,
+        bytes: usize,
+    ) -> (Vec<i64>, bool) {
+        let page = find(connection, filter, Most { events, bytes }).unwrap();
+        (
+            page.events.iter().map(|found| found.id).collect(),
+            page.more,
+        )
+    }
+
+    #[test]
+    fn a_page_ends_where_its_bytes_do_and_the_next_goes_on_there() {
+        both(|| {
+            let connection = with_events(5);
+            let one = event(1).body.len();
+            let whole = |bytes| page(&connection, &Filter::default(), 9, bytes);
+            assert_eq!(whole(usize::MAX), (vec![5, 4, 3, 2, 1], false));
+            assert_eq!(whole(2 * one), (vec![5, 4], true));
+            assert_eq!(whole(2 * one - 1), (vec![5], true));
+            // One that has more than all may have is not the end.
+            assert_eq!(whole(1), (vec![5], true));
+            let next = Filter {
+                before: Some((40, 4)),
+                ..Filter::default()
+            };
+            assert_eq!(page(&connection, &next, 9, 2 * one), (vec![3, 2], true));
+            let later = Filter {
+                after: Some(3),
+                ..Filter::default()
+            };
+            assert_eq!(page(&connection, &later, 9, 2 * one), (vec![4, 5], false));
+            // What was not read to the end is in nobody's way.
+            assert_eq!(page(&connection, &later, 9, usize::MAX).0, [4, 5]);
+        });
     }
 
     #[test]

@@ -138,6 +138,18 @@ pub(crate) fn forget(connection: &Connection, last: i64) -> Result<()> {
     Ok(())
 }
 
+/// Counts as lost what waits of the events between these numbers, the second inclusive, that are no alerts: they are about to be
+/// deleted. The position stays: what comes after it is what is still there.
+pub(crate) fn forget_events(connection: &Connection, after: i64, last: i64) -> Result<()> {
+    connection.execute(
+        "UPDATE forward SET lost_deleted = lost_deleted + (SELECT count(*) FROM event
+             WHERE id > ?1 AND id > position AND id <= ?2 AND alert = 0)
+         WHERE alerts_only = 0 AND position < ?2",
+        params![after, last],
+    )?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::events::tests::sent;
@@ -150,7 +162,7 @@ mod tests {
         let connection = empty();
         begin(&connection, "alerts", true).unwrap();
         begin(&connection, "all", false).unwrap();
-        let sensor = "INSERT INTO sensor VALUES (1, 's', 'h', 'h', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0)";
+        let sensor = "INSERT INTO sensor VALUES (1, 's', 'h', 'h', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0, NULL)";
         connection.execute(sensor, params![[0_u8]]).unwrap();
         let event = |sequence| NewEvent {
             sequence,

@@ -29,7 +29,7 @@ pub(super) mod session;
 
 pub(super) use lease::Lease;
 pub(super) use moving::carry;
-pub(super) use partitions::{drop_before, make};
+pub(super) use partitions::{drop_before, make, make_room};
 
 /// How long a server is waited for that does not answer.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -198,18 +198,23 @@ pub(crate) fn promise(connection: &Connection, row: i64, token: &Hash) -> Result
     Ok(())
 }
 
-/// Stores what a sensor says of itself: `text` is the JSON of the heartbeat but for `ledger`.
-pub(crate) fn heard(
-    connection: &Connection,
-    row: i64,
-    version: &str,
-    text: &str,
-    ledger: &str,
-    now: i64,
-) -> Result<()> {
+/// What a sensor says of itself, in JSON.
+pub(crate) struct Said {
+    /// Its version.
+    pub(crate) version: String,
+    /// The heartbeat, but for what follows: lists of sensors have it.
+    pub(crate) heartbeat: String,
+    /// What its hooks counted.
+    pub(crate) ledger: String,
+    /// What runs on its host.
+    pub(crate) containers: Option<String>,
+}
+
+/// Stores what a sensor says of itself.
+pub(crate) fn heard(connection: &Connection, row: i64, said: &Said, now: i64) -> Result<()> {
     connection.execute(
-        "UPDATE sensor SET version = ?2, heartbeat = ?3, ledger = ?4, seen = ?5 WHERE id = ?1",
-        params![row, version, text, ledger, now],
+        "UPDATE sensor SET version = ?2, heartbeat = ?3, ledger = ?4, containers = ?5, seen = ?6 WHERE id = ?1",
+        params![row, said.version, said.heartbeat, said.ledger, said.containers, now],
     )?;
     Ok(())
 }
@@ -266,12 +271,15 @@ pub(crate) fn one(connection: &Connection, sensor_id: &str) -> Result<Option<Sen
     connection.query_optional(&statement, params![sensor_id], sensor)
 }
 
-/// The JSON of the ledger that a sensor last sent.
-pub(crate) fn ledger(connection: &Connection, row: i64) -> Result<Option<String>> {
+/// What a sensor last said of its ledger and its containers, in JSON.
+pub(crate) fn ledger_and_containers(
+    connection: &Connection,
+    row: i64,
+) -> Result<(Option<String>, Option<String>)> {
     connection.query_one(
-        "SELECT ledger FROM sensor WHERE id = ?1",
+        "SELECT ledger, containers FROM sensor WHERE id = ?1",
         params![row],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 

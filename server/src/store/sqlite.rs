@@ -19,6 +19,7 @@ use super::value::{Column, Param, params};
 
 pub(super) mod events;
 mod read;
+pub(super) mod room;
 mod schema;
 mod write;
 

@@ -166,6 +166,18 @@ impl Server {
         try_request(&self.address, method, path, headers, body).unwrap()
     }
 
+    /// A connection that asks for nothing yet.
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Asks a server that may not answer.
+    pub(crate) fn try_request(&self, method: &str, path: &str) -> std::io::Result<Answer> {
+        try_request(&self.address, method, path, &[], b"")
+    }
+
     pub(crate) fn get(&self, path: &str, token: &str) -> Answer {
         self.request(
             "GET",

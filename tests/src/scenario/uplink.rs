@@ -1,7 +1,9 @@
 //! A sensor and its Team Server, both real, and what may happen between them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,6 +20,7 @@ use crate::sensor::Sensor;
 mod between;
 mod pages;
 mod server;
+mod trouble;
 
 use between::Between;
 use server::Team;
@@ -30,6 +33,13 @@ pub const SCENARIOS: &[Scenario] = &[
         at: |place| *place == Place::Native,
         seconds: 90,
         run: uplink,
+    },
+    Scenario {
+        name: "uplink-trouble",
+        about: "a server is slow, never answers, answers nonsense, has no room on its disk: each alert is stored once and none is lost",
+        at: |place| *place == Place::Native,
+        seconds: 420,
+        run: trouble::trouble,
     },
     Scenario {
         name: PAGES,
@@ -49,6 +59,8 @@ pub fn takes_long(scenario: &Scenario) -> bool {
 
 /// The rule whose alerts are counted.
 const RULE: &str = "offence";
+/// How long what waits may take to be with the server: a sensor tries again after a minute at most.
+const ANSWERED: Duration = Duration::from_secs(90);
 /// Between two looks at the server.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -61,29 +73,10 @@ fn uplink(bench: &Bench) -> Result<()> {
     let offender = bench.program("offender")?;
     let victim = bench.program("victim")?;
     let policy = bench.policy("alerting", &json!([rule(RULE, &offender, "alert")]))?;
-    let start = || {
-        bench
-            .sensor()
-            .tier("tracepoint")
-            .enforce()
-            .policy(&policy)
-            .option("set", format!("uplink.url=http://{}", between.address()))
-            .option("set", format!("uplink.key_file={}", key.display()))
-            .start()
-    };
-    let offend = |numbers: std::ops::Range<u32>| -> Result<()> {
-        for number in numbers {
-            let number = number.to_string();
-            let mut command = std::process::Command::new(&offender);
-            command
-                .args(["echo", &number])
-                .output_within(EVENT)?
-                .with_code(0)?;
-        }
-        Ok(())
-    };
+    let start = || start(bench, &policy, &key, between.address());
+    let offend = |numbers| offend(&offender, numbers);
     let runs = || -> Result<Option<i32>> {
-        let mut command = std::process::Command::new(&victim);
+        let mut command = Command::new(&victim);
         Ok(command.args(["sleep", "0.2"]).output_within(EVENT)?.code())
     };
 
@@ -102,7 +95,7 @@ fn uplink(bench: &Bench) -> Result<()> {
     // The server has them, and the sensor does not learn of it.
     between.swallow();
     offend(20..30)?;
-    between.swallowed()?;
+    between.swallowed(1)?;
     between.pass();
     running.stored(&token, 30)?;
 
@@ -180,6 +173,30 @@ fn uplink(bench: &Bench) -> Result<()> {
         "60 alerts once each, {} answers lost",
         between.lost()
     ));
+    Ok(())
+}
+
+/// A sensor whose server is at this address.
+fn start<'b>(bench: &'b Bench, policy: &Path, key: &Path, address: &str) -> Result<Sensor<'b>> {
+    bench
+        .sensor()
+        .tier("tracepoint")
+        .enforce()
+        .policy(policy)
+        .option("set", format!("uplink.url=http://{address}"))
+        .option("set", format!("uplink.key_file={}", key.display()))
+        .start()
+}
+
+/// Makes an alert of each number.
+fn offend(offender: &Path, numbers: Range<u32>) -> Result<()> {
+    for number in numbers {
+        let mut command = Command::new(offender);
+        command
+            .args(["echo", &number.to_string()])
+            .output_within(EVENT)?
+            .with_code(0)?;
+    }
     Ok(())
 }
 

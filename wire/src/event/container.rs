@@ -82,6 +82,17 @@ pub struct Image {
     pub hash: Option<ImageHash>,
 }
 
+impl Image {
+    /// As whoever asked for it writes it: `nginx:1.27`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        match self.tag.first() {
+            Some(tag) => format!("{}:{tag}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
 /// `container.image.hash.*`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ImageHash {

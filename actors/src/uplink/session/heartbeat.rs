@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::super::bundle::{BundleError, MAX_SIGNED_BYTES, Offer, Verified};
 use super::super::client::Ask;
 use super::super::identity::Identity;
-use super::{Session, Trouble};
+use super::{Session, Trouble, containers};
 use crate::root::status;
 
 /// What `status` calls it when the bundle that was assigned is not in force.
@@ -153,6 +153,7 @@ impl Session {
                 since,
             },
         );
+        let running = shared.containers.all_running().into_iter();
         Heartbeat {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             tier: shared.tier().to_owned(),
@@ -170,6 +171,7 @@ impl Session {
                 lost: lost + shared.sinks.refused_by_uplink(),
                 sent: sum(totals.sent),
             },
+            containers: Some(containers::told(running.map(|(_, details)| details))),
         }
     }
 }

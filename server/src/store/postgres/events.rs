@@ -200,8 +200,8 @@ fn one(session: &Session, statement: &str) -> Result<Option<i64>> {
 mod tests {
     use crate::clock::DAY;
     use crate::store::connection::Connection;
-    use crate::store::events::tests::{event, sent, with_events_in};
-    use crate::store::events::{self, Filter};
+    use crate::store::events::tests::{event, page, sent, with_events_in};
+    use crate::store::events::{self, Filter, Removed};
     use crate::store::test::{Cluster, connected};
     use crate::store::{forwards, prepare};
 
@@ -210,8 +210,7 @@ mod tests {
             after: Some(after),
             ..Filter::default()
         };
-        let found = events::find(connection, &filter, 100).unwrap();
-        found.iter().map(|found| found.id).collect()
+        page(connection, &filter, 100, usize::MAX).0
     }
 
     #[test]
@@ -232,8 +231,8 @@ mod tests {
         put(&late, 8, 6);
         late.batch("COMMIT").unwrap();
         // 4 is to be seen, and 3 is not yet.
-        let all = events::find(&reader, &Filter::default(), 100).unwrap();
-        assert_eq!(all.first().map(|found| found.id), Some(4));
+        let all = page(&reader, &Filter::default(), 100, usize::MAX).0;
+        assert_eq!(all.first(), Some(&4));
         assert_eq!(behind(&reader, 2), [0_i64; 0]);
         assert_eq!(
             (
@@ -293,6 +292,36 @@ mod tests {
         prepare(&connection, 30 * DAY).unwrap();
         events::store(&connection, &one(8), 37 * DAY).unwrap();
         assert!(events::store(&connection, &one(10), 39 * DAY).is_err());
+    }
+
+    #[test]
+    fn room_is_made_by_the_day_and_alerts_go_last() {
+        let cluster = Cluster::start();
+        let connection = with_events_in(connected(&cluster.database("fleet")), 5);
+        forwards::begin(&connection, "all", false).unwrap();
+        let put = |day: i64, sequences: std::ops::RangeInclusive<i64>| {
+            let sent = [sent(1, 0, sequences.map(event).collect())];
+            events::store(&connection, &sent, day * DAY).unwrap();
+        };
+        put(1, 6..=9);
+        put(2, 10..=11);
+        put(3, 12..=13);
+        let mut passed = 0;
+        let mut make = || {
+            let make = |it: &Connection| events::make_room(it, &mut passed, 3 * DAY + 1);
+            let Removed { events, alerts } = connection.exclusively(make).unwrap();
+            (events, alerts)
+        };
+        // Even ones are alerts.
+        assert_eq!((make(), make()), ((2, 0), (1, 0)));
+        assert_eq!(behind(&connection, 0), [1, 2, 3, 4, 5, 6, 8, 10, 12, 13]);
+        put(2, 14..=14);
+        assert_eq!((make(), make(), make()), ((3, 2), (0, 2), (0, 2)));
+        // What comes in today stays.
+        assert_eq!(make(), (0, 0));
+        assert_eq!(behind(&connection, 0), [12, 13]);
+        let forward = forwards::one(&connection, "all").unwrap().unwrap();
+        assert_eq!(forward.lost_deleted, 2 + 1 + 2 + 2);
     }
 
     #[test]

@@ -44,7 +44,7 @@ const TABLES: [Table<'_>; 13] = [
     ),
     table(
         "sensor",
-        "id, sensor_id, host_id, host_name, version, architecture, kernel, token, token_since, next_token, enrolled, seen, heartbeat, ledger, removed, may_enrol",
+        "id, sensor_id, host_id, host_name, version, architecture, kernel, token, token_since, next_token, enrolled, seen, heartbeat, ledger, removed, may_enrol, containers",
         true,
     ),
     table("sensor_tag", "sensor, tag", false),

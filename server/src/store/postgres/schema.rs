@@ -7,7 +7,7 @@ use super::session::Session;
 use crate::store::StoreError;
 use crate::store::value::params;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     r#"
 CREATE TABLE setting (name TEXT COLLATE "C" PRIMARY KEY, value BYTEA NOT NULL);
 
@@ -165,6 +165,7 @@ CREATE TABLE forward (
 );
 "#,
     "ALTER TABLE sensor ADD COLUMN may_enrol BIGINT NOT NULL DEFAULT 0;",
+    "ALTER TABLE sensor ADD COLUMN containers TEXT;",
 ];
 
 /// Brings the tables to this version's, one server or command at a time.

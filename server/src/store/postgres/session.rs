@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use bytes::{BufMut as _, BytesMut};
+use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Row, Statement};
 
@@ -54,6 +55,24 @@ impl Session {
             .client
             .borrow_mut()
             .query(&prepared, &borrowed(params))?)
+    }
+
+    /// Shows `read` each row as it comes, until that is false.
+    pub(crate) fn each(
+        &self,
+        statement: &str,
+        params: &[Param<'_>],
+        mut read: impl FnMut(&Row) -> Result<bool>,
+    ) -> Result<()> {
+        let prepared = self.prepare(statement, params)?;
+        let mut client = self.client.borrow_mut();
+        let mut rows = client.query_raw(&prepared, borrowed(params))?;
+        while let Some(row) = rows.next()? {
+            if !read(&row)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn batch(&self, statements: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
@@ -175,6 +175,10 @@ CREATE TABLE forward (
     "
 -- Whether its host may enrol again without its token.
 ALTER TABLE sensor ADD COLUMN may_enrol INTEGER NOT NULL DEFAULT 0;
+",
+    "
+-- The JSON of those that a sensor last said to run.
+ALTER TABLE sensor ADD COLUMN containers TEXT;
 ",
 ];
 

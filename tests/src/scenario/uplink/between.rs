@@ -1,20 +1,36 @@
-//! Who is between a sensor and its server: lets everything pass, keeps answers, changes them, or hangs.
+//! Who is between a sensor and its server: lets everything pass, at once or slowly, keeps answers, changes them, hangs, or is as if it were
+//! not there.
 
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{EVENT, POLL};
+use super::{ANSWERED, POLL};
 
 const PASS: u8 = 0;
 const SWALLOW: u8 = 1;
 const TAMPER: u8 = 2;
 const HANG: u8 = 3;
+const SLOW: u8 = 4;
+const BLACKHOLE: u8 = 5;
+const NONSENSE: u8 = 6;
+/// What comes instead of answers: of a proxy, of a portal that wants one to log in, of something that is no server, of one that breaks
+/// off, and of one that acknowledges what nobody sent. One after the other.
+pub(super) const ANSWERS: [&[u8]; 5] = [
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 20\r\n\r\n<h1>Bad Request</h1>",
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n<h1>Log in</h1>",
+    b"\xff\x00\x16\x03\x01 220 ready\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"acknow",
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 38\r\n\r\n{\"acknowledged\": 18446744073709551615}",
+];
+/// Of a slow line, bytes at a time and the time between.
+const CRUMB: usize = 64;
+const PAUSE: Duration = Duration::from_millis(10);
 /// What stands before the signature of a bundle.
 const SIGNATURE: &[u8] = b"\"signature\":\"";
 /// Bytes that are passed on at once: an answer with a small bundle.
@@ -30,6 +46,17 @@ struct Inner {
     to: Mutex<String>,
     manner: AtomicU8,
     lost: AtomicU64,
+}
+
+/// What becomes of a piece.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    /// It goes on.
+    On,
+    /// It goes on, and nothing behind it.
+    Last,
+    /// It does not, nor does anything behind it.
+    No,
 }
 
 impl Between {
@@ -77,6 +104,21 @@ impl Between {
         self.inner.manner.store(HANG, Ordering::Relaxed);
     }
 
+    /// Both ways take a second for some KiB.
+    pub(super) fn slow(&self) {
+        self.inner.manner.store(SLOW, Ordering::Relaxed);
+    }
+
+    /// Connections are made, and nothing is read or said until another manner is asked for; then they close.
+    pub(super) fn blackhole(&self) {
+        self.inner.manner.store(BLACKHOLE, Ordering::Relaxed);
+    }
+
+    /// Requests reach the server, and something else comes back than it answers.
+    pub(super) fn nonsense(&self) {
+        self.inner.manner.store(NONSENSE, Ordering::Relaxed);
+    }
+
     /// The signatures of bundles are changed.
     pub(super) fn tamper(&self) {
         self.inner.manner.store(TAMPER, Ordering::Relaxed);
@@ -87,11 +129,15 @@ impl Between {
         self.inner.lost.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is such an answer.
-    pub(super) fn swallowed(&self) -> Result<()> {
-        let deadline = Instant::now() + EVENT;
-        while self.lost() == 0 {
-            ensure!(Instant::now() < deadline, "no answer was swallowed");
+    /// Waits until so many answers did not come back.
+    pub(super) fn swallowed(&self, answers: u64) -> Result<()> {
+        let deadline = Instant::now() + ANSWERED;
+        while self.lost() < answers {
+            ensure!(
+                Instant::now() < deadline,
+                "{} answers did not come back, of {answers}",
+                self.lost()
+            );
             thread::sleep(POLL);
         }
         Ok(())
@@ -111,27 +157,45 @@ impl Inner {
         };
         thread::scope(|scope| {
             scope.spawn(|| {
-                copy(sensor, &server, |_| true);
+                self.copy(sensor, &server, |_| self.is_let_through());
                 let _ = server.shutdown(Shutdown::Both);
             });
-            copy(&server, sensor, |answer| self.is_passed_on(answer));
+            self.copy(&server, sensor, |answer| self.is_passed_on(answer));
             let _ = sensor.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);
         });
     }
 
+    fn manner(&self) -> u8 {
+        self.manner.load(Ordering::Relaxed)
+    }
+
+    /// Whether a piece of a request goes on.
+    fn is_let_through(&self) -> Passage {
+        let is_heard = self.manner() != BLACKHOLE;
+        while self.manner() == BLACKHOLE {
+            thread::sleep(POLL);
+        }
+        if is_heard { Passage::On } else { Passage::No }
+    }
+
     /// Whether a piece of an answer goes on, changed or not.
-    fn is_passed_on(&self, answer: &mut [u8]) -> bool {
-        match self.manner.load(Ordering::Relaxed) {
+    fn is_passed_on(&self, answer: &mut Vec<u8>) -> Passage {
+        match self.manner() {
             SWALLOW => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
-                false
+                Passage::No
             }
             HANG => {
-                while self.manner.load(Ordering::Relaxed) == HANG {
+                while self.manner() == HANG {
                     thread::sleep(POLL);
                 }
-                false
+                Passage::No
+            }
+            NONSENSE => {
+                let number = self.lost.fetch_add(1, Ordering::Relaxed) as usize;
+                *answer = ANSWERS[number % ANSWERS.len()].to_vec();
+                Passage::Last
             }
             TAMPER => {
                 let at = answer
@@ -140,19 +204,38 @@ impl Inner {
                 if let Some(byte) = at.and_then(|at| answer.get_mut(at + SIGNATURE.len())) {
                     *byte = if *byte == b'A' { b'B' } else { b'A' };
                 }
-                true
+                Passage::On
             }
-            _ => true,
+            _ => Passage::On,
         }
     }
-}
 
-/// Copies until one end closes, or a piece is not to go on.
-fn copy(mut from: &TcpStream, mut to: &TcpStream, mut goes_on: impl FnMut(&mut [u8]) -> bool) {
-    let mut piece = vec![0; PIECE];
-    while let Ok(length @ 1..) = from.read(&mut piece) {
-        if !goes_on(&mut piece[..length]) || to.write_all(&piece[..length]).is_err() {
-            return;
+    /// Copies until one end closes, or a piece is the last.
+    fn copy(
+        &self,
+        mut from: &TcpStream,
+        to: &TcpStream,
+        mut passage: impl FnMut(&mut Vec<u8>) -> Passage,
+    ) {
+        let mut room = vec![0; PIECE];
+        while let Ok(length @ 1..) = from.read(&mut room) {
+            let mut piece = room[..length].to_vec();
+            let passage = passage(&mut piece);
+            let is_gone = passage == Passage::No || self.write(to, &piece).is_err();
+            if is_gone || passage == Passage::Last {
+                return;
+            }
         }
+    }
+
+    fn write(&self, mut to: &TcpStream, piece: &[u8]) -> io::Result<()> {
+        if self.manner() != SLOW {
+            return to.write_all(piece);
+        }
+        for crumb in piece.chunks(CRUMB) {
+            to.write_all(crumb)?;
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 }

@@ -9,16 +9,24 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::server::Team;
-use super::{RULE, rule};
+use super::{RULE, rule, start};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
 use crate::scenario::EVENT;
 
-const BROWSER_SCRIPT: &str = include_str!("../../../browser/browser.mjs");
-const PAGES_SCRIPT: &str = include_str!("../../../browser/pages.mjs");
+/// What the scripts have in common.
+const MODULES: [(&str, &str); 2] = [
+    ("browser.mjs", include_str!("../../../browser/browser.mjs")),
+    ("steps.mjs", include_str!("../../../browser/steps.mjs")),
+];
+/// One after the other.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("pages.mjs", include_str!("../../../browser/pages.mjs")),
+    ("access.mjs", include_str!("../../../browser/access.mjs")),
+];
 /// Where its pictures stay, beside the server.
 const PICTURES: &str = "pages";
-/// How long the browser may take for all pages.
+/// How long the browser may take for a script.
 const BROWSER: Duration = Duration::from_secs(180);
 /// More than the page of the fleet shows.
 const ALERTS: usize = 10;
@@ -30,14 +38,7 @@ pub(super) fn pages(bench: &Bench) -> Result<()> {
     let token = team.command(&["token", "create", "scenario"])?;
     let (offender, victim) = (bench.program("offender")?, bench.program("victim")?);
     let policy = bench.policy("alerting", &json!([rule(RULE, &offender, "alert")]))?;
-    let sensor = bench
-        .sensor()
-        .tier("tracepoint")
-        .enforce()
-        .policy(&policy)
-        .option("set", format!("uplink.url=http://{}", running.address()))
-        .option("set", format!("uplink.key_file={}", key.display()))
-        .start()?;
+    let sensor = start(bench, &policy, &key, running.address())?;
     let run = |program: &Path, argument: &str| {
         let mut command = Command::new(program);
         command.args(["echo", argument]).output_within(EVENT)
@@ -48,18 +49,21 @@ pub(super) fn pages(bench: &Bench) -> Result<()> {
     running.stored(&token, ALERTS)?;
     ensure!(run(&victim, "")?.code() == Some(0), "nobody forbade it yet");
 
-    bench.file("browser.mjs", BROWSER_SCRIPT)?;
-    let script = bench.file("pages.mjs", PAGES_SCRIPT)?;
+    for (name, text) in MODULES {
+        bench.file(name, text)?;
+    }
     let pictures = bench.setting.server.with_file_name(PICTURES);
     fs::create_dir_all(&pictures).with_context(|| format!("make {}", pictures.display()))?;
-    let seen = Command::new("node")
-        .arg(script)
-        .arg(format!("http://{}", running.address()))
-        .arg(team.password()?)
-        .args([&offender, &victim])
-        .arg(pictures)
-        .output_within(BROWSER)?;
-    ensure!(seen.code() == Some(0), "{}{}", seen.stdout, seen.stderr);
+    for (name, text) in SCRIPTS {
+        let seen = Command::new("node")
+            .arg(bench.file(name, text)?)
+            .arg(format!("http://{}", running.address()))
+            .arg(team.password()?)
+            .args([&offender, &victim])
+            .arg(&pictures)
+            .output_within(BROWSER)?;
+        ensure!(seen.code() == Some(0), "{}{}", seen.stdout, seen.stderr);
+    }
     sensor.status_when("the bundle is in force", HEARTBEAT, |status| {
         // The same content has a higher version since a roll-out of it was taken back.
         status["uplink"]["bundle"].as_u64() >= Some(1)

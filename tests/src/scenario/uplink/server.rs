@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{EVENT, POLL, RULE, once_each};
+use super::{ANSWERED, EVENT, POLL, RULE, once_each};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
 
@@ -47,6 +47,11 @@ impl Team {
         command.args(args).arg("--data").arg(&self.data);
         let ended = command.output_within(EVENT)?.with_code(0)?;
         Ok(ended.stdout.trim().to_owned())
+    }
+
+    /// Where its store is.
+    pub(super) fn data(&self) -> &Path {
+        &self.data
     }
 
     /// The admin's password.
@@ -149,9 +154,9 @@ impl Running {
         what: &str,
         mut is_so: impl FnMut(&Self) -> Result<bool>,
     ) -> Result<()> {
-        let deadline = Instant::now() + EVENT;
+        let deadline = Instant::now() + ANSWERED;
         while !is_so(self)? {
-            ensure!(Instant::now() < deadline, "{what}: not within {EVENT:?}");
+            ensure!(Instant::now() < deadline, "{what}: not within {ANSWERED:?}");
             std::thread::sleep(POLL);
         }
         Ok(())
