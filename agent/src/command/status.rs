@@ -331,7 +331,7 @@ mod tests {
             "3 alerts and 4 events sent, 1 alerts and 2 events in the spool (4 KiB), last answer 2026-11-22T19:00:03Z",
             "lost 1 alert torn, 7 event full",
             "bundle 5",
-            "    killer  running  2         panicked",
+            "    killer  running  7 ms  1 of 64 kills  2         panicked",
             "file.open  kprobe  not fentry: no BTF",
             "process.exec  7 ",
         ] {
