@@ -20,20 +20,37 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 pub fn write_tiny_program(path: &Path) -> Result<()> {
     // exit(0)
     #[cfg(target_arch = "x86_64")]
-    let (machine, code): (u16, &[u8]) = (62, &[0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05]);
+    let code = [0x31, 0xff, 0xb8, 0x3c, 0, 0, 0, 0x0f, 0x05];
     #[cfg(target_arch = "aarch64")]
-    let (machine, code): (u16, &[u8]) = (
-        183,
-        &[0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4],
-    );
+    let code = [0, 0, 0x80, 0xd2, 0xa8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4];
+    write_program(path, &code)
+}
 
+/// Writes a program that waits for a signal. Of all a process may be, it is the least: some 60 KiB of the kernel's memory.
+pub fn write_waiting_program(path: &Path) -> Result<()> {
+    // pause(), again and again
+    #[cfg(target_arch = "x86_64")]
+    let code = [0xb8, 0x22, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
+    // ppoll(NULL, 0, NULL, NULL), since all registers are 0 at first
+    #[cfg(target_arch = "aarch64")]
+    let code = [
+        0x28, 0x09, 0x80, 0xd2, 1, 0, 0, 0xd4, 0xfe, 0xff, 0xff, 0x17,
+    ];
+    write_program(path, &code)
+}
+
+fn write_program(path: &Path, code: &[u8]) -> Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    const MACHINE: u16 = 62;
+    #[cfg(target_arch = "aarch64")]
+    const MACHINE: u16 = 183;
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
     let size = HEADERS + code.len() as u64;
     let mut elf = Vec::new();
     elf.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
     // Executable, machine, version; entry, program headers, no sections; flags; sizes and counts.
-    elf.extend([2, machine].map(u16::to_le_bytes).as_flattened());
+    elf.extend([2, MACHINE].map(u16::to_le_bytes).as_flattened());
     elf.extend(1_u32.to_le_bytes());
     elf.extend([BASE + HEADERS, 64, 0].map(u64::to_le_bytes).as_flattened());
     elf.extend(0_u32.to_le_bytes());
@@ -88,12 +105,31 @@ pub fn opens(path: &Path, count: u32) -> Result<()> {
 /// How often a paced load looks at the clock: bursts this short fill a hundredth of a ring.
 const TICK: Duration = Duration::from_millis(1);
 
-/// Opens and closes a file `count` times at a steady rate a second, on this thread alone; says how
-/// long that took, which is longer where one CPU does not do as many. What is behind is made up for.
+/// What one thread is to do at most: natively it does some 190,000.
+const RATE_OF_ONE: u32 = 150_000;
+
+/// Opens and closes a file `count` times at a steady rate a second, by one thread, or by two where that is much; says how
+/// long that took, which is longer where the machine does not do as many. What is behind is made up for.
 pub fn opens_at(path: &Path, rate: u32, count: u64) -> Result<Duration> {
+    let threads = if rate > RATE_OF_ONE { 2 } else { 1 };
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let share = |number| count / threads + u64::from(number < count % threads);
+        let rate = u64::from(rate) / threads;
+        let opening: Vec<_> = (0..threads)
+            .map(|number| scope.spawn(move || pace(path, rate, share(number))))
+            .collect();
+        opening
+            .into_iter()
+            .try_for_each(|it| it.join().unwrap_or_else(|_| bail!("a worker panicked")))
+    })?;
+    Ok(began.elapsed())
+}
+
+fn pace(path: &Path, rate: u64, count: u64) -> Result<()> {
     let began = Instant::now();
     let mut done = 0;
-    loop {
+    while done < count {
         let due = began.elapsed().as_nanos() * u128::from(rate) / NANOS_PER_SECOND;
         // Bounded by `count`.
         let due = due.min(count.into()) as u64;
@@ -102,11 +138,11 @@ pub fn opens_at(path: &Path, rate: u32, count: u64) -> Result<Duration> {
                 .with_context(|| format!("open {}", path.display()))?;
         }
         done = due;
-        if done == count {
-            return Ok(began.elapsed());
+        if done < count {
+            thread::sleep(TICK);
         }
-        thread::sleep(TICK);
     }
+    Ok(())
 }
 
 fn in_parallel(count: u32, work: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {

@@ -176,6 +176,7 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
             || reload::takes_long(scenario)
             || outlive::takes_long(scenario)
             || chaos::takes_long(scenario)
+            || shortage::takes_long(scenario)
             || soak::takes_long(scenario)
             || uplink::takes_long(scenario);
         if by_name {

@@ -93,22 +93,10 @@ pub(super) async fn revoke_key(
     Extension(actor): Extension<Actor>,
     Path(id): Path<i64>,
 ) -> Result<Json<Value>, Refused> {
-    let write = move |connection: &Connection| {
-        let there = keys::revoke(connection, id)?;
-        if there {
-            actor.audit(connection, "key.revoke", &id.to_string())?;
-        }
-        Ok(there)
-    };
-    removed(app.store.write(write).await?, "there is no such key")
-}
-
-fn removed(there: bool, otherwise: &str) -> Result<Json<Value>, Refused> {
-    if there {
-        Ok(Json(json!({})))
-    } else {
-        Err(Refused::not_found(otherwise))
-    }
+    let about = ("key.revoke", id.to_string());
+    let revoke = move |connection: &Connection| keys::revoke(connection, id);
+    let missing = "there is no such key";
+    actor.change(&app, about, missing, revoke).await
 }
 
 pub(super) async fn tokens(State(app): State<Arc<App>>) -> Result<Json<Value>, Refused> {
@@ -150,14 +138,10 @@ pub(super) async fn revoke_token(
     Extension(actor): Extension<Actor>,
     Path(id): Path<i64>,
 ) -> Result<Json<Value>, Refused> {
-    let write = move |connection: &Connection| {
-        let there = accounts::revoke_token(connection, id)?;
-        if there {
-            actor.audit(connection, "token.revoke", &id.to_string())?;
-        }
-        Ok(there)
-    };
-    removed(app.store.write(write).await?, "there is no such token")
+    let about = ("token.revoke", id.to_string());
+    let revoke = move |connection: &Connection| accounts::revoke_token(connection, id);
+    let missing = "there is no such token";
+    actor.change(&app, about, missing, revoke).await
 }
 
 pub(super) async fn users(State(app): State<Arc<App>>) -> Result<Json<Value>, Refused> {
@@ -245,14 +229,10 @@ pub(super) async fn set_password(
     Body(NewPassword { password }): Body<NewPassword>,
 ) -> Result<Json<Value>, Refused> {
     let hash = hashed(&app, password).await?;
-    let write = move |connection: &Connection| {
-        let there = accounts::set_password(connection, &name, &hash)?;
-        if there {
-            actor.audit(connection, "user.password", &name)?;
-        }
-        Ok(there)
-    };
-    removed(app.store.write(write).await?, "there is no such user")
+    let about = ("user.password", name.clone());
+    let set = move |connection: &Connection| accounts::set_password(connection, &name, &hash);
+    let missing = "there is no such user";
+    actor.change(&app, about, missing, set).await
 }
 
 #[derive(Deserialize)]

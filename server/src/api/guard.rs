@@ -3,11 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{COOKIE, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use serde_json::{Value, json};
 
 use crate::answer::Refused;
 use crate::app::App;
@@ -54,6 +56,28 @@ impl Actor {
             detail,
             now(),
         )
+    }
+
+    /// Does `write`, and notes it with it, where what it is about is there; where it is not, says that it is `missing`.
+    pub(super) async fn change(
+        self,
+        app: &App,
+        (action, detail): (&'static str, String),
+        missing: &'static str,
+        write: impl FnOnce(&Connection) -> store::Result<bool> + Send + 'static,
+    ) -> Result<Json<Value>, Refused> {
+        let write = move |connection: &Connection| {
+            let there = write(connection)?;
+            if there {
+                self.audit(connection, action, &detail)?;
+            }
+            Ok(there)
+        };
+        if app.store.write(write).await? {
+            Ok(Json(json!({})))
+        } else {
+            Err(Refused::not_found(missing))
+        }
     }
 }
 

@@ -26,6 +26,8 @@ const PAGE: usize = 200;
 const MOST_LOOKED_AT: usize = 20_000;
 /// Tags of a sensor.
 const MAX_TAGS: usize = 32;
+/// What is said of a sensor that is not there.
+const MISSING: &str = "there is no such sensor";
 
 /// Numbers of the whole fleet, and of the alerts of a day.
 pub(super) async fn overview(
@@ -167,9 +169,7 @@ pub(super) async fn one(
         Ok(Some(shown))
     };
     let sensor = app.store.read(read).await?;
-    sensor
-        .map(Json)
-        .ok_or_else(|| Refused::not_found("there is no such sensor"))
+    sensor.map(Json).ok_or_else(|| Refused::not_found(MISSING))
 }
 
 #[derive(Deserialize)]
@@ -209,9 +209,7 @@ pub(super) async fn tag(
         Ok(Some(json!({"tags": tags})))
     };
     let tagged = app.store.write(write).await?;
-    tagged
-        .map(Json)
-        .ok_or_else(|| Refused::not_found("there is no such sensor"))
+    tagged.map(Json).ok_or_else(|| Refused::not_found(MISSING))
 }
 
 /// Removes a sensor: what it holds is of no use any more.
@@ -221,17 +219,9 @@ pub(super) async fn remove(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refused> {
     let void = secret::random()?;
-    let write = move |connection: &Connection| {
-        let there = sensors::remove(connection, &id, &void, now())?;
-        if there {
-            actor.audit(connection, "sensor.remove", &id)?;
-        }
-        Ok(there)
-    };
-    match app.store.write(write).await? {
-        true => Ok(Json(json!({}))),
-        false => Err(Refused::not_found("there is no such sensor")),
-    }
+    let about = ("sensor.remove", id.clone());
+    let remove = move |connection: &Connection| sensors::remove(connection, &id, &void, now());
+    actor.change(&app, about, MISSING, remove).await
 }
 
 /// Lets a sensor's host enrol again without its token, as after a new installation.
@@ -240,17 +230,9 @@ pub(super) async fn allow(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refused> {
-    let write = move |connection: &Connection| {
-        let there = sensors::allow_enrolment(connection, &id)?;
-        if there {
-            actor.audit(connection, "sensor.allow-enrolment", &id)?;
-        }
-        Ok(there)
-    };
-    match app.store.write(write).await? {
-        true => Ok(Json(json!({}))),
-        false => Err(Refused::not_found("there is no such sensor")),
-    }
+    let about = ("sensor.allow-enrolment", id.clone());
+    let allow = move |connection: &Connection| sensors::allow_enrolment(connection, &id);
+    actor.change(&app, about, MISSING, allow).await
 }
 
 /// Whether sensors may have these tags.

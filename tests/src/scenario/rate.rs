@@ -102,7 +102,7 @@ fn sustained(bench: &Bench, rate: u32, time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Opens a file at a steady rate on one CPU, while every open is reported to the event log.
+/// Opens a file at a steady rate, while every open is reported to the event log.
 fn measure(bench: &Bench, rate: u32, time: Duration) -> Result<Measured> {
     let file = bench.file("opened", "")?;
     let sensor = bench

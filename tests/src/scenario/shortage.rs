@@ -1,8 +1,8 @@
 //! What the sensor runs short of: a disk, something to write to that takes anything, memory, a clock that goes right.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +23,7 @@ use crate::events::{action, text};
 use crate::load;
 use crate::place::Place;
 use crate::sensor::Sensor;
+use crate::usage::peak_memory;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[
@@ -54,7 +55,21 @@ pub const SCENARIOS: &[Scenario] = &[
         seconds: 180,
         run: memory_limited,
     },
+    Scenario {
+        name: MANY,
+        about: "100,000 processes, more than the sensor keeps: it starts, each exec is told of with its parent, memory is bounded",
+        at: |place| *place == Place::Native,
+        seconds: 600,
+        run: many_processes,
+    },
 ];
+
+const MANY: &str = "many-processes";
+
+/// Whether it is to be named to be run: it takes eight GiB of the machine's memory.
+pub fn takes_long(scenario: &Scenario) -> bool {
+    scenario.name == MANY
+}
 
 /// Until what was withheld has been written.
 const WRITTEN: Duration = Duration::from_secs(60);
@@ -218,6 +233,78 @@ fn memory_limited(bench: &Bench) -> Result<()> {
         peak >> 20
     ));
     sensor.stop().map(drop)
+}
+
+fn many_processes(bench: &Bench) -> Result<()> {
+    const PROCESSES: usize = 100_000;
+    const PID_MAX: &str = "/proc/sys/kernel/pid_max";
+    /// What is resident, with the mapped rings, which are counted twice.
+    const MEMORY_KIB: u64 = 192 << 10;
+    let waiting = bench.path("waiting");
+    load::write_waiting_program(&waiting)?;
+    let before = fs::read_to_string(PID_MAX).context("read pid_max")?;
+    fs::write(PID_MAX, "400000").context("raise pid_max")?;
+    let crowd = Crowd::start(&waiting, PROCESSES);
+    let tried = crowd.and_then(|_crowd| {
+        let program = bench.program("worker")?;
+        let begun = Instant::now();
+        let sensor = bench.sensor().start()?;
+        let started = begun.elapsed();
+        for number in 0..100 {
+            let mark = format!("mark-{number}");
+            Command::new(&program)
+                .args(["true", &mark])
+                .output_within(EVENT)?
+                .with_code(0)?;
+            let event = sensor.events.wait_for("the exec", WRITTEN, |event| {
+                action(event) == "process.exec" && text(event, "/process/args/2") == mark
+            })?;
+            let parent = event["process"]["parent"]["pid"].as_u64();
+            let own = u64::from(std::process::id());
+            ensure!(parent == Some(own), "its parent is {parent:?}: {event}");
+        }
+        settled(bench)?;
+        let memory = peak_memory(sensor.pid())?;
+        ensure!(memory < MEMORY_KIB, "it had {memory} KiB");
+        let status = sensor.status()?;
+        ensure!(
+            failed(&status).is_empty(),
+            "actors failed: {}",
+            failed(&status)
+        );
+        bench.note(format!(
+            "ready after {started:?}, {} processes kept, {} MiB",
+            status["processes"]["known"],
+            memory >> 10
+        ));
+        sensor.stop().map(drop)
+    });
+    fs::write(PID_MAX, before.trim()).context("give pid_max back")?;
+    tried
+}
+
+/// Processes that wait; they end with it.
+struct Crowd(Vec<Child>);
+
+impl Crowd {
+    fn start(program: &Path, processes: usize) -> Result<Self> {
+        let mut crowd = Self(Vec::with_capacity(processes));
+        for _ in 0..processes {
+            // Inherited, so that std takes its shortest way: posix_spawn without a pipe.
+            let child = Command::new(program).stdin(Stdio::inherit()).spawn();
+            crowd.0.push(child.context("start one more process")?);
+        }
+        Ok(crowd)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// A small disk; unmounted when this is dropped.
