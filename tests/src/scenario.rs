@@ -178,6 +178,7 @@ pub fn matching(pattern: &str, place: &Place) -> Vec<&'static Scenario> {
             || chaos::takes_long(scenario)
             || shortage::takes_long(scenario)
             || soak::takes_long(scenario)
+            || supervision::takes_long(scenario)
             || uplink::takes_long(scenario);
         if by_name {
             return parts.contains(&scenario.name);

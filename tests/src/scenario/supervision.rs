@@ -34,13 +34,20 @@ pub const SCENARIOS: &[Scenario] = &[
         run: |bench| while_working(bench, SLOW, stall_each_actor),
     },
     Scenario {
-        name: "actor-parked",
+        name: PARKED,
         about: "an actor that keeps failing is parked, which is told, and tried again after a minute; what waited for it is not lost",
         at: |place| *place == Place::Native,
         seconds: 180,
         run: |bench| while_working(bench, SLOW, actor_parked),
     },
 ];
+
+const PARKED: &str = "actor-parked";
+
+/// Whether it is to be named to be run: most of it is waiting.
+pub fn takes_long(scenario: &Scenario) -> bool {
+    scenario.name == PARKED
+}
 
 /// Within this an actor must be back.
 const BACK: Duration = Duration::from_secs(1);
@@ -165,18 +172,18 @@ fn stall_each_actor(bench: &Bench, sensor: &Sensor<'_>, actors: &[String]) -> Re
 }
 
 fn actor_parked(bench: &Bench, sensor: &Sensor<'_>, _: &[String]) -> Result<()> {
-    const PARKED: &str = "sink.stdout";
-    let state = |status: &Value| find(status, PARKED).map(|it| it["state"].clone());
+    const SINK: &str = "sink.stdout";
+    let state = |status: &Value| find(status, SINK).map(|it| it["state"].clone());
     let is = |wanted: &'static str| move |status: &Value| state(status) == Some(wanted.into());
     for _ in 0..=10 {
         sensor.status_when("it runs", ENDED, is("running"))?;
-        fail(bench, "panic", PARKED)?;
+        fail(bench, "panic", SINK)?;
         sensor.status_when("it has failed", EVENT, |status| !is("running")(status))?;
     }
     let status = sensor.status_when("it is parked", EVENT, is("parked"))?;
     let degraded = status["degraded"].as_array().context("degraded")?;
     ensure!(
-        degraded.iter().any(|it| it["what"] == PARKED),
+        degraded.iter().any(|it| it["what"] == SINK),
         "status does not tell of it: {degraded:?}"
     );
     let status = sensor.status_when("it is tried again", RESTED, is("running"))?;
