@@ -14,7 +14,7 @@ use nix::time::{ClockId, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
 use super::ledger::{number, settled};
-use super::supervision::{leaves, restarts};
+use super::supervision::{degraded, none_failed};
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::cgroup::Cgroup;
@@ -71,6 +71,8 @@ pub fn takes_long(scenario: &Scenario) -> bool {
     scenario.name == MANY
 }
 
+/// What is degraded where events cannot be written.
+const WRITE: &str = "sink.file.write";
 /// Until what was withheld has been written.
 const WRITTEN: Duration = Duration::from_secs(60);
 
@@ -90,7 +92,8 @@ fn disk_full(bench: &Bench) -> Result<()> {
     let sensor = bench.sensor().policy(&policy);
     let sensor = sensor.tally(is_alert).start()?;
     load::execs(&tiny, EXECS)?;
-    let fails = |status: &Value| degraded(status, "sink.file.write").contains("No space left");
+    let fails =
+        |status: &Value| degraded(status, WRITE).is_some_and(|it| it.contains("No space left"));
     sensor.status_when("the full disk is told", EVENT, fails)?;
     load::execs(&offence, ALERTS)?;
     // Other sinks do not wait for it.
@@ -101,7 +104,7 @@ fn disk_full(bench: &Bench) -> Result<()> {
     ensure!(number(file, "dropped") > 0, "nothing was dropped: {file}");
     disk.resize("100m")?;
     let status = sensor.status_when("all is written", WRITTEN, |status| {
-        degraded(status, "sink.file.write").is_empty()
+        degraded(status, WRITE).is_none()
             && sink(status, "sink.file").is_ok_and(|it| it["depth_bytes"] == 0)
     })?;
     let file = sink(&status, "sink.file")?.clone();
@@ -141,13 +144,10 @@ fn sink_hangs(bench: &Bench) -> Result<()> {
     let sensor = bench.sensor().tally(is_ours).start()?;
     load::execs(&tiny, EXECS)?;
     tallied(&sensor, EXECS)?;
-    let hangs = |status: &Value| degraded(status, "sink.file.write").contains("does not end");
+    let hangs =
+        |status: &Value| degraded(status, WRITE).is_some_and(|it| it.contains("does not end"));
     let status = sensor.status_when("that it hangs is told", EVENT, hangs)?;
-    ensure!(
-        failed(&status).is_empty(),
-        "actors failed: {}",
-        failed(&status)
-    );
+    none_failed(&status)?;
     let begun = Instant::now();
     sensor.stop()?;
     let took = begun.elapsed();
@@ -184,11 +184,7 @@ fn clock_jumps(bench: &Bench) -> Result<()> {
     }
     settled(bench)?;
     let status = sensor.status()?;
-    ensure!(
-        failed(&status).is_empty(),
-        "actors failed: {}",
-        failed(&status)
-    );
+    none_failed(&status)?;
     ensure!(status["degraded"] == json!([]), "{}", status["degraded"]);
     sensor.stop().map(drop)
 }
@@ -221,11 +217,7 @@ fn memory_limited(bench: &Bench) -> Result<()> {
     let events = read("memory.events")?;
     ensure!(events.contains("oom_kill 0"), "out of memory: {events}");
     let status = sensor.status()?;
-    ensure!(
-        failed(&status).is_empty(),
-        "actors failed: {}",
-        failed(&status)
-    );
+    none_failed(&status)?;
     let peak: u64 = read("memory.peak")?.trim().parse()?;
     bench.note(format!(
         "at most {} MiB to start, {} MiB after that",
@@ -267,11 +259,7 @@ fn many_processes(bench: &Bench) -> Result<()> {
         let memory = peak_memory(sensor.pid())?;
         ensure!(memory < MEMORY_KIB, "it had {memory} KiB");
         let status = sensor.status()?;
-        ensure!(
-            failed(&status).is_empty(),
-            "actors failed: {}",
-            failed(&status)
-        );
+        none_failed(&status)?;
         bench.note(format!(
             "ready after {started:?}, {} processes kept, {} MiB",
             status["processes"]["known"],
@@ -349,25 +337,9 @@ fn tallied(sensor: &Sensor<'_>, count: u32) -> Result<()> {
     }
 }
 
-/// Why this is degraded; empty where it is not.
-fn degraded<'s>(status: &'s Value, what: &str) -> &'s str {
-    let all = status["degraded"].as_array().map_or(&[][..], Vec::as_slice);
-    let found = all.iter().find(|it| it["what"] == what);
-    found
-        .and_then(|it| it["reason"].as_str())
-        .unwrap_or_default()
-}
-
 fn sink<'s>(status: &'s Value, name: &str) -> Result<&'s Value> {
     let mut sinks = status["sinks"].as_array().into_iter().flatten();
     sinks
         .find(|it| it["name"] == name)
         .with_context(|| format!("no {name}"))
-}
-
-/// The actors that were restarted.
-fn failed(status: &Value) -> String {
-    let all = leaves(status).into_iter();
-    let failed: Vec<String> = all.filter(|it| restarts(status, it) != Some(0)).collect();
-    failed.join(", ")
 }

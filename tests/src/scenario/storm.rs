@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::Scenario;
 use super::ledger::{number, scaled, settled};
-use super::supervision::{leaves, restarts};
+use super::supervision::none_failed;
 use crate::bench::Bench;
 use crate::command::Bounded as _;
 use crate::place::Place;
@@ -79,11 +79,7 @@ fn storms(bench: &Bench) -> Result<()> {
         before = after;
     }
     let status = sensor.status()?;
-    let failed: Vec<String> = leaves(&status)
-        .into_iter()
-        .filter(|actor| restarts(&status, actor) != Some(0))
-        .collect();
-    ensure!(failed.is_empty(), "actors failed: {}", failed.join(", "));
+    none_failed(&status)?;
     let memory = peak_memory(sensor.pid())?;
     ensure!(
         memory < at_rest + MEMORY_KIB,

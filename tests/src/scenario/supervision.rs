@@ -270,6 +270,23 @@ pub fn find<'a>(status: &'a Value, name: &str) -> Option<&'a Value> {
     roots(status).find_map(|root| walk(root, name))
 }
 
+/// Why this does not work as it should, if it does not.
+pub fn degraded<'a>(status: &'a Value, what: &str) -> Option<&'a str> {
+    let list = status["degraded"].as_array()?;
+    let one = list.iter().find(|one| one["what"] == what)?;
+    one["reason"].as_str()
+}
+
+/// No actor was restarted.
+pub fn none_failed(status: &Value) -> Result<()> {
+    let failed: Vec<String> = leaves(status)
+        .into_iter()
+        .filter(|actor| restarts(status, actor) != Some(0))
+        .collect();
+    ensure!(failed.is_empty(), "actors failed: {}", failed.join(", "));
+    Ok(())
+}
+
 /// How often an actor was restarted.
 pub fn restarts(status: &Value, name: &str) -> Option<u64> {
     find(status, name)?["restarts"].as_u64()

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::supervision::degraded;
 use super::{EVENT, Scenario};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
@@ -203,13 +204,6 @@ fn offend(offender: &Path, numbers: Range<u32>) -> Result<()> {
 fn rule(id: &str, executable: &Path, action: &str) -> Value {
     let when = format!("process.executable == '{}'", executable.display());
     json!({"id": id, "on": ["process.exec"], "when": when, "action": action, "severity": "high"})
-}
-
-/// Why this does not work as it should, if it does not.
-fn degraded<'a>(status: &'a Value, what: &str) -> Option<&'a str> {
-    let list = status["degraded"].as_array()?;
-    let one = list.iter().find(|one| one["what"] == what)?;
-    one["reason"].as_str()
 }
 
 /// Waits until so many alerts were made and the spool has whatever of them it is to have.
