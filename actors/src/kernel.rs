@@ -200,8 +200,11 @@ pub trait Kernel: Send + Sync + Debug {
     }
 
     /// Every hook that is wanted was attached, or it is known why not: what is left of a predecessor beyond these
-    /// is detached.
-    fn settle(&self) {}
+    /// is detached. Returns how many records of it cannot be read, since another version of its programs made them: they are
+    /// lost.
+    fn settle(&self) -> u64 {
+        0
+    }
 
     /// Whether hooks, rings and tables stay when this process ends: they are then not detached, and what is
     /// in the rings is left to the next.

@@ -86,6 +86,15 @@ pub(crate) fn unfinished(predecessor: &Predecessor) -> Option<String> {
     })
 }
 
+/// What a sensor of another version has left and this one cannot read, if anything.
+pub(crate) fn unreadable(records: u64) -> Option<String> {
+    (records > 0).then(|| {
+        format!(
+            "lost with the sensor before, of another version, whose records this one cannot read: {records} records of any kind"
+        )
+    })
+}
+
 impl Losses {
     pub(crate) fn new() -> Self {
         Self(Mutex::new(Told {

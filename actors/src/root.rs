@@ -224,7 +224,10 @@ impl Actor for Root {
                 if settles {
                     // Before it says that it is ready: what it replaces is gone then.
                     let kernel = state.shared.kernel.clone();
-                    tokio::task::spawn_blocking(move || kernel.settle()).await?;
+                    let left = tokio::task::spawn_blocking(move || kernel.settle()).await?;
+                    if let Some(lost) = losses::unreadable(left) {
+                        state.shared.degraded.tell("sensor.loss", lost);
+                    }
                     state.ready.send_replace(true);
                 }
                 state.tell_settled();

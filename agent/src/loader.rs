@@ -541,14 +541,14 @@ impl Kernel for Loader {
         self.predecessor
     }
 
-    fn settle(&self) {
+    fn settle(&self) -> u64 {
         let mut state = self.state();
         // What is wanted is attached.
         state.programs.release();
         let State {
             continuity, hooks, ..
         } = &mut *state;
-        continuity.settle(|kind| hooks.get(&kind).is_some_and(|hook| hook.way.is_some()));
+        continuity.settle(|kind| hooks.get(&kind).is_some_and(|hook| hook.way.is_some()))
     }
 
     fn outlives(&self) -> bool {

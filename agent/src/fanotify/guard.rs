@@ -216,8 +216,8 @@ impl Kernel for Guarded {
         self.programs.predecessor()
     }
 
-    fn settle(&self) {
-        self.programs.settle();
+    fn settle(&self) -> u64 {
+        self.programs.settle()
     }
 
     fn outlives(&self) -> bool {

@@ -22,7 +22,7 @@ use super::maps::Maps;
 use super::pins::{Generation, Pins};
 use super::plan::Way;
 use super::relocated::Relocatable;
-use super::rings::{Earlier, Takeover};
+use super::rings::{self, Earlier, Takeover};
 
 /// What becomes of programs and maps when the sensor ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -235,7 +235,7 @@ impl Continuity {
             Err(reason) => {
                 tracing::warn!(
                     reason,
-                    "what the sensor before has left in its rings is lost"
+                    "what the sensor before has left in its rings cannot be read"
                 );
                 None
             }
@@ -330,14 +330,20 @@ impl Continuity {
             .push_back((clock::boottime(), counted.to_vec()));
     }
 
-    /// All hooks are attached that are wanted: the others, and the programs that were to be replaced, go.
-    pub(super) fn settle(&mut self, is_attached: impl Fn(Kind) -> bool) {
+    /// All hooks are attached that are wanted: the others, and the programs that were to be replaced, go. Returns how many
+    /// records are lost with these, which [`Self::earlier`] left out.
+    pub(super) fn settle(&mut self, is_attached: impl Fn(Kind) -> bool) -> u64 {
         for kind in Kind::hooked().filter(|kind| !is_attached(*kind)) {
             self.detached(kind);
         }
+        let mut lost = 0;
         if let Some(pins) = &self.pins {
             for generation in pins.generations() {
                 generation.detach();
+                // No more are made now.
+                if generation.account().is_err() {
+                    lost += rings::left(generation);
+                }
             }
             if !pins.generations().is_empty() {
                 tracing::info!("the programs of a sensor before are replaced");
@@ -345,6 +351,7 @@ impl Continuity {
         }
         self.takeover.end();
         self.tidy();
+        lost
     }
 
     /// What was replaced goes once its records are done with.

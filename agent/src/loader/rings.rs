@@ -154,6 +154,19 @@ impl Earlier {
     }
 }
 
+/// How many records are in the rings of these programs. It takes no account of them, and their meaning is not asked for:
+/// they may be another version's.
+pub(super) fn left(generation: &Generation) -> u64 {
+    let maps = generation.maps().unwrap_or_default();
+    let records = maps.into_iter().filter_map(|(_, path)| {
+        let map = MapData::from_pin(path).ok()?;
+        let kind = map.info().ok()?.map_type().ok()?;
+        let ring = (kind == MapType::RingBuf).then(|| KernelRing::new(map, None));
+        Some(ring?.ok()?.waiting())
+    });
+    records.sum()
+}
+
 /// What is done with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Choice {

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 mod known;
 mod overload;
+mod version;
 
 use super::{EVENT, Scenario, ledger};
 use crate::bench::Bench;
@@ -48,6 +49,13 @@ pub const SCENARIOS: &[Scenario] = &[
         at: |place| *place == Place::Native || place.is_stock("6.12"),
         seconds: 180,
         run: |bench| closed(bench, |load| replaced(bench, load)),
+    },
+    Scenario {
+        name: "outlive-another-version",
+        about: "records that a sensor of another version has left cannot be read: it is told how many, and nothing succeeds meanwhile",
+        at: |place| *place == Place::Native || place.is_stock("6.12"),
+        seconds: 120,
+        run: |bench| closed(bench, |load| version::another(bench, load)),
     },
     Scenario {
         name: "outlive-fail-open",
@@ -200,8 +208,8 @@ impl Load {
         })
     }
 
-    /// Nothing succeeded, and each command stands once in the event file.
-    pub(super) fn check(&self, bench: &Bench, sensor: &Sensor<'_>) -> Result<()> {
+    /// Nothing succeeded: of how many attempts.
+    fn refused(&self) -> Result<u32> {
         let attempts = self.attempts.load(Ordering::Relaxed);
         ensure!(attempts > 0, "nothing was attempted");
         let succeeded = self
@@ -215,7 +223,11 @@ impl Load {
             succeeded[0],
             succeeded[succeeded.len() - 1],
         );
-        drop(succeeded);
+        Ok(attempts)
+    }
+
+    /// One more command, whose event comes behind all others. Returns its number.
+    fn last_command(&self, sensor: &Sensor<'_>) -> Result<u32> {
         let last = self.commands.fetch_add(1, Ordering::Relaxed);
         self.command(last)?;
         let mark = format!("mark-{last}");
@@ -224,6 +236,13 @@ impl Load {
             .wait_for("the last command's event", CAUGHT_UP, |event| {
                 action(event) == "process.exec" && text(event, "/process/args/2") == mark
             })?;
+        Ok(last)
+    }
+
+    /// Nothing succeeded, and each command stands once in the event file.
+    pub(super) fn check(&self, bench: &Bench, sensor: &Sensor<'_>) -> Result<()> {
+        let attempts = self.refused()?;
+        let last = self.last_command(sensor)?;
         balanced(bench)?;
         let (told, files) = told(bench)?;
         let mut wrong: Vec<(RangeInclusive<u32>, u32)> = Vec::new();

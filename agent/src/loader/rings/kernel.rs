@@ -95,6 +95,12 @@ impl KernelRing {
         }
     }
 
+    /// How many records are to be read.
+    pub(super) fn waiting(&self) -> u64 {
+        let items = std::iter::successors(self.item(self.read), |item| self.item(item.next));
+        items.filter(|item| item.record.is_some()).count() as u64
+    }
+
     /// Whether nothing is in it that is to be read, or was read and is not done with.
     pub(super) fn is_done(&self) -> bool {
         self.read == self.released && self.read == self.produced() && self.early.is_empty()
