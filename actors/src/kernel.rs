@@ -29,8 +29,8 @@ pub trait Ring: Send {
         let _ = until;
     }
 
-    /// What was taken is not done with, and its room is needed: it is kept no longer, and noted as lost for the case that
-    /// this process is killed before it is done with.
+    /// Nothing more can be taken for now. Where the ring has little room for what comes meanwhile, what was taken and is not
+    /// done with is kept no longer, and noted as lost for the case that this process is killed before it is.
     fn give_up(&mut self) {}
 
     /// Up to which time every record is in the ring, as far as can be said at `now`; both are

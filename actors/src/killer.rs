@@ -47,6 +47,9 @@ const MAX_PROCESSES: usize = 131_072;
 const MAX_SPARED: usize = 1024;
 /// Times that a request is tried: once more after a panic.
 const ATTEMPTS: u8 = 2;
+/// How long a request waits for descriptors or memory that the sensor does not have, and after how long it is tried again.
+const PATIENCE: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(10);
 
 /// What the evaluator asks for.
 #[derive(Clone, Debug)]
@@ -82,8 +85,22 @@ pub(crate) struct Reply {
 #[derive(Debug)]
 struct Pending {
     request: Request,
+    made: Instant,
     attempts: u8,
+    /// Whom it has killed so far.
+    killed: Vec<Key>,
     answer: oneshot::Sender<Reply>,
+}
+
+/// What the killer found to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// Nothing.
+    None,
+    /// A request, which it did.
+    Done,
+    /// A request that has to wait.
+    Later,
 }
 
 /// Everything about killing that outlives the killer.
@@ -127,7 +144,9 @@ impl Killing {
         let (answer, answered) = oneshot::channel();
         let pending = Pending {
             request,
+            made: Instant::now(),
             attempts: 0,
+            killed: Vec::new(),
             answer,
         };
         let reason = match self.lane.offer(pending) {
@@ -144,8 +163,8 @@ impl Killing {
         }
     }
 
-    /// Does the request in hand, or the next one. `false`: there is none. Blocks on `/proc`.
-    fn work(&self) -> bool {
+    /// Does the request in hand, or the next one. Blocks on `/proc`.
+    fn work(&self) -> Work {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         let hand = &mut *hand;
         if hand
@@ -159,7 +178,7 @@ impl Killing {
             hand.pending = self.lane.take();
         }
         let Some(pending) = &mut hand.pending else {
-            return false;
+            return Work::None;
         };
         pending.attempts += 1;
         let Request { target, deed } = &pending.request;
@@ -167,13 +186,13 @@ impl Killing {
             .recent
             .iter()
             .any(|key| *key == target.key && key.start != 0);
-        let mut killed = Vec::new();
+        let killed = &mut pending.killed;
         let (proc, guard) = (&self.proc, &self.guard);
-        match deed {
-            Deed::Stop | Deed::Kill => {}
-            Deed::KillTree(known) => tree::kill(proc, guard, target, known, &mut killed),
-            Deed::KillContainer(id) => container::kill(proc, guard, id, &mut killed),
-        }
+        let lacking = match deed {
+            Deed::Stop | Deed::Kill => None,
+            Deed::KillTree(known) => tree::kill(proc, guard, target, known, killed),
+            Deed::KillContainer(id) => container::kill(proc, guard, id, killed),
+        };
         let among = killed.contains(&target.key);
         let others = killed.len() - usize::from(among);
         let result = match deed {
@@ -181,6 +200,12 @@ impl Killing {
             Deed::Stop => pidfd::signal(proc, guard, target, Signal::STOP),
             _ => pidfd::signal(proc, guard, target, Signal::KILL),
         };
+        let is_short = lacking.is_some() || matches!(result, Err(Refusal::Short(_)));
+        if is_short && pending.made.elapsed() < PATIENCE {
+            // To wait is not to fail.
+            pending.attempts -= 1;
+            return Work::Later;
+        }
         let refused = match result {
             Ok(()) if matches!(deed, Deed::Stop) => None,
             Ok(()) => {
@@ -196,7 +221,7 @@ impl Killing {
             // An evaluator that no longer waits has said so in its event.
             let _ = pending.answer.send(Reply { refused, others });
         }
-        true
+        Work::Done
     }
 
     /// Looks up who is never killed, and tells the kernel programs where that changed. Blocks on
@@ -254,12 +279,14 @@ impl Job for Killer {
             *refreshed = Some(Instant::now());
             return Ok(ControlFlow::Continue(()));
         }
-        if !tokio::task::spawn_blocking(move || shared.killing.work()).await? {
-            if draining {
-                return Ok(ControlFlow::Break(()));
+        match tokio::task::spawn_blocking(move || shared.killing.work()).await? {
+            Work::Done => {}
+            Work::Later => tokio::time::sleep(RETRY).await,
+            Work::None if draining => return Ok(ControlFlow::Break(())),
+            Work::None => {
+                let lane = &self.shared.killing.lane;
+                self.shared.rest(REST, lane.arrived(REST)).await;
             }
-            let lane = &self.shared.killing.lane;
-            self.shared.rest(REST, lane.arrived(REST)).await;
         }
         Ok(ControlFlow::Continue(()))
     }

@@ -116,6 +116,8 @@ impl Sensor {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
         };
+        // A write beyond RLIMIT_FSIZE is then an error as any other, and does not end the sensor: setrlimit(2).
+        drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
         let (uplink, offers) = uplink::settings(&config, &bundle).unzip();
         let settings = settings(&config, uplink)?;
         let epoch = policies.snapshot.epoch();

@@ -36,6 +36,7 @@ pub mod place;
 pub mod podman;
 pub mod prototype;
 pub mod report;
+pub mod rlimit;
 pub mod runner;
 pub mod scenario;
 pub mod sensor;

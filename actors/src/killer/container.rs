@@ -3,13 +3,15 @@
 //! finds what was.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::MAX_PROCESSES;
 use super::guard::Guard;
-use super::pidfd::{Target, Verified, verify};
+use super::pidfd::{Refusal, Target, Verified, lack, verify};
 use crate::evaluator::processes::{Key, scan};
 use crate::runtime::membership::membership;
 
@@ -18,28 +20,46 @@ const ROUNDS: usize = 32;
 /// Processes caught in a round: each holds a descriptor until it is killed.
 const MAX_CAUGHT: usize = 512;
 
-/// Kills them, but those that the guard spares. Puts whom it killed into `killed`.
-pub(super) fn kill(proc: &Path, guard: &Guard, id: &str, killed: &mut Vec<Key>) {
+/// Kills them, but those that the guard spares. Puts whom it killed into `killed`. Returns what was lacking, where that may
+/// have saved some.
+pub(super) fn kill(proc: &Path, guard: &Guard, id: &str, killed: &mut Vec<Key>) -> Option<Errno> {
     for _ in 0..ROUNDS {
-        let pids = scan::pids(proc, MAX_PROCESSES).unwrap_or_default();
-        let inside = pids.into_iter().filter(|tgid| is_in(proc, *tgid, id));
-        let caught = inside.filter_map(|tgid| {
-            let verified = verify(proc, guard, &target(tgid)).ok()?;
-            // One that was killed dies when what it does in the kernel lets it.
-            let is_dying = killed.contains(&verified.key);
-            (!is_dying && verified.signal(Signal::STOP).is_ok()).then_some(verified)
-        });
-        let caught: Vec<Verified> = caught.take(MAX_CAUGHT).collect();
+        let mut lacking = None;
+        let pids = scan::pids(proc, MAX_PROCESSES);
+        let pids = pids.inspect_err(|error| lacking = lack(error));
+        let mut caught = Vec::new();
+        for tgid in pids.unwrap_or_default() {
+            if caught.len() >= MAX_CAUGHT {
+                break;
+            }
+            match is_in(proc, tgid, id) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    lacking = lacking.or(lack(&error));
+                    continue;
+                }
+            }
+            match verify(proc, guard, &target(tgid)) {
+                // One that was killed dies when what it does in the kernel lets it.
+                Ok(verified) if killed.contains(&verified.key) => {}
+                Ok(verified) if verified.signal(Signal::STOP).is_ok() => caught.push(verified),
+                Err(Refusal::Short(what)) => lacking = Some(what),
+                _ => {}
+            }
+        }
         if caught.is_empty() {
-            return;
+            return lacking;
         }
         // Another process may have got the pid since the listing; this one is what was verified.
+        let is_inside = |it: &Verified| is_in(proc, it.key.tgid, id).unwrap_or(false);
         let inside = caught
             .into_iter()
-            .filter(|it| is_in(proc, it.key.tgid, id) || it.signal(Signal::CONT).is_err());
+            .filter(|it| is_inside(it) || it.signal(Signal::CONT).is_err());
         let dead = inside.filter(|it| it.signal(Signal::KILL).is_ok());
         killed.extend(dead.map(|it| it.key));
     }
+    None
 }
 
 /// Whoever has this pid now.
@@ -50,11 +70,8 @@ const fn target(tgid: u32) -> Target {
     }
 }
 
-fn is_in(proc: &Path, tgid: u32, id: &str) -> bool {
-    let cgroups = fs::read_to_string(proc.join(tgid.to_string()).join("cgroup"));
-    cgroups.is_ok_and(|text| {
-        membership(&text)
-            .container()
-            .is_some_and(|container| container.id == id)
-    })
+fn is_in(proc: &Path, tgid: u32, id: &str) -> io::Result<bool> {
+    let cgroups = fs::read_to_string(proc.join(tgid.to_string()).join("cgroup"))?;
+    let membership = membership(&cgroups);
+    Ok(membership.container().is_some_and(|it| it.id == id))
 }

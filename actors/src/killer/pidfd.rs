@@ -1,5 +1,6 @@
 //! A signal to the process that was meant, or to none: by pidfd, after its identity was checked.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -33,6 +34,29 @@ pub(crate) enum Refusal {
     /// The kernel.
     #[error("the kernel refused: {0}")]
     Kernel(Errno),
+    /// The sensor has no descriptor or no memory for it, which may be had later.
+    #[error("the sensor lacks what it takes: {0}")]
+    Short(Errno),
+}
+
+impl Refusal {
+    fn of(error: Errno) -> Self {
+        match error {
+            Errno::SRCH | Errno::NOENT => Self::Gone,
+            error if is_lack(error) => Self::Short(error),
+            error => Self::Kernel(error),
+        }
+    }
+}
+
+/// Whether the error says that the sensor, or the kernel, has used up what it may have of something.
+const fn is_lack(error: Errno) -> bool {
+    matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
+/// What is lacking, where that is why it could not be read.
+pub(super) fn lack(error: &io::Error) -> Option<Errno> {
+    Errno::from_io_error(error).filter(|error| is_lack(*error))
 }
 
 /// A process whose identity was checked.
@@ -56,14 +80,14 @@ pub(super) fn verify(proc: &Path, guard: &Guard, target: &Target) -> Result<Veri
     let fd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => Some(fd),
         Err(Errno::NOSYS) => None,
-        Err(Errno::SRCH) => return Err(Refusal::Gone),
-        Err(error) => return Err(Refusal::Kernel(error)),
+        Err(error) => return Err(Refusal::of(error)),
     };
     // From here on the descriptor stands for one process: what /proc says now is said of it, or of
     // a later one, which the start time tells apart.
-    let stat = scan::stat(proc, tgid)
-        .filter(|stat| !stat.exited)
-        .ok_or(Refusal::Gone)?;
+    let stat = match scan::try_stat(proc, tgid) {
+        Ok(stat) => stat.filter(|stat| !stat.exited).ok_or(Refusal::Gone)?,
+        Err(error) => return Err(lack(&error).map_or(Refusal::Gone, Refusal::Short)),
+    };
     let same = match target.key.start {
         0 => stat.start <= target.seen,
         start => stat.start.abs_diff(start) <= scan::TICK,
@@ -91,13 +115,7 @@ impl Verified {
             Some(fd) => pidfd_send_signal(fd, signal),
             None => kill_process(self.pid, signal),
         };
-        sent.map_err(|error| {
-            if error == Errno::SRCH {
-                Refusal::Gone
-            } else {
-                Refusal::Kernel(error)
-            }
-        })
+        sent.map_err(Refusal::of)
     }
 }
 

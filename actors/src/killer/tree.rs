@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::MAX_PROCESSES;
 use super::guard::Guard;
-use super::pidfd::{Target, Verified, verify};
+use super::pidfd::{Refusal, Target, Verified, lack, verify};
 use crate::evaluator::processes::{Key, scan};
 
 /// Listings of `/proc` at most: one finds the children of who was stopped before it, and a process
@@ -18,14 +19,15 @@ const ROUNDS: usize = 32;
 pub(crate) const MAX_TREE: usize = 512;
 
 /// Kills `target` and its descendants, `known` among them (which may have lost the parent by which
-/// `/proc` would show them). Puts whom it killed into `killed`.
+/// `/proc` would show them). Puts whom it killed into `killed`. Returns what was lacking, where that may have saved some.
 pub(super) fn kill(
     proc: &Path,
     guard: &Guard,
     target: &Target,
     known: &[Key],
     killed: &mut Vec<Key>,
-) {
+) -> Option<Errno> {
+    let mut lacking = None;
     let mut caught: HashMap<u32, Verified> = HashMap::new();
     let mut wanted: Vec<Target> = known
         .iter()
@@ -41,17 +43,23 @@ pub(super) fn kill(
             if caught.len() >= MAX_TREE || caught.contains_key(&target.key.tgid) {
                 continue;
             }
-            if let Ok(verified) = verify(proc, guard, &target)
-                && verified.signal(Signal::STOP).is_ok()
-            {
-                caught.insert(target.key.tgid, verified);
+            match verify(proc, guard, &target) {
+                Ok(verified) if verified.signal(Signal::STOP).is_ok() => {
+                    caught.insert(target.key.tgid, verified);
+                }
+                Err(Refusal::Short(what)) => lacking = Some(what),
+                _ => {}
             }
         }
         if caught.len() == before {
             break;
         }
-        for tgid in scan::pids(proc, MAX_PROCESSES).unwrap_or_default() {
-            if let Some(stat) = scan::stat(proc, tgid)
+        let pids = scan::pids(proc, MAX_PROCESSES);
+        let pids = pids.inspect_err(|error| lacking = lacking.or(lack(error)));
+        for tgid in pids.unwrap_or_default() {
+            let stat = scan::try_stat(proc, tgid);
+            let stat = stat.inspect_err(|error| lacking = lacking.or(lack(error)));
+            if let Ok(Some(stat)) = stat
                 && caught.contains_key(&stat.ppid)
             {
                 let key = Key {
@@ -71,6 +79,7 @@ pub(super) fn kill(
             killed.push(if own { target.key } else { verified.key });
         }
     }
+    lacking
 }
 
 #[cfg(test)]
@@ -104,7 +113,8 @@ mod tests {
         };
         let mut killed = Vec::new();
         let guard = Guard::new("/".into(), &[]);
-        kill(proc, &guard, &target, &[], &mut killed);
+        let lacking = kill(proc, &guard, &target, &[], &mut killed);
+        assert_eq!(lacking, None);
         assert!(killed.len() >= 3, "{killed:?}");
         assert!(killed.contains(&target.key));
         assert_eq!(child.wait().unwrap().signal(), Some(9));

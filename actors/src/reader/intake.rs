@@ -208,8 +208,8 @@ impl Source {
         true
     }
 
-    /// The lane is full: the room in the ring is for what comes, rather than for what a process after this one
-    /// would read again.
+    /// The lane is full: where it gets narrow, the room in the ring is for what comes, rather than for what a process after
+    /// this one would read again.
     fn blocked(&mut self) -> Drained {
         self.ring.give_up();
         Drained::Blocked

@@ -7,6 +7,9 @@ use ractor::ActorProcessingErr;
 /// How long an actor hangs: longer than the sensor waits for anything that has to be quick.
 const HANG: Duration = Duration::from_secs(1);
 
+/// How much an actor leaks: bytes.
+const LEAK: usize = 32 << 20;
+
 /// What an actor that was ordered to panic panics with.
 pub(crate) const PANIC: &str = "a panic was ordered";
 
@@ -21,6 +24,8 @@ pub enum Fault {
     Hang,
     /// It waits for something that never comes.
     Stall,
+    /// It keeps 32 MiB for ever.
+    Leak,
 }
 
 impl Fault {
@@ -32,6 +37,7 @@ impl Fault {
             "error" => Some(Self::Error),
             "hang" => Some(Self::Hang),
             "stall" => Some(Self::Stall),
+            "leak" => Some(Self::Leak),
             _ => None,
         }
     }
@@ -46,6 +52,11 @@ impl Fault {
                 Ok(())
             }
             Self::Stall => std::future::pending().await,
+            Self::Leak => {
+                // Written, so that it is there.
+                std::mem::forget(vec![1_u8; LEAK]);
+                Ok(())
+            }
         }
     }
 }

@@ -3,29 +3,29 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::ops::RangeInclusive;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use holdfast_wire::event::rfc3339;
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 mod known;
+mod load;
 mod overload;
 mod version;
+
+pub(super) use load::Load;
 
 use super::{EVENT, Scenario, ledger};
 use crate::bench::Bench;
 use crate::command::Bounded as _;
+use crate::control;
 use crate::events::{action, text};
 use crate::place::Place;
-use crate::sensor::Sensor;
 
 /// The scenarios of this theme.
 pub const SCENARIOS: &[Scenario] = &[
@@ -42,6 +42,13 @@ pub const SCENARIOS: &[Scenario] = &[
         at: with_pins,
         seconds: 1800,
         run: |bench| closed(bench, |load| killed(bench, 100, load)),
+    },
+    Scenario {
+        name: "outlive-hanging",
+        about: "killed while its evaluator hangs, and records wait that were read: each exec is told of once",
+        at: |place| *place == Place::Native,
+        seconds: 60,
+        run: |bench| closed(bench, |load| hanging(bench, load)),
     },
     Scenario {
         name: "outlive-replaced",
@@ -120,154 +127,6 @@ const CAUGHT_UP: Duration = Duration::from_secs(120);
 const PACE: Duration = Duration::from_millis(20);
 const SECRET: &str = "the-secret";
 
-/// What goes on meanwhile: attempts to read the secret, and commands with numbers.
-pub(super) struct Load {
-    thief: PathBuf,
-    worker: PathBuf,
-    secret: PathBuf,
-    pace: Duration,
-    ended: AtomicBool,
-    attempts: AtomicU32,
-    /// Those that got it: when.
-    succeeded: Mutex<Vec<String>>,
-    commands: AtomicU32,
-}
-
-impl Load {
-    fn new(bench: &Bench) -> Result<Self> {
-        Ok(Self {
-            thief: bench.program("thief")?,
-            worker: bench.program("worker")?,
-            secret: bench.file("secret", SECRET)?,
-            pace: PACE * slower(bench),
-            ended: AtomicBool::new(false),
-            attempts: AtomicU32::new(0),
-            succeeded: Mutex::default(),
-            commands: AtomicU32::new(0),
-        })
-    }
-
-    pub(super) fn policy(&self, bench: &Bench) -> Result<PathBuf> {
-        let when = format!("file.path == '{}'", self.secret.display());
-        let rule = json!([{"id": "secret", "on": ["file.open"], "when": when, "action": "deny"}]);
-        bench.policy("secret", &rule)
-    }
-
-    fn attempt(&self) -> Result<bool> {
-        let ended = Command::new(&self.thief)
-            .arg("cat")
-            .arg(&self.secret)
-            .output_within(EVENT)?;
-        Ok(ended.stdout.contains(SECRET))
-    }
-
-    fn command(&self, number: u32) -> Result<()> {
-        Command::new(&self.worker)
-            .args(["true", &format!("mark-{number}")])
-            .output_within(EVENT)?
-            .with_code(0)
-            .map(drop)
-    }
-
-    fn attempts(&self) -> Result<()> {
-        while !self.ended.load(Ordering::Relaxed) {
-            self.attempts.fetch_add(1, Ordering::Relaxed);
-            if self.attempt()? {
-                self.succeeded
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(now());
-            }
-            thread::sleep(self.pace);
-        }
-        Ok(())
-    }
-
-    fn commands(&self) -> Result<()> {
-        while !self.ended.load(Ordering::Relaxed) {
-            self.command(self.commands.fetch_add(1, Ordering::Relaxed))?;
-            thread::sleep(self.pace);
-        }
-        Ok(())
-    }
-
-    /// Does something while it goes on.
-    pub(super) fn during<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        thread::scope(|scope| {
-            let going = [
-                scope.spawn(|| self.attempts()),
-                scope.spawn(|| self.commands()),
-            ];
-            let result = act();
-            self.ended.store(true, Ordering::Relaxed);
-            for thread in going {
-                let ended = thread.join().map_err(|_| anyhow!("the load panicked"))?;
-                ended.context("load")?;
-            }
-            result
-        })
-    }
-
-    /// Nothing succeeded: of how many attempts.
-    fn refused(&self) -> Result<u32> {
-        let attempts = self.attempts.load(Ordering::Relaxed);
-        ensure!(attempts > 0, "nothing was attempted");
-        let succeeded = self
-            .succeeded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        ensure!(
-            succeeded.is_empty(),
-            "{} of {attempts} attempts got the secret, the first at {}, the last at {}",
-            succeeded.len(),
-            succeeded[0],
-            succeeded[succeeded.len() - 1],
-        );
-        Ok(attempts)
-    }
-
-    /// One more command, whose event comes behind all others. Returns its number.
-    fn last_command(&self, sensor: &Sensor<'_>) -> Result<u32> {
-        let last = self.commands.fetch_add(1, Ordering::Relaxed);
-        self.command(last)?;
-        let mark = format!("mark-{last}");
-        sensor
-            .events
-            .wait_for("the last command's event", CAUGHT_UP, |event| {
-                action(event) == "process.exec" && text(event, "/process/args/2") == mark
-            })?;
-        Ok(last)
-    }
-
-    /// Nothing succeeded, and each command stands once in the event file.
-    pub(super) fn check(&self, bench: &Bench, sensor: &Sensor<'_>) -> Result<()> {
-        let attempts = self.refused()?;
-        let last = self.last_command(sensor)?;
-        balanced(bench)?;
-        let (told, files) = told(bench)?;
-        let mut wrong: Vec<(RangeInclusive<u32>, u32)> = Vec::new();
-        for number in 0..=last {
-            let count = told.get(&number).copied().unwrap_or(0);
-            match wrong.last_mut() {
-                _ if count == 1 => {}
-                Some((numbers, same)) if *same == count && *numbers.end() + 1 == number => {
-                    *numbers = *numbers.start()..=number;
-                }
-                _ => wrong.push((number..=number, count)),
-            }
-        }
-        ensure!(
-            wrong.is_empty(),
-            "of {last} commands these were told of so often: {:?}; the event files: {files:?}",
-            &wrong[..wrong.len().min(10)]
-        );
-        bench.note(format!(
-            "{attempts} attempts refused, {last} commands told of"
-        ));
-        Ok(())
-    }
-}
-
 /// By how much everything is slower here.
 fn slower(bench: &Bench) -> u32 {
     if bench.setting.place.is_guest() {
@@ -312,6 +171,28 @@ fn told(bench: &Bench) -> Result<(BTreeMap<u32, u32>, Files)> {
         }
     }
     Ok((told, files))
+}
+
+/// Of events in this directory that have this text: when, what, with which outcome and why.
+pub(super) fn brief(log: &Path, with: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for file in fs::read_dir(log).context("list the event files")? {
+        let file = file.context("list the event files")?;
+        let content = fs::read_to_string(file.path()).context("read an event file")?;
+        for line in content.lines().filter(|line| line.contains(with)) {
+            let Ok(event) = serde_json::from_str::<Value>(line) else {
+                continue;
+            };
+            let parts = [
+                "/@timestamp",
+                "/event/action",
+                "/event/outcome",
+                "/event/reason",
+            ];
+            found.push(parts.map(|part| text(&event, part)).join(" "));
+        }
+    }
+    Ok(found)
 }
 
 /// The ledger's equations hold, and nothing was lost.
@@ -402,6 +283,34 @@ fn killed(bench: &Bench, rounds: usize, load: &Load) -> Result<()> {
         "status says {status:?}"
     );
     Ok(())
+}
+
+fn hanging(bench: &Bench, load: &Load) -> Result<()> {
+    /// Almost as long as it hangs. What is refused wakes the readers each time, which then have as many batches as wait for
+    /// an evaluator at most.
+    const HANGS: Duration = Duration::from_millis(900);
+    let policy = load.policy(bench)?;
+    let start = || {
+        bench
+            .sensor()
+            .with_faults()
+            .policy(&policy)
+            .enforce()
+            .start()
+    };
+    let mut sensor = start()?;
+    let sensor = load.during(|| {
+        thread::sleep(AWAY);
+        control::ask(bench, "POST", "/v1/debug/fail?fault=hang&actor=evaluator")?;
+        let began = Instant::now();
+        while began.elapsed() < HANGS {
+            ensure!(!load.attempt()?, "the secret was read");
+        }
+        sensor.end_with(Signal::KILL)?;
+        start()
+    })?;
+    load.check(bench, &sensor)?;
+    sensor.stop().map(drop)
 }
 
 fn replaced(bench: &Bench, load: &Load) -> Result<()> {

@@ -11,6 +11,7 @@ use holdfast_wire::event::unix_nanoseconds;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime, clock_settime};
+use rustix::process::Resource;
 use serde_json::{Value, json};
 
 use super::ledger::{number, settled};
@@ -22,6 +23,7 @@ use crate::command::Bounded as _;
 use crate::events::{action, text};
 use crate::load;
 use crate::place::Place;
+use crate::rlimit;
 use crate::sensor::Sensor;
 use crate::usage::peak_memory;
 
@@ -33,6 +35,20 @@ pub const SCENARIOS: &[Scenario] = &[
         at: |place| *place == Place::Native,
         seconds: 180,
         run: disk_full,
+    },
+    Scenario {
+        name: "file-size-limited",
+        about: "no file may grow for a while (ulimit -f): the sensor goes on, says so, and writes everything once they may",
+        at: |place| *place == Place::Native,
+        seconds: 90,
+        run: file_size_limited,
+    },
+    Scenario {
+        name: "no-descriptors",
+        about: "the sensor can open nothing for a while: what its rules kill is killed once it can",
+        at: |place| *place == Place::Native,
+        seconds: 90,
+        run: no_descriptors,
     },
     Scenario {
         name: "sink-hangs",
@@ -124,6 +140,89 @@ fn disk_full(bench: &Bench) -> Result<()> {
         file["written"], file["dropped"]
     ));
     Ok(())
+}
+
+fn file_size_limited(bench: &Bench) -> Result<()> {
+    /// Each time: before, meanwhile and after.
+    const EXECS: u32 = 200;
+    let tiny = bench.path("tiny");
+    load::write_tiny_program(&tiny)?;
+    let sensor = bench.sensor().start()?;
+    load::execs(&tiny, EXECS)?;
+    settled(bench)?;
+    // Beyond it a write raises SIGXFSZ, which ends a program that has not provided for it: setrlimit(2).
+    let before = rlimit::set(&sensor, Resource::Fsize, Some(0))?.context("the sensor has ended")?;
+    load::execs(&tiny, EXECS)?;
+    let fails =
+        |status: &Value| degraded(status, WRITE).is_some_and(|it| it.contains("File too large"));
+    sensor.status_when("the limit is told", EVENT, fails)?;
+    rlimit::set(&sensor, Resource::Fsize, before.current)?;
+    load::execs(&tiny, EXECS)?;
+    sensor.status_when("all is written", WRITTEN, |status| {
+        degraded(status, WRITE).is_none()
+            && sink(status, "sink.file").is_ok_and(|it| it["depth_bytes"] == 0)
+    })?;
+    sensor.stop()?;
+    let log = fs::read_to_string(bench.path("log.d/events.jsonl")).context("read the events")?;
+    let told = log.lines().map(serde_json::from_str::<Value>);
+    let told = told
+        .collect::<Result<Vec<_>, _>>()
+        .context("a line is torn")?;
+    let tiny = tiny.display().to_string();
+    let execs = told.iter().filter(|event| {
+        action(event) == "process.exec" && text(event, "/process/executable") == tiny
+    });
+    let execs = execs.count();
+    ensure!(execs == 3 * EXECS as usize, "{execs} execs are in the file");
+    Ok(())
+}
+
+fn no_descriptors(bench: &Bench) -> Result<()> {
+    const VICTIMS: usize = 5;
+    /// Those that it has open by any means: the next is refused.
+    const FEW: u64 = 3;
+    // The kernel programs do not decide on arguments.
+    let rule = json!([{"id": "victim", "on": ["process.exec"], "action": "kill",
+                       "when": "process.args.exists(arg, arg == 'victim')"}]);
+    let policy = bench.policy("victim", &rule)?;
+    let program = bench.program("victim")?;
+    let sensor = bench.sensor().policy(&policy).enforce().start()?;
+    let before = rlimit::set(&sensor, Resource::Nofile, Some(FEW))?;
+    let before = before.context("the sensor has ended")?;
+    let begun = (0..VICTIMS).map(|_| {
+        let mut victim = Command::new(&program);
+        victim.args(["sh", "-c", "sleep 60; true", "victim"]);
+        victim
+            .stdin(Stdio::null())
+            .spawn()
+            .context("start a victim")
+    });
+    let mut victims: Vec<Child> = begun.collect::<Result<_>>()?;
+    let mut enough = || -> Result<()> {
+        sleep(Duration::from_secs(1));
+        rlimit::set(&sensor, Resource::Nofile, before.current)?;
+        let deadline = Instant::now() + EVENT;
+        let mut alive = VICTIMS;
+        while alive > 0 {
+            let ended = victims.iter_mut().map(Child::try_wait);
+            let ended = ended
+                .collect::<Result<Vec<_>, _>>()
+                .context("wait for a victim")?;
+            alive = ended.iter().filter(|it| it.is_none()).count();
+            ensure!(Instant::now() < deadline, "{alive} victims are alive");
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    };
+    let result = enough();
+    for mut victim in victims {
+        // It has ended where all went well.
+        let _ = victim.kill();
+        let _ = victim.wait();
+    }
+    result?;
+    none_failed(&sensor.status()?)?;
+    sensor.stop().map(drop)
 }
 
 fn sink_hangs(bench: &Bench) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -38,17 +38,13 @@ pub(crate) fn split_arguments(bytes: &[u8]) -> Vec<String> {
 }
 
 /// Reads a file, at most `limit` bytes of it.
-fn read(path: &Path, limit: u64) -> Option<Vec<u8>> {
+fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .ok()?
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .ok()?;
-    Some(bytes)
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn read_text(path: &Path) -> Option<String> {
+fn read_text(path: &Path) -> io::Result<String> {
     read(path, MAX_FILE).map(|bytes| text::lossy(&bytes).into_owned())
 }
 
@@ -74,8 +70,13 @@ fn leads_to(process: &Path, target: &[u8], link: &Path) -> bool {
 
 /// When the process with this pid started.
 pub(crate) fn stat(proc: &Path, tgid: u32) -> Option<Stat> {
+    try_stat(proc, tgid).ok().flatten()
+}
+
+/// The same, and why it cannot be read: there may be no descriptor for it.
+pub(crate) fn try_stat(proc: &Path, tgid: u32) -> io::Result<Option<Stat>> {
     let text = read_text(&proc.join(tgid.to_string()).join("stat"))?;
-    parse_stat(&text, rustix::param::clock_ticks_per_second())
+    Ok(parse_stat(&text, rustix::param::clock_ticks_per_second()))
 }
 
 /// How processes are read: from where, and what of them.
@@ -113,8 +114,9 @@ pub(crate) fn process(reading: &Reading<'_>, tgid: u32) -> Option<Found> {
     let proc = reading.proc;
     let stat = stat(proc, tgid)?;
     let directory = proc.join(tgid.to_string());
-    let loginuid = read_text(&directory.join("loginuid")).and_then(|text| text.trim().parse().ok());
-    let status = read_text(&directory.join("status")).and_then(|text| parse_status(&text));
+    let read_text = |name: &str| read_text(&directory.join(name)).ok();
+    let loginuid = read_text("loginuid").and_then(|text| text.trim().parse().ok());
+    let status = read_text("status").and_then(|text| parse_status(&text));
     let capabilities = status.as_ref().map(|status| status.capabilities);
     let credentials = status.map(|status| Credentials {
         uid: status.uid,
@@ -126,9 +128,10 @@ pub(crate) fn process(reading: &Reading<'_>, tgid: u32) -> Option<Found> {
         executable: link(&directory, "exe"),
         name: Some(stat.name),
         arguments: read(&directory.join("cmdline"), ARGUMENT_BYTES as u64)
+            .ok()
             .map_or_else(Redactable::default, |bytes| reading.arguments(&bytes)),
         environment: (!reading.environment.is_empty())
-            .then(|| read(&directory.join("environ"), ENVIRONMENT_BYTES as u64))
+            .then(|| read(&directory.join("environ"), ENVIRONMENT_BYTES as u64).ok())
             .flatten()
             .map_or_else(Redactable::default, |bytes| reading.environment(&bytes)),
         working_directory: link(&directory, "cwd"),
@@ -149,7 +152,7 @@ pub(crate) fn process(reading: &Reading<'_>, tgid: u32) -> Option<Found> {
 
 /// The pids that there are, in ascending order, so that most parents come before their children.
 /// At most `limit`.
-pub(crate) fn pids(proc: &Path, limit: usize) -> std::io::Result<Vec<u32>> {
+pub(crate) fn pids(proc: &Path, limit: usize) -> io::Result<Vec<u32>> {
     let entries = fs::read_dir(proc)?.filter_map(Result::ok);
     let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
     let mut pids: Vec<u32> = entries.filter_map(pid).take(limit).collect();
