@@ -44,6 +44,7 @@ test: tools-test tools-package check build-both unit cost native fuzz packages #
 	@$(FAST)/guest --scenario $(FAST)/scenario --brief yes
 
 test-long: tools-test build harness ## fuzzing, half an hour of load, and the scenarios again and again; ROUNDS=N (10), FUZZ=SECONDS (300), SOAK=SECONDS (1800)
+	@tools/memcheck
 	@tools/fuzz $(or $(FUZZ),300)
 	@$(FAST)/scenario run reload-a-thousand-times,outlive-a-hundred-kills,chaos-a-thousand,actor-parked,engine-docker-burst,many-processes,soak
 	@$(FAST)/guest --scenario $(FAST)/scenario --kernels "5.10 6.12" --tests outlive-a-hundred-kills,chaos
