@@ -167,15 +167,29 @@ fn is_readable(secret: &Path) -> Result<bool> {
     Ok(ended.code() == Some(0))
 }
 
-/// How many attempts to read a secret succeed while something is done.
+/// Attempts to read a secret.
+struct Attempted {
+    /// How many succeeded.
+    opened: u32,
+    /// How many there were: each named its number as another file, `attempt-N`, from 0 on.
+    tried: u32,
+}
+
+/// Attempts to read a secret again and again while something is done.
 fn while_attempting<T>(
     bench: &Bench,
     secret: &Path,
     act: impl FnOnce() -> Result<T>,
-) -> Result<u32> {
+) -> Result<Attempted> {
     let ended = bench.path("ended");
     // Each by a process of its own: one that is killed for it has read it or not.
-    let attempts = "opened=0; while [ ! -e \"$1\" ]; do if [ -n \"$(cat \"$2\" 2>/dev/null)\" ]; then opened=$((opened + 1)); fi; sleep 0.2; done 2>/dev/null; echo $opened";
+    let attempts = "opened=0; tried=0
+        while [ ! -e \"$1\" ]; do
+            [ -n \"$(cat \"$2\" attempt-$tried 2>/dev/null)\" ] && opened=$((opened + 1))
+            tried=$((tried + 1))
+            sleep 0.2
+        done 2>/dev/null
+        echo $opened $tried";
     let mut attempting = Command::new("/bin/sh");
     attempting.args(["-c", attempts, "attempts"]);
     attempting.arg(&ended).arg(secret);
@@ -188,8 +202,12 @@ fn while_attempting<T>(
             .map_err(|_| anyhow!("the attempts panicked"))??;
         fs::remove_file(&ended).context("let others attempt")?;
         result?;
-        let opened = attempted.with_code(0)?.stdout;
-        opened.trim().parse().context("count the attempts")
+        let said = attempted.with_code(0)?.stdout;
+        let (opened, tried) = said.trim().split_once(' ').context("count the attempts")?;
+        Ok(Attempted {
+            opened: opened.parse()?,
+            tried: tried.parse()?,
+        })
     })
 }
 
@@ -223,6 +241,35 @@ fn is_logged(executable: &str) -> Result<()> {
         sleep(POLL);
     }
     Ok(())
+}
+
+/// Each attempt's exec is in the log, once.
+fn are_logged_once(attempts: u32) -> Result<()> {
+    let number = |line: &str| -> Option<u32> {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let is_exec = event["event"]["action"] == "process.exec";
+        let last = event["process"]["args"].as_array()?.last()?.as_str()?;
+        let number = last.strip_prefix("attempt-")?.parse().ok()?;
+        is_exec.then_some(number)
+    };
+    let deadline = Instant::now() + LOGGED;
+    loop {
+        let log = fs::read_to_string(LOG).context("read the log")?;
+        let mut told = vec![0_u32; attempts as usize];
+        for number in log.lines().filter_map(number) {
+            *told
+                .get_mut(number as usize)
+                .context("an attempt too many")? += 1;
+        }
+        if told.iter().all(|times| *times == 1) {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "the execs of attempts are in {LOG} so often: {told:?}"
+        );
+        sleep(POLL);
+    }
 }
 
 /// All that is in the places where a package may leave something.

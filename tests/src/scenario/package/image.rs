@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::{
-    ENFORCE, INSTALL, LOGGED, POLL, SETTINGS, becomes_readable, packaged, run, while_attempting,
+    Attempted, ENFORCE, INSTALL, LOGGED, POLL, SETTINGS, becomes_readable, packaged, run,
+    while_attempting,
 };
 use crate::bench::Bench;
 use crate::command::Bounded as _;
@@ -86,7 +87,7 @@ pub(super) fn replaced(bench: &Bench) -> Result<()> {
 
     start("holdfast", "auto")?;
     refuses(bench, &docker)?;
-    let opened = while_attempting(bench, &secret, || {
+    let Attempted { opened, .. } = while_attempting(bench, &secret, || {
         end("holdfast")?;
         start("holdfast", "auto")?;
         refuses(bench, &docker)
@@ -98,7 +99,7 @@ pub(super) fn replaced(bench: &Bench) -> Result<()> {
     docker.command(&unload)?;
     end("holdfast")?;
     start("holdfast", "fail-open")?;
-    let opened = while_attempting(bench, &secret, || {
+    let Attempted { opened, .. } = while_attempting(bench, &secret, || {
         for (old, new) in [("holdfast", "newer"), ("newer", "holdfast")] {
             start(new, "fail-open")?;
             docker

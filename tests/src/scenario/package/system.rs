@@ -5,13 +5,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{
-    ENFORCE, INSTALL, POLICY, SECRET, SETTINGS, becomes_readable, files, is_logged, is_readable,
-    is_ready, make_secret, packaged, policy, run, while_attempting,
+    Attempted, ENFORCE, INSTALL, POLICY, POLL, SECRET, SETTINGS, are_logged_once, becomes_readable,
+    files, is_logged, is_readable, is_ready, make_secret, packaged, policy, run, while_attempting,
 };
 use crate::bench::Bench;
 use crate::command::Bounded as _;
@@ -129,12 +131,19 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
     ensure!(!is_readable(Path::new(SECRET))?, "the secret was read");
 
     let newer = (manager.newer)(bench, &package)?;
-    let opened = while_attempting(bench, Path::new(SECRET), || install(&newer))?;
+    let Attempted { opened, tried } = while_attempting(bench, Path::new(SECRET), || {
+        install(&newer)?;
+        is_up("enforce")?;
+        run(&["systemctl", "restart", "holdfast"])?;
+        run(&["systemctl", "kill", "--signal=KILL", "holdfast"])?;
+        comes_back()
+    })?;
     ensure!(
         opened == 0,
-        "{opened} attempts succeeded during the upgrade"
+        "{opened} of {tried} attempts succeeded during the upgrade, a restart and a kill"
     );
     is_up("enforce")?;
+    are_logged_once(tried)?;
     ensure!(
         !is_readable(Path::new(SECRET))?,
         "the secret was read after the upgrade"
@@ -142,7 +151,7 @@ fn tried(bench: &Bench, manager: &Manager) -> Result<()> {
     let kept = fs::read_to_string(SETTINGS).context("read the settings")?;
     ensure!(kept == ENFORCE, "the upgrade changed the settings: {kept}");
     bench.note(format!(
-        "{}; {security}; an upgrade let no attempt through",
+        "{}; {security}; an upgrade, a restart and a kill let none of {tried} attempts through, and each exec is told of once",
         version.stdout.trim()
     ));
 
@@ -266,6 +275,21 @@ fn newer_rpm(bench: &Bench, package: &str) -> Result<String> {
         &spec,
     ])?;
     Ok(format!("{topdir}/newer.rpm"))
+}
+
+/// Waits until systemd has started it again, by itself, and it is ready.
+fn comes_back() -> Result<()> {
+    let deadline = Instant::now() + INSTALL;
+    loop {
+        let properties = ["--property=NRestarts,ActiveState", "holdfast"];
+        let said = run(&[&["systemctl", "show"], &properties[..]].concat())?.stdout;
+        let is_back = !said.contains("NRestarts=0") && said.contains("ActiveState=active");
+        if is_back {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "it is not started again: {said}");
+        sleep(POLL);
+    }
 }
 
 /// Whether the unit runs, and its sensor is ready, in this mode, with policies.
