@@ -25,6 +25,7 @@ struct Seen {
     process: Option<SeenProcess>,
     rule: Option<SeenRule>,
     container: Option<SeenContainer>,
+    holdfast: Option<SeenHoldfast>,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +39,18 @@ struct SeenEvent {
 struct SeenProcess {
     name: Option<String>,
     executable: Option<String>,
+    entity_id: Option<String>,
+    parent: Option<SeenEntity>,
+}
+
+#[derive(Deserialize)]
+struct SeenEntity {
+    entity_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SeenHoldfast {
+    target: Option<SeenEntity>,
 }
 
 #[derive(Deserialize)]
@@ -67,9 +80,21 @@ fn event(Entry { sequence, event }: Entry) -> Result<NewEvent, Malformed> {
     let seen: Seen = serde_json::from_str(&body).map_err(|error| malformed(error.to_string()))?;
     let time = clock::nanoseconds(&seen.timestamp)
         .ok_or_else(|| malformed("its @timestamp is not RFC 3339".into()))?;
-    let (process, executable) = seen
-        .process
-        .map_or((None, None), |process| (process.name, process.executable));
+    let alert = seen.event.kind.as_deref() == Some("alert");
+    let (mut process, mut executable, mut entity, mut parent) = (None, None, None, None);
+    if let Some(of) = seen.process {
+        (process, executable) = (of.name, of.executable);
+        (entity, parent) = (of.entity_id, of.parent.and_then(|it| it.entity_id));
+    }
+    let action = seen.event.action.as_str();
+    if action == "process.fork" {
+        let child = seen.holdfast.and_then(|it| it.target?.entity_id);
+        (entity, parent) = (child, entity);
+    }
+    // Of the rest nobody asks who started whom, and the index is written for each.
+    if !(alert || matches!(action, "process.exec" | "process.fork")) || entity.is_none() {
+        (entity, parent) = (None, None);
+    }
     let (rule, ruleset) = seen
         .rule
         .map_or((None, None), |rule| (rule.id, rule.ruleset));
@@ -80,7 +105,7 @@ fn event(Entry { sequence, event }: Entry) -> Result<NewEvent, Malformed> {
         // `Frame` bounds it.
         sequence: sequence.cast_signed(),
         time,
-        alert: seen.event.kind.as_deref() == Some("alert"),
+        alert,
         action: seen.event.action,
         severity: seen.event.severity,
         rule,
@@ -90,6 +115,8 @@ fn event(Entry { sequence, event }: Entry) -> Result<NewEvent, Malformed> {
         container,
         container_name,
         body,
+        entity,
+        parent,
     })
 }
 
@@ -126,6 +153,25 @@ mod tests {
         assert_eq!(event.executable.as_deref(), Some("/usr/bin/cat"));
         assert_eq!(event.container_name.as_deref(), Some("web"));
         assert_eq!(event.body, text);
+    }
+
+    #[test]
+    fn who_started_whom_is_told_by_execs_forks_and_alerts() {
+        let told = |kind: &str, action: &str, target: &str| {
+            let event = of(&format!(
+                r#"{{"@timestamp":"1970-01-01T00:00:01Z","event":{{"kind":"{kind}","action":"{action}"}},
+                "process":{{"entity_id":"b","parent":{{"entity_id":"a"}}}},"holdfast":{{{target}}}}}"#
+            ))
+            .unwrap();
+            (event.entity, event.parent)
+        };
+        let pair = |child: &str, parent: &str| (Some(child.to_owned()), Some(parent.to_owned()));
+        let target = r#""target":{"pid":3,"entity_id":"c"}"#;
+        assert_eq!(told("event", "process.exec", ""), pair("b", "a"));
+        assert_eq!(told("alert", "file.open", ""), pair("b", "a"));
+        assert_eq!(told("event", "process.fork", target), pair("c", "b"));
+        assert_eq!(told("event", "process.fork", ""), (None, None));
+        assert_eq!(told("event", "file.open", target), (None, None));
     }
 
     #[test]

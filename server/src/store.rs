@@ -13,6 +13,7 @@ pub(crate) mod events;
 pub(crate) mod forwards;
 pub(crate) mod keys;
 mod postgres;
+pub(crate) mod processes;
 pub(crate) mod rollouts;
 pub(crate) mod sensors;
 mod sqlite;

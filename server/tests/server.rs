@@ -24,6 +24,8 @@ mod moving;
 mod openapi;
 #[path = "server/postgres.rs"]
 mod postgres;
+#[path = "server/processes.rs"]
+mod processes;
 #[path = "server/replicas.rs"]
 mod replicas;
 #[path = "server/rollouts.rs"]

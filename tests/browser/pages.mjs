@@ -50,6 +50,20 @@ await step('an alert: its rule, its process below its ancestors', async () => {
   await picture('alert');
 });
 
+await step('an alert: what its process started, and its parent beside it', async () => {
+  // By one shell, since what starts first is the parent of both.
+  execFileSync(offender, ['sh', '-c', `${offender} echo brother; ${offender} sh -c '${offender} echo child; true'; true`]);
+  const process = (args) => `fetch('/api/v1/alerts?limit=20').then((it) => it.json()).then(({ events }) =>
+    events.find(({ event }) => event.process.args?.join(' ') === ${JSON.stringify(args)})?.id)`;
+  const middle = `sh -c ${offender} echo child; true`;
+  await until(process(`${offender} echo child`));
+  await go(`${url}/#/alerts/${await evaluate(process(`${offender} ${middle}`))}`);
+  const links = (within) => `[...document.querySelectorAll('${within}')].map((it) => it.textContent)`;
+  await until(`${links('li.own ol.tree a')}.includes(${JSON.stringify(`${offender} echo child`)})`);
+  await until(`${links('li.own ~ li a, li:has(~ li.own) > a')}.includes(${JSON.stringify(`${offender} echo brother`)})`);
+  await picture('tree');
+});
+
 await step('events are found by what they say', async () => {
   await go(`${url}/#/events`);
   await until(rows('> 0'));

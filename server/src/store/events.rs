@@ -23,6 +23,9 @@ pub(crate) struct NewEvent {
     pub(crate) container_name: Option<String>,
     /// Its JSON, as the sensor sent it.
     pub(crate) body: String,
+    /// `process.entity_id` of the process that it tells of, and of the one that started it: see [`super::processes`].
+    pub(crate) entity: Option<String>,
+    pub(crate) parent: Option<String>,
 }
 
 /// What a sensor sent at once.
@@ -390,6 +393,8 @@ pub(super) mod tests {
             container: Some("c0ffee".into()),
             container_name: Some("web_1".into()),
             body: format!(r#"{{"n":"100%_{sequence}"}}"#),
+            entity: None,
+            parent: None,
         }
     }
 

@@ -176,6 +176,8 @@ mod tests {
             executable: None,
             container: None,
             container_name: None,
+            entity: None,
+            parent: None,
             body: "{}".into(),
         };
         let all: Vec<_> = (1..=count).map(event).collect();

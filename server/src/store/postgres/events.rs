@@ -24,9 +24,9 @@ const HELD: &str = "SELECT min((classid::BIGINT << 32) | objid::BIGINT) FROM pg_
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 /// What an event is stored by, besides its number.
 pub(super) const COLUMNS: &str = "stream, priority, sequence, received, time, alert, action, severity, rule, ruleset, process, \
-    executable, container, container_name, body";
+    executable, container, container_name, body, entity, parent";
 /// The columns' types.
-pub(super) const TYPES: [Type; 15] = [
+pub(super) const TYPES: [Type; 17] = [
     Type::INT8,
     Type::INT2,
     Type::INT8,
@@ -35,6 +35,8 @@ pub(super) const TYPES: [Type; 15] = [
     Type::INT2,
     Type::TEXT,
     Type::INT8,
+    Type::TEXT,
+    Type::TEXT,
     Type::TEXT,
     Type::TEXT,
     Type::TEXT,
@@ -89,6 +91,8 @@ pub(in crate::store) fn store(session: &Session, frames: &[Sent], now: i64) -> R
             event.container.param(),
             event.container_name.param(),
             event.body.param(),
+            event.entity.param(),
+            event.parent.param(),
         ]
     });
     session.copy(&format!("event ({COLUMNS})"), &TYPES, rows)?;

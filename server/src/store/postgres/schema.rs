@@ -7,7 +7,7 @@ use super::session::Session;
 use crate::store::StoreError;
 use crate::store::value::params;
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     r#"
 CREATE TABLE setting (name TEXT COLLATE "C" PRIMARY KEY, value BYTEA NOT NULL);
 
@@ -166,6 +166,11 @@ CREATE TABLE forward (
 "#,
     "ALTER TABLE sensor ADD COLUMN may_enrol BIGINT NOT NULL DEFAULT 0;",
     "ALTER TABLE sensor ADD COLUMN containers TEXT;",
+    r#"
+ALTER TABLE event ADD COLUMN entity TEXT COLLATE "C";
+ALTER TABLE event ADD COLUMN parent TEXT COLLATE "C";
+CREATE INDEX event_by_parent ON event (parent, time, id) WHERE parent IS NOT NULL;
+"#,
 ];
 
 /// Brings the tables to this version's, one server or command at a time.

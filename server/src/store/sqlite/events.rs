@@ -28,8 +28,9 @@ fn store_one(connection: &Connection, sent: &Sent, now: i64) -> Result<usize> {
     let mut alerts = 0;
     for event in &sent.events {
         let stored = connection.execute("INSERT INTO event (stream, priority, sequence, received, time, alert, action, severity,
-                            rule, ruleset, process, executable, container, container_name, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                            rule, ruleset, process, executable, container, container_name, body,
+                            entity, parent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (stream, priority, sequence) DO NOTHING", params![
             stream,
             sent.priority,
@@ -46,6 +47,8 @@ fn store_one(connection: &Connection, sent: &Sent, now: i64) -> Result<usize> {
             event.container,
             event.container_name,
             event.body,
+            event.entity,
+            event.parent,
         ])?;
         alerts += stored * usize::from(event.alert);
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
@@ -179,6 +179,13 @@ ALTER TABLE sensor ADD COLUMN may_enrol INTEGER NOT NULL DEFAULT 0;
     "
 -- The JSON of those that a sensor last said to run.
 ALTER TABLE sensor ADD COLUMN containers TEXT;
+",
+    "
+-- Of alerts and of what tells that a process started: the process, and the one that started it. Events that were stored
+-- before have neither: looking into each would hold up the start.
+ALTER TABLE event ADD COLUMN entity TEXT;
+ALTER TABLE event ADD COLUMN parent TEXT;
+CREATE INDEX event_by_parent ON event (parent, time) WHERE parent IS NOT NULL;
 ",
 ];
 
