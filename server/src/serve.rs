@@ -127,6 +127,18 @@ pub(crate) async fn serve(
     acceptor: Option<TlsAcceptor>,
     of_address: Option<usize>,
     router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    serve_within(WRITE_TIME, listener, acceptor, of_address, router, stop).await;
+}
+
+/// The same with a limit on how long a client may take nothing of its answer.
+async fn serve_within(
+    write_time: Duration,
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    of_address: Option<usize>,
+    router: Router,
     mut stop: watch::Receiver<bool>,
 ) {
     let places = Places::new(of_address);
@@ -159,7 +171,7 @@ pub(crate) async fn serve(
             }
             continue;
         };
-        let stream = Steady::new(stream, WRITE_TIME);
+        let stream = Steady::new(stream, write_time);
         let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stopping.clone());
         connections.spawn(async move {
             match acceptor {
@@ -225,5 +237,48 @@ async fn serve_one(
     };
     if let Err(error) = served {
         tracing::debug!("a connection of {} ended: {error}", peer.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _, Write as _};
+
+    use axum::routing::get;
+
+    use super::*;
+
+    /// More than the buffers of both ends of a socket have.
+    const ANSWER: usize = 64 << 20;
+
+    #[tokio::test]
+    async fn who_reads_nothing_of_an_answer_loses_the_connection_and_others_do_not() {
+        const LIMIT: Duration = Duration::from_millis(500);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(|| async { vec![7_u8; ANSWER] }));
+        let (_keep, stop) = watch::channel(false);
+        tokio::spawn(serve_within(LIMIT, listener, None, None, router, stop));
+        let ask = move || {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            client.write_all(request).unwrap();
+            client
+        };
+        let read_after = move |wait: Duration| {
+            let mut client = ask();
+            std::thread::sleep(wait);
+            let mut answer = Vec::new();
+            match client.read_to_end(&mut answer) {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+            }
+            answer.len()
+        };
+        let late = tokio::task::spawn_blocking(move || read_after(6 * LIMIT));
+        let in_time = tokio::task::spawn_blocking(move || read_after(Duration::ZERO));
+        assert!(in_time.await.unwrap() > ANSWER);
+        let some = late.await.unwrap();
+        assert!(some > 0 && some < ANSWER, "{some}");
     }
 }
