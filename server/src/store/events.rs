@@ -318,6 +318,12 @@ pub(crate) fn last_alert(connection: &Connection) -> Result<i64> {
     connection.query_one(last, params![settled], |row| row.get(0))
 }
 
+/// When the event that came last did, in milliseconds since 1970; `None` before there is one.
+pub(crate) fn latest(connection: &Connection) -> Result<Option<i64>> {
+    let last = "SELECT received FROM event ORDER BY id DESC LIMIT 1";
+    connection.query_optional(last, params![], |row| row.get(0))
+}
+
 /// How many alerts there are since `from` (nanoseconds since 1970), by severity.
 pub(crate) fn alerts_by_severity(connection: &Connection, from: i64) -> Result<Vec<(i64, i64)>> {
     connection.query(

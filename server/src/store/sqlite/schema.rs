@@ -189,18 +189,27 @@ CREATE INDEX event_by_parent ON event (parent, time) WHERE parent IS NOT NULL;
 ",
 ];
 
+/// Which version's the tables are; 0 where there are none.
+///
+/// # Errors
+/// [`StoreError::Schema`] where they are a later version's; what SQLite says.
+pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Schema { found, known });
+    }
+    Ok(found)
+}
+
 /// Brings the tables to this version's.
 ///
 /// # Errors
 /// [`StoreError::Schema`] where they are a later version's; what SQLite says.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let known = MIGRATIONS.len() as i64;
     // Another process may be at it.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > known {
-        return Err(StoreError::Schema { found, known });
-    }
+    let found = version(&transaction)?;
     for (number, statements) in (1..).zip(MIGRATIONS) {
         if number > found {
             transaction.execute_batch(statements)?;
