@@ -12,6 +12,8 @@ mod connection;
 pub(crate) mod events;
 pub(crate) mod forwards;
 pub(crate) mod keys;
+#[cfg(test)]
+mod migrations;
 mod postgres;
 pub(crate) mod processes;
 pub(crate) mod rollouts;

@@ -21,7 +21,7 @@ pub(super) mod events;
 mod read;
 mod restore;
 pub(super) mod room;
-mod schema;
+pub(super) mod schema;
 mod write;
 
 pub(super) use read::{QUERY_TIME, Readers};

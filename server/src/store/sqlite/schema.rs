@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 6] = [
+pub(in crate::store) const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
@@ -206,11 +206,22 @@ pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::Schema`] where they are a later version's; what SQLite says.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+pub(in crate::store) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+/// Brings the tables to those of a version, the first of which is 1.
+///
+/// # Errors
+/// As [`migrate`].
+pub(in crate::store) fn migrate_to(
+    connection: &mut Connection,
+    version: usize,
+) -> Result<(), StoreError> {
     // Another process may be at it.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found = version(&transaction)?;
-    for (number, statements) in (1..).zip(MIGRATIONS) {
+    let found = self::version(&transaction)?;
+    for (number, statements) in (1..).zip(&MIGRATIONS[..version]) {
         if number > found {
             transaction.execute_batch(statements)?;
             transaction.pragma_update(None, "user_version", number)?;
