@@ -5,27 +5,15 @@ use std::ops::ControlFlow;
 use super::connection::{Connection, Result};
 use super::value::{AsParam, Param, Row, params};
 use super::{postgres, sqlite};
+use holdfast_wire::keys::Keys;
 
 /// An event with what it is searched by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewEvent {
     pub(crate) sequence: i64,
-    /// Nanoseconds since 1970.
-    pub(crate) time: i64,
-    pub(crate) alert: bool,
-    pub(crate) action: String,
-    pub(crate) severity: Option<i64>,
-    pub(crate) rule: Option<String>,
-    pub(crate) ruleset: Option<String>,
-    pub(crate) process: Option<String>,
-    pub(crate) executable: Option<String>,
-    pub(crate) container: Option<String>,
-    pub(crate) container_name: Option<String>,
+    pub(crate) keys: Keys,
     /// Its JSON, as the sensor sent it.
     pub(crate) body: String,
-    /// `process.entity_id` of the process that it tells of, and of the one that started it: see [`super::processes`].
-    pub(crate) entity: Option<String>,
-    pub(crate) parent: Option<String>,
 }
 
 /// What a sensor sent at once.
@@ -388,6 +376,13 @@ pub(super) mod tests {
     pub(in crate::store) fn event(sequence: i64) -> NewEvent {
         NewEvent {
             sequence,
+            keys: keys(sequence),
+            body: format!(r#"{{"n":"100%_{sequence}"}}"#),
+        }
+    }
+
+    pub(in crate::store) fn keys(sequence: i64) -> Keys {
+        Keys {
             time: sequence * 10,
             alert: sequence % 2 == 0,
             action: "file.open".into(),
@@ -398,7 +393,6 @@ pub(super) mod tests {
             executable: Some("/usr/bin/cat".into()),
             container: Some("c0ffee".into()),
             container_name: Some("web_1".into()),
-            body: format!(r#"{{"n":"100%_{sequence}"}}"#),
             entity: None,
             parent: None,
         }

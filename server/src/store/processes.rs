@@ -118,17 +118,21 @@ fn tell(connection: &Connection, ids: Vec<i64>) -> Result<BTreeMap<i64, Value>> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::tests::{event, sent, with_events_in};
+    use super::super::events::tests::{event, keys, sent, with_events_in};
     use super::super::events::{self, NewEvent};
     use super::super::test::{both, empty};
     use super::*;
+    use holdfast_wire::keys::Keys;
 
     /// A process that `parent` started, told of at this sequence.
     fn of(sequence: i64, entity: &str, parent: &str) -> NewEvent {
         NewEvent {
-            action: "process.exec".into(),
-            entity: Some(entity.into()),
-            parent: Some(parent.into()),
+            keys: Keys {
+                action: "process.exec".into(),
+                entity: Some(entity.into()),
+                parent: Some(parent.into()),
+                ..keys(sequence)
+            },
             body: format!(r#"{{"process":{{"pid":{sequence}}}}}"#),
             ..event(sequence)
         }

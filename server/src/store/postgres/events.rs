@@ -80,24 +80,24 @@ pub(in crate::store) fn store(session: &Session, frames: &[Sent], now: i64) -> R
             priority.param(),
             event.sequence.param(),
             now.param(),
-            event.time.param(),
-            event.alert.param(),
-            event.action.param(),
-            event.severity.param(),
-            event.rule.param(),
-            event.ruleset.param(),
-            event.process.param(),
-            event.executable.param(),
-            event.container.param(),
-            event.container_name.param(),
+            event.keys.time.param(),
+            event.keys.alert.param(),
+            event.keys.action.param(),
+            event.keys.severity.param(),
+            event.keys.rule.param(),
+            event.keys.ruleset.param(),
+            event.keys.process.param(),
+            event.keys.executable.param(),
+            event.keys.container.param(),
+            event.keys.container_name.param(),
             event.body.param(),
-            event.entity.param(),
-            event.parent.param(),
+            event.keys.entity.param(),
+            event.keys.parent.param(),
         ]
     });
     session.copy(&format!("event ({COLUMNS})"), &TYPES, rows)?;
     remember(session, &lines)?;
-    Ok(new.iter().filter(|(_, _, event)| event.alert).count())
+    Ok(new.iter().filter(|(_, _, event)| event.keys.alert).count())
 }
 
 fn key(sent: &Sent) -> Key<'_> {

@@ -36,21 +36,21 @@ fn store_one(connection: &Connection, sent: &Sent, now: i64) -> Result<usize> {
             sent.priority,
             event.sequence,
             now,
-            event.time,
-            event.alert,
-            event.action,
-            event.severity,
-            event.rule,
-            event.ruleset,
-            event.process,
-            event.executable,
-            event.container,
-            event.container_name,
+            event.keys.time,
+            event.keys.alert,
+            event.keys.action,
+            event.keys.severity,
+            event.keys.rule,
+            event.keys.ruleset,
+            event.keys.process,
+            event.keys.executable,
+            event.keys.container,
+            event.keys.container_name,
             event.body,
-            event.entity,
-            event.parent,
+            event.keys.entity,
+            event.keys.parent,
         ])?;
-        alerts += stored * usize::from(event.alert);
+        alerts += stored * usize::from(event.keys.alert);
     }
     Ok(alerts)
 }
