@@ -10,6 +10,8 @@ use base64::prelude::BASE64_STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
+#[path = "server/compliance.rs"]
+mod compliance;
 #[path = "server/dryrun.rs"]
 mod dryrun;
 #[path = "server/forward.rs"]

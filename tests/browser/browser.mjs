@@ -95,6 +95,11 @@ export async function launch(width = 1200, height = 800) {
       const { data } = await page('Page.captureScreenshot', { format: 'png' });
       writeFileSync(file, Buffer.from(data, 'base64'));
     },
+    /** Prints the page, as somebody who saves it as PDF. */
+    async pdf(file) {
+      const { data } = await page('Page.printToPDF', { printBackground: true });
+      writeFileSync(file, Buffer.from(data, 'base64'));
+    },
     close: () => child.kill(),
   };
 }

@@ -142,6 +142,19 @@ await step('who enforces what, and as a table', async () => {
   if (!/"from-the-browser","no-victim","kill","3","T1059.004","(observed|enforced|absent)"/.test(table)) throw new Error(table);
 });
 
+await step('the report is printed: what it says, and nothing that is for the screen alone', async () => {
+  const file = join(directory, 'compliance.pdf');
+  await browser.pdf(file);
+  const text = execFileSync('pdftotext', ['-layout', file, '-'], { encoding: 'utf8' });
+  const host = await evaluate(`fetch('/api/v1/sensors').then((it) => it.json()).then(({ sensors }) => sensors[0].host.name)`);
+  for (const part of ['Compliance', 'Hosts: 1. Rules: 1. Techniques: 1.', 'Execution', 'T1059.004', 'no-victim', 'from-the-browser', host]) {
+    if (!text.includes(part)) throw new Error(`${part} is not in the PDF: ${text}`);
+  }
+  for (const part of ['Print, or save as PDF', 'as CSV', 'Log out']) {
+    if (text.includes(part)) throw new Error(`${part} is in the PDF: ${text}`);
+  }
+});
+
 await step('keys are made, what is forwarded is said, what was done is on record', async () => {
   await go(`${url}/#/admin`);
   await until(shows('bundle.assign'));
