@@ -20,6 +20,7 @@ mod compliance;
 mod guard;
 mod metrics;
 mod policies;
+mod processes;
 mod rollouts;
 mod sensors;
 mod session;
@@ -61,6 +62,7 @@ pub(crate) fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/alerts", get(alerts::alerts))
         .route("/alerts/stream", get(stream::stream))
         .route("/alerts/{id}", get(alerts::one))
+        .route("/alerts/{id}/processes", get(processes::of_alert))
         .route("/events", get(alerts::events))
         .route("/bundles", get(policies::list))
         .route("/bundles/{version}", get(policies::one))

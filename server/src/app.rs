@@ -68,6 +68,10 @@ pub(crate) struct Limits {
     pub(crate) failures_noted: Limiter,
     /// Logging in, by address.
     pub(crate) login_by_address: Limiter,
+    /// Tokens that nobody has, by address.
+    pub(crate) unknown_tokens: Limiter,
+    /// Lines of the log on addresses that show too many of these, by address.
+    pub(crate) guesses_noted: Limiter,
     /// Requests to the API, by user or token: a page asks for a few at a time, a program as fast as it is answered.
     pub(crate) requests: Limiter,
     /// Enrolling, by address: behind one there may be a whole rack that starts.
@@ -103,6 +107,9 @@ impl Limits {
             login_by_name_anywhere: limiter(BUCKETS, 1000, Duration::from_secs(6)),
             failures_noted: limiter(BUCKETS, 10, Duration::from_secs(600)),
             login_by_address: limiter(BUCKETS, 30, Duration::from_secs(10)),
+            // Behind one address there may be a whole rack whose tokens a restored backup does not know.
+            unknown_tokens: limiter(BUCKETS, 100, Duration::from_secs(1)),
+            guesses_noted: limiter(BUCKETS, 1, Duration::from_secs(60)),
             requests: limiter(BUCKETS, 300, Duration::from_millis(50)),
             enrol: limiter(BUCKETS, 100, Duration::from_secs(1)),
             refusals_noted: limiter(BUCKETS, 1, Duration::from_secs(3600)),

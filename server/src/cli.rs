@@ -68,11 +68,26 @@ The first start makes the user `admin` and prints its password once.")]
     #[command(after_help = "\
 Examples:
   holdfast-server backup holdfast-2026-11-22.db
-To restore, stop the server and put the file into the data directory as holdfast-server.db, without the -wal and -shm
-files that are there. It has the key that signs bundles: keep it as you keep that.")]
+It has the key that signs bundles: keep it as you keep that. `holdfast-server restore` brings it back.")]
     Backup {
         /// The file, which must not be there
         file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Put a backup into the data directory, with the server stopped
+    #[command(after_help = "\
+Examples:
+  systemctl stop holdfast-server
+  holdfast-server restore holdfast-2026-11-22.db
+  holdfast-server restore holdfast-2026-11-22.db --replace      (what is there is lost)
+The backup may be of an earlier version. It is checked first, and nothing changes where it cannot be used.")]
+    Restore {
+        /// What `backup` wrote
+        file: PathBuf,
+        /// Replace the store that is there
+        #[arg(long)]
+        replace: bool,
         #[command(flatten)]
         data: Data,
     },

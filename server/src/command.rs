@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::{Command, Data};
-use crate::clock::now;
+use crate::clock::{now, rfc3339};
 use crate::store::{self, Address, Connection, accounts};
 
 mod destinations;
@@ -38,6 +38,23 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
             let connection = open(&data)?;
             store::backup(&connection, &file)?;
             text(&format!("{}\n", file.display()))
+        }
+        Command::Restore {
+            file,
+            replace,
+            data,
+        } => {
+            store::restore(&data.place()?, &file, replace)?;
+            let (sensors, latest) = changed(&data, "store.restore", |connection| {
+                let latest = store::events::latest(connection)?;
+                let sensors = store::sensors::count(connection)?;
+                Ok(((sensors, latest), file.display().to_string()))
+            })?;
+            let latest = latest.map_or("none".to_owned(), rfc3339);
+            text(&format!(
+                "restored: {sensors} sensors; the last event came: {latest}\n\
+                 Sensors whose tokens were replaced since are refused until `holdfast-server sensor allow-enrol --all`.\n"
+            ))
         }
         Command::Move { from, database } => {
             store::carry(&from, &Address::new(database.expose())?, |table, rows| {

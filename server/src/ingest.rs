@@ -1,9 +1,8 @@
-//! Frames: bytes → events with what they are searched by.
+//! Frames: bytes → events with what they are found by.
 
 use holdfast_wire::frame::{Entry, Frame};
-use serde::Deserialize;
+use holdfast_wire::keys::{Keys, KeysError};
 
-use crate::clock;
 use crate::store::events::NewEvent;
 
 /// Why a frame will never be taken.
@@ -13,43 +12,7 @@ pub(crate) struct Malformed {
     /// Which of its events.
     pub(crate) sequence: u64,
     /// What is wrong with it.
-    pub(crate) reason: String,
-}
-
-/// What of an event's JSON is looked at; the rest is stored as it came.
-#[derive(Deserialize)]
-struct Seen {
-    #[serde(rename = "@timestamp")]
-    timestamp: String,
-    event: SeenEvent,
-    process: Option<SeenProcess>,
-    rule: Option<SeenRule>,
-    container: Option<SeenContainer>,
-}
-
-#[derive(Deserialize)]
-struct SeenEvent {
-    kind: Option<String>,
-    action: String,
-    severity: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct SeenProcess {
-    name: Option<String>,
-    executable: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SeenRule {
-    id: Option<String>,
-    ruleset: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SeenContainer {
-    id: Option<String>,
-    name: Option<String>,
+    pub(crate) reason: KeysError,
 }
 
 /// The events of a frame. One that is malformed makes all of it be refused: a sensor writes all of them by the same
@@ -62,33 +25,13 @@ pub(crate) fn events(frame: Frame) -> Result<Vec<NewEvent>, Malformed> {
 }
 
 fn event(Entry { sequence, event }: Entry) -> Result<NewEvent, Malformed> {
-    let malformed = |reason: String| Malformed { sequence, reason };
-    let body = String::from_utf8(event).map_err(|_| malformed("it is not UTF-8".into()))?;
-    let seen: Seen = serde_json::from_str(&body).map_err(|error| malformed(error.to_string()))?;
-    let time = clock::nanoseconds(&seen.timestamp)
-        .ok_or_else(|| malformed("its @timestamp is not RFC 3339".into()))?;
-    let (process, executable) = seen
-        .process
-        .map_or((None, None), |process| (process.name, process.executable));
-    let (rule, ruleset) = seen
-        .rule
-        .map_or((None, None), |rule| (rule.id, rule.ruleset));
-    let (container, container_name) = seen
-        .container
-        .map_or((None, None), |container| (container.id, container.name));
+    let malformed = |reason| Malformed { sequence, reason };
+    let keys = Keys::of(&event).map_err(malformed)?;
+    let body = String::from_utf8(event).map_err(|_| malformed(KeysError::Text))?;
     Ok(NewEvent {
         // `Frame` bounds it.
         sequence: sequence.cast_signed(),
-        time,
-        alert: seen.event.kind.as_deref() == Some("alert"),
-        action: seen.event.action,
-        severity: seen.event.severity,
-        rule,
-        ruleset,
-        process,
-        executable,
-        container,
-        container_name,
+        keys,
         body,
     })
 }
@@ -98,54 +41,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn of(text: &str) -> Result<NewEvent, Malformed> {
-        event(Entry {
-            sequence: 7,
-            event: text.into(),
-        })
-    }
-
-    #[test]
-    fn an_alert_has_what_it_is_searched_by() {
-        let text = r#"{"@timestamp":"1970-01-01T00:00:01Z",
-            "event":{"kind":"alert","action":"file.open","severity":3,"category":["file"]},
-            "process":{"name":"cat","executable":"/usr/bin/cat","pid":1},
-            "rule":{"id":"shadow-read","ruleset":"credentials"},
-            "container":{"id":"c0ffee","name":"web"}}"#;
-        let event = of(text).unwrap();
-        assert_eq!(
-            (event.sequence, event.time, event.alert),
-            (7, 1_000_000_000, true)
-        );
-        assert_eq!(
-            (event.action.as_str(), event.severity),
-            ("file.open", Some(3))
-        );
-        assert_eq!(event.rule.as_deref(), Some("shadow-read"));
-        assert_eq!(event.executable.as_deref(), Some("/usr/bin/cat"));
-        assert_eq!(event.container_name.as_deref(), Some("web"));
-        assert_eq!(event.body, text);
-    }
-
-    #[test]
-    fn what_is_no_event_is_refused_by_its_number() {
-        let wrong = [
-            "",
-            "[]",
-            r#"{"event":{"action":"x"}}"#,
-            r#"{"@timestamp":"now","event":{"action":"x"}}"#,
-            r#"{"@timestamp":"1970-01-01T00:00:01Z"}"#,
-        ];
-        for text in wrong {
-            assert_eq!(of(text).unwrap_err().sequence, 7, "{text}");
-        }
-        let entry = Entry {
-            sequence: 8,
-            event: vec![0xff],
-        };
-        assert_eq!(event(entry).unwrap_err().sequence, 8);
-    }
 
     proptest! {
         /// What a sensor with a token may send: nothing of it makes the server panic, and what is taken is stored as it came.
@@ -160,7 +55,7 @@ mod tests {
                 let entry = Entry { sequence: 7, event: event.clone() };
                 match super::event(entry) {
                     Ok(taken) => prop_assert_eq!(taken.body.into_bytes(), event),
-                    Err(Malformed { sequence, reason }) => prop_assert!(sequence == 7 && !reason.is_empty()),
+                    Err(Malformed { sequence, reason }) => prop_assert!(sequence == 7 && !reason.to_string().is_empty()),
                 }
             }
         }

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,21 +16,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tower::ServiceExt as _;
 
 use crate::auth::limit::{Limiter, Rate};
 
 mod places;
 mod steady;
+mod tls;
 
 use places::{Place, Places};
 use steady::Steady;
+pub(crate) use tls::{Files, Tls};
 
 /// How long a connection may be idle or take for a request's head; more than two heartbeats, so that a sensor
 /// keeps its own.
@@ -58,73 +53,23 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IsCertified(pub(crate) bool);
 
-/// Why there is no TLS.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
-    /// A file is not to be read, or is not what it should be.
-    #[error("cannot use {file}: {reason}")]
-    File {
-        /// Which.
-        file: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// They do not go together.
-    #[error("the certificate and the key cannot be used: {0}")]
-    Pair(#[from] tokio_rustls::rustls::Error),
-}
-
-/// TLS 1.2 and 1.3 with a certificate (chain) and its key, both PEM. With `client_ca`, PEM as well, a client may show a certificate,
-/// which has to be of one of those authorities.
-///
-/// # Errors
-/// See [`TlsError`].
-pub(crate) fn tls(
-    certificate: &Path,
-    key: &Path,
-    client_ca: Option<&Path>,
-) -> Result<TlsAcceptor, TlsError> {
-    let failed = |file: &Path, error: &dyn std::error::Error| TlsError::File {
-        file: file.display().to_string(),
-        reason: error.to_string(),
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(certificate, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?;
-    let builder = match client_ca {
-        None => builder.with_no_client_auth(),
-        Some(file) => {
-            let mut roots = RootCertStore::empty();
-            let certificates = CertificateDer::pem_file_iter(file)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| failed(file, &error))?;
-            for certificate in certificates {
-                roots
-                    .add(certificate)
-                    .map_err(|error| failed(file, &error))?;
-            }
-            // Browsers have none: who needs one is asked for it by path.
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
-                .allow_unauthenticated()
-                .build()
-                .map_err(|error| failed(file, &error))?;
-            builder.with_client_cert_verifier(verifier)
-        }
-    };
-    let mut configuration = builder.with_single_cert(chain, private)?;
-    configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(configuration)))
-}
-
 /// Serves until `stop` is true, and then lets requests end within a grace. `of_address`: the most connections of an address,
 /// where clients have their own.
 pub(crate) async fn serve(
     listener: TcpListener,
-    acceptor: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
+    of_address: Option<usize>,
+    router: Router,
+    stop: watch::Receiver<bool>,
+) {
+    serve_within(WRITE_TIME, listener, tls, of_address, router, stop).await;
+}
+
+/// The same with a limit on how long a client may take nothing of its answer.
+async fn serve_within(
+    write_time: Duration,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     of_address: Option<usize>,
     router: Router,
     mut stop: watch::Receiver<bool>,
@@ -159,8 +104,9 @@ pub(crate) async fn serve(
             }
             continue;
         };
-        let stream = Steady::new(stream, WRITE_TIME);
-        let (router, acceptor, stop) = (router.clone(), acceptor.clone(), stopping.clone());
+        let stream = Steady::new(stream, write_time);
+        let (router, stop) = (router.clone(), stopping.clone());
+        let acceptor = tls.as_deref().map(Tls::acceptor);
         connections.spawn(async move {
             match acceptor {
                 None => serve_one(stream, Peer(peer), IsCertified(false), router, stop).await,
@@ -225,5 +171,48 @@ async fn serve_one(
     };
     if let Err(error) = served {
         tracing::debug!("a connection of {} ended: {error}", peer.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _, Write as _};
+
+    use axum::routing::get;
+
+    use super::*;
+
+    /// More than the buffers of both ends of a socket have.
+    const ANSWER: usize = 64 << 20;
+
+    #[tokio::test]
+    async fn who_reads_nothing_of_an_answer_loses_the_connection_and_others_do_not() {
+        const LIMIT: Duration = Duration::from_millis(500);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(|| async { vec![7_u8; ANSWER] }));
+        let (_keep, stop) = watch::channel(false);
+        tokio::spawn(serve_within(LIMIT, listener, None, None, router, stop));
+        let ask = move || {
+            let mut client = std::net::TcpStream::connect(address).unwrap();
+            let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            client.write_all(request).unwrap();
+            client
+        };
+        let read_after = move |wait: Duration| {
+            let mut client = ask();
+            std::thread::sleep(wait);
+            let mut answer = Vec::new();
+            match client.read_to_end(&mut answer) {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+            }
+            answer.len()
+        };
+        let late = tokio::task::spawn_blocking(move || read_after(6 * LIMIT));
+        let in_time = tokio::task::spawn_blocking(move || read_after(Duration::ZERO));
+        assert!(in_time.await.unwrap() > ANSWER);
+        let some = late.await.unwrap();
+        assert!(some > 0 && some < ANSWER, "{some}");
     }
 }

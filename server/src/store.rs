@@ -12,7 +12,10 @@ mod connection;
 pub(crate) mod events;
 pub(crate) mod forwards;
 pub(crate) mod keys;
+#[cfg(test)]
+mod migrations;
 mod postgres;
+pub(crate) mod processes;
 pub(crate) mod rollouts;
 pub(crate) mod sensors;
 mod sqlite;
@@ -26,6 +29,7 @@ use events::Sent;
 use postgres::Lease;
 use postgres::pool::{Pools, Way};
 pub(crate) use postgres::{Address, AddressError};
+pub(crate) use sqlite::RestoreError;
 use sqlite::{Readers, Writer};
 
 /// Why something was not stored or found out.
@@ -298,6 +302,22 @@ pub(crate) fn backup(connection: &Connection, file: &Path) -> std::result::Resul
     match connection {
         Connection::Sqlite(_) => sqlite::backup(connection, file),
         Connection::Postgres(_) => Err(StoreError::NoBackup),
+    }
+}
+
+/// Puts a copy of the backup `file` into the data directory, in the place of the store that may be there if `replace` says so: all of
+/// it or nothing. No server has the directory meanwhile.
+///
+/// # Errors
+/// [`RestoreError`].
+pub(crate) fn restore(
+    place: &Place,
+    file: &Path,
+    replace: bool,
+) -> std::result::Result<(), RestoreError> {
+    match place {
+        Place::Directory(directory) => sqlite::restore(file, directory, replace),
+        Place::Database(_) => Err(RestoreError::InDatabase),
     }
 }
 

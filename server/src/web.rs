@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
@@ -14,9 +14,11 @@ use axum::http::header::{
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 
 use crate::answer::Refused;
 use crate::app::App;
+use crate::auth::limit::network;
 use crate::serve::Peer;
 use crate::{api, uplink};
 
@@ -41,6 +43,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .nest(holdfast_wire::uplink::PREFIX, uplink::routes(&app))
         .nest("/api/v1", api::routes(&app))
         .fallback(|| async { Refused::not_found("there is nothing at this path") })
+        .layer(from_fn_with_state(app.clone(), guessing_limited))
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(app.clone(), with_headers))
         .layer(from_fn_with_state(app.clone(), from_client))
@@ -102,6 +105,31 @@ async fn ready(State(app): State<Arc<App>>) -> Result<&'static str, Refused> {
         *was_ready = Some(Instant::now());
     }
     Ok("ready\n")
+}
+
+/// Refuses addresses that show too many tokens which nobody has, sensors' as programs'. A token that somebody has is never refused
+/// for what others at its address show.
+async fn guessing_limited(
+    State(app): State<Arc<App>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let shows_token = uplink::bearer(request.headers()).is_some();
+    let answer = next.run(request).await;
+    if !shows_token || answer.status() != StatusCode::UNAUTHORIZED {
+        return answer;
+    }
+    let address = network(peer.ip());
+    match app.limits.unknown_tokens.take(address) {
+        Ok(()) => answer,
+        Err(wait) => {
+            if app.limits.guesses_noted.take(address).is_ok() {
+                tracing::warn!("{} shows many tokens that nobody has", peer.ip());
+            }
+            Refused::too_often(wait).into_response()
+        }
+    }
 }
 
 /// Has a request come from the client rather than from the proxy.

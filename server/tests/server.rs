@@ -10,6 +10,8 @@ use base64::prelude::BASE64_STANDARD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
 
+#[path = "server/compliance.rs"]
+mod compliance;
 #[path = "server/dryrun.rs"]
 mod dryrun;
 #[path = "server/forward.rs"]
@@ -24,8 +26,12 @@ mod moving;
 mod openapi;
 #[path = "server/postgres.rs"]
 mod postgres;
+#[path = "server/processes.rs"]
+mod processes;
 #[path = "server/replicas.rs"]
 mod replicas;
+#[path = "server/restore.rs"]
+mod restore;
 #[path = "server/rollouts.rs"]
 mod rollouts;
 #[path = "server/simulate.rs"]
@@ -487,8 +493,11 @@ fn a_backup_of_a_running_server_is_a_server() {
     );
     assert!(server.stop());
     let restored = place.path().join("restored");
-    std::fs::create_dir(&restored).unwrap();
-    std::fs::rename(copy, restored.join("holdfast-server.db")).unwrap();
+    let said = printed(&restored, &["restore", copy.to_str().unwrap()]);
+    assert!(
+        said.starts_with("restored: 1 sensors; the last event came: 20"),
+        "{said}"
+    );
     let server = Server::start(&restored);
     assert_eq!(
         server

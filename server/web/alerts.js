@@ -130,7 +130,8 @@ export async function alerts(content, { query }) {
 }
 
 export async function alert(content, { id }) {
-  const found = await get(`/alerts/${encodeURIComponent(id)}`);
+  const path = `/alerts/${encodeURIComponent(id)}`;
+  const [found, known] = await Promise.all([get(path), get(`${path}/processes`)]);
   const { event } = found;
   fill(content, h('h1', {}, event.rule?.name ?? event.event?.action ?? 'Event'),
     h('p', {}, severity(event), ' ', event.holdfast?.outcome && badge(event.holdfast.outcome, OUTCOMES[event.holdfast.outcome]), ' ', summary(event)),
@@ -142,7 +143,7 @@ export async function alert(content, { id }) {
       ['Destination', event.destination?.ip && `${event.destination.ip}:${event.destination.port ?? ''}`],
       ['Question', event.dns?.question?.name]])),
     h('h2', {}, 'Rule'), rule(found),
-    h('h2', {}, 'Process'), tree(event),
+    h('h2', {}, 'Process'), tree(event, known),
     event.container && [h('h2', {}, 'Container'), container(event)],
     h('h2', {}, 'Event'), h('details', {}, h('summary', {}, 'As the sensor sent it'), h('pre', { tabindex: 0 }, JSON.stringify(event, null, 2))));
 }
@@ -162,18 +163,37 @@ function rule(found) {
   !known && h('p', { class: 'quiet' }, 'The condition is shown for policies that come from this server: those of this sensor are its own, or have changed.'));
 }
 
-/** The process below its ancestors, the oldest first. */
-function tree(event) {
+/** Processes that one started, those that are not shown counted. */
+function started({ processes, more, at_least: atLeast }, whose, own) {
+  const others = more > 0 && `and ${atLeast ? 'at least ' : ''}${more} more ${whose}`;
+  return [processes.map((process) => h('li', {},
+    h('a', { href: `#/alerts/${process.event}` }, h('code', {}, process.args?.join(' ') || process.executable || process.name || '?')),
+    process.pid != null && ` pid ${process.pid}`,
+    own && process.pid === own.pid && process.start === own.start && ', the same process with another program',
+    list(started(process.children, 'below it')))),
+  others && h('li', { class: 'quiet' }, others)];
+}
+
+/** Items of a tree, if there are any. */
+function list(items) {
+  const there = items.flat(Infinity).filter(Boolean);
+  return there.length > 0 && h('ol', { class: 'tree' }, there);
+}
+
+/** The process below its ancestors, the oldest first, with what it and its parent started as far as events tell. */
+function tree(event, known) {
   const { process } = event;
   if (!process) return h('p', {}, 'No process: it is the sensor that says it.');
   const ancestors = [process.parent, ...(process.ancestors ?? [])].filter(Boolean).reverse();
-  const own = h('ol', { class: 'tree' }, h('li', {}, h('strong', {}, h('code', {}, process.executable ?? process.name ?? '?')), ` pid ${process.pid}`,
+  const own = h('ol', { class: 'tree' }, h('li', { class: 'own' }, h('strong', {}, h('code', {}, process.executable ?? process.name ?? '?')), ` pid ${process.pid}`,
     facts([['Arguments', process.args && h('code', {}, process.args.join(' '))], ['Directory', process.working_directory],
       ['User', process.user && `${process.user.name ?? ''} (${process.user.id})`], ['Started', time(process.start)],
-      ['Capabilities', process.thread?.capabilities?.effective?.join(', ')]])));
+      ['Capabilities', process.thread?.capabilities?.effective?.join(', ')]]),
+    list(started(known.children, 'below it'))), started(known.siblings, 'of the same parent', process));
   const whole = ancestors.reduceRight((below, ancestor) => h('ol', { class: 'tree' },
     h('li', {}, h('code', {}, ancestor.executable ?? ancestor.name ?? '?'), ancestor.pid != null && ` pid ${ancestor.pid}`, below)), own);
-  return h('div', { class: 'card' }, whole);
+  return h('div', { class: 'card' }, whole, h('p', { class: 'quiet' },
+    'Beside and below it is what stored events tell: alerts, and executions and forks where uplink.events has sensors send them.'));
 }
 
 function container({ container: of, orchestrator }) {

@@ -63,7 +63,7 @@ export async function launch(width = 1200, height = 800) {
   };
   const until = async (expression, limit = LIMIT) => {
     for (const deadline = Date.now() + limit; Date.now() < deadline;) {
-      if (await evaluate(`!!(${expression})`)) return;
+      if (await evaluate(`Promise.resolve(${expression}).then(Boolean)`)) return;
       await new Promise((resolve) => setTimeout(resolve, POLL));
     }
     throw new Error(`never: ${expression}\n${await evaluate('document.body.innerText')}`);
@@ -93,6 +93,11 @@ export async function launch(width = 1200, height = 800) {
     write: (text) => page('Input.insertText', { text }),
     async picture(file) {
       const { data } = await page('Page.captureScreenshot', { format: 'png' });
+      writeFileSync(file, Buffer.from(data, 'base64'));
+    },
+    /** Prints the page, as somebody who saves it as PDF. */
+    async pdf(file) {
+      const { data } = await page('Page.printToPDF', { printBackground: true });
       writeFileSync(file, Buffer.from(data, 'base64'));
     },
     close: () => child.kill(),

@@ -50,6 +50,20 @@ await step('an alert: its rule, its process below its ancestors', async () => {
   await picture('alert');
 });
 
+await step('an alert: what its process started, and its parent beside it', async () => {
+  // By one shell, since what starts first is the parent of both.
+  execFileSync(offender, ['sh', '-c', `${offender} echo brother; ${offender} sh -c '${offender} echo child; true'; true`]);
+  const process = (args) => `fetch('/api/v1/alerts?limit=20').then((it) => it.json()).then(({ events }) =>
+    events.find(({ event }) => event.process.args?.join(' ') === ${JSON.stringify(args)})?.id)`;
+  const middle = `sh -c ${offender} echo child; true`;
+  await until(process(`${offender} echo child`));
+  await go(`${url}/#/alerts/${await evaluate(process(`${offender} ${middle}`))}`);
+  const links = (within) => `[...document.querySelectorAll('${within}')].map((it) => it.textContent)`;
+  await until(`${links('li.own ol.tree a')}.includes(${JSON.stringify(`${offender} echo child`)})`);
+  await until(`${links('li.own ~ li a, li:has(~ li.own) > a')}.includes(${JSON.stringify(`${offender} echo brother`)})`);
+  await picture('tree');
+});
+
 await step('events are found by what they say', async () => {
   await go(`${url}/#/events`);
   await until(rows('> 0'));
@@ -126,6 +140,21 @@ await step('who enforces what, and as a table', async () => {
   await picture('compliance');
   const table = await evaluate(`fetch('/api/v1/compliance.csv').then((answer) => answer.text())`);
   if (!/"from-the-browser","no-victim","kill","3","T1059.004","(observed|enforced|absent)"/.test(table)) throw new Error(table);
+});
+
+await step('the report is printed: what it says, and nothing that is for the screen alone', async () => {
+  const file = join(directory, 'compliance.pdf');
+  await browser.pdf(file);
+  // Cell by cell, and without spaces: what is too wide for a cell goes on in its next line.
+  const joined = (text) => text.replace(/\s+/g, '');
+  const text = joined(execFileSync('pdftotext', ['-raw', file, '-'], { encoding: 'utf8' }));
+  const host = await evaluate(`fetch('/api/v1/sensors').then((it) => it.json()).then(({ sensors }) => sensors[0].host.name)`);
+  for (const part of ['Compliance', 'Hosts: 1. Rules: 1. Techniques: 1.', 'Execution', 'T1059.004', 'no-victim', 'from-the-browser', host]) {
+    if (!text.includes(joined(part))) throw new Error(`${part} is not in the PDF: ${text}`);
+  }
+  for (const part of ['Print, or save as PDF', 'as CSV', 'Log out']) {
+    if (text.includes(joined(part))) throw new Error(`${part} is in the PDF: ${text}`);
+  }
 });
 
 await step('keys are made, what is forwarded is said, what was done is on record', async () => {

@@ -6,7 +6,7 @@
 //!   kernel has them), [`ledger`] (what was counted), [`uapi`] (what the kernel writes by itself);
 //! * agent → people: [`event`], the Elastic Common Schema object that is printed, stored and judged,
 //!   and [`text`], how bytes are shown in it;
-//! * sensor ↔ Team Server: [`frame`], batches of events, and [`uplink`], the rest of what they say
+//! * sensor ↔ Team Server: [`frame`], batches of events, [`keys`], what these are found by there, and [`uplink`], the rest of what they say
 //!   to each other;
 //! * sensor → disk → sensor: [`spool`], what waits for the Team Server.
 //!
@@ -40,6 +40,8 @@ pub mod encode;
 pub mod event;
 #[cfg(feature = "std")]
 pub mod frame;
+#[cfg(feature = "std")]
+pub mod keys;
 #[cfg(feature = "std")]
 pub mod spool;
 #[cfg(feature = "std")]

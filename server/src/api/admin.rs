@@ -178,17 +178,31 @@ pub(super) async fn remove_user(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Refused> {
+    let about = ("user.remove", name.clone());
+    let remove = move |connection: &Connection| accounts::remove_user(connection, &name);
+    let last = "the last admin cannot be removed";
+    change_user(&app, actor, about, last, remove).await
+}
+
+/// Does `write` to a user, and notes it with it; `last` is why it is not done to the last admin.
+async fn change_user(
+    app: &App,
+    actor: Actor,
+    (action, detail): (&'static str, String),
+    last: &'static str,
+    write: impl FnOnce(&Connection) -> store::Result<Changed> + Send + 'static,
+) -> Result<Json<Value>, Refused> {
     let write = move |connection: &Connection| {
-        let removed = accounts::remove_user(connection, &name)?;
-        if removed == Changed::Yes {
-            actor.audit(connection, "user.remove", &name)?;
+        let changed = write(connection)?;
+        if changed == Changed::Yes {
+            actor.audit(connection, action, &detail)?;
         }
-        Ok(removed)
+        Ok(changed)
     };
     match app.store.write(write).await? {
         Changed::Yes => Ok(Json(json!({}))),
         Changed::Unknown => Err(Refused::not_found("there is no such user")),
-        Changed::LastAdmin => Err(Refused::conflict("the last admin cannot be removed")),
+        Changed::LastAdmin => Err(Refused::conflict(last)),
     }
 }
 
@@ -203,18 +217,10 @@ pub(super) async fn set_role(
     Path(name): Path<String>,
     Body(NewRole { role }): Body<NewRole>,
 ) -> Result<Json<Value>, Refused> {
-    let write = move |connection: &Connection| {
-        let changed = accounts::set_role(connection, &name, role)?;
-        if changed == Changed::Yes {
-            actor.audit(connection, "user.role", &format!("{name}, {}", role.name()))?;
-        }
-        Ok(changed)
-    };
-    match app.store.write(write).await? {
-        Changed::Yes => Ok(Json(json!({}))),
-        Changed::Unknown => Err(Refused::not_found("there is no such user")),
-        Changed::LastAdmin => Err(Refused::conflict("the last admin has to stay one")),
-    }
+    let about = ("user.role", format!("{name}, {}", role.name()));
+    let set = move |connection: &Connection| accounts::set_role(connection, &name, role);
+    let last = "the last admin has to stay one";
+    change_user(&app, actor, about, last, set).await
 }
 
 #[derive(Deserialize)]

@@ -21,6 +21,7 @@ use crate::bundle::Signer;
 use crate::cli::{Forwarded, Run};
 use crate::clock::{DAY, now};
 use crate::forward;
+use crate::serve::{Files, Tls};
 use crate::store::{Place, Store, StoreError, accounts, bundles, events};
 use crate::{descriptors, news, retention, rollout, secret, serve, web};
 
@@ -43,11 +44,12 @@ pub(super) fn run(arguments: Run) -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: Run) -> anyhow::Result<()> {
-    let acceptor = match (&arguments.tls_certificate, &arguments.tls_key) {
-        (Some(certificate), Some(key)) => {
-            let client_ca = arguments.tls_client_ca.as_deref();
-            Some(serve::tls(certificate, key, client_ca)?)
-        }
+    let tls = match (&arguments.tls_certificate, &arguments.tls_key) {
+        (Some(certificate), Some(key)) => Some(Arc::new(Tls::new(Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            client_ca: arguments.tls_client_ca.clone(),
+        })?)),
         _ => None,
     };
     let store = opened(&arguments.data.place()?).await?;
@@ -61,7 +63,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         signer,
         last_alert: watch::Sender::new(store.read(events::last_alert).await?),
         news: Notify::new(),
-        secure: acceptor.is_some() || arguments.behind_tls_proxy,
+        secure: tls.is_some() || arguments.behind_tls_proxy,
         behind_proxy: arguments.behind_tls_proxy,
         certified_sensors: arguments.tls_client_ca.is_some(),
         token_age: arguments.token_days * DAY,
@@ -74,7 +76,7 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await;
     let listener = listener.with_context(|| format!("cannot listen at {}", arguments.listen))?;
     let (scheme, address) = (
-        if acceptor.is_some() { "https" } else { "http" },
+        if tls.is_some() { "https" } else { "http" },
         listener.local_addr()?,
     );
     if !arguments.no_first_user {
@@ -105,12 +107,11 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
             alerts_only,
         ));
     }
+    let watching = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let of_address =
         (!arguments.behind_tls_proxy).then_some(arguments.connections_per_address.into());
     let router = web::router(app);
-    let serving = tokio::spawn(serve::serve(
-        listener, acceptor, of_address, router, stopping,
-    ));
+    let serving = tokio::spawn(serve::serve(listener, tls, of_address, router, stopping));
     let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -129,6 +130,9 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
     cleaning.shutdown().await;
     rolling_out.abort();
     telling.abort();
+    if let Some(watching) = watching {
+        watching.abort();
+    }
     forwarding.shutdown().await;
     // It is looked at as long as it is served.
     let _ = stop.send(true);

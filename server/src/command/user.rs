@@ -56,26 +56,23 @@ pub(super) fn user(command: User) -> anyhow::Result<()> {
             tell(&password, random)
         }
         User::Role { name, role, data } => changed(&data, "user.role", |connection| {
-            match accounts::set_role(connection, &name, role)? {
-                Changed::Yes => Ok(((), format!("{name}, {}", role.name()))),
-                Changed::Unknown => bail!("there is no user {name}"),
-                Changed::LastAdmin => {
-                    bail!("{name} is the last admin, without whom nobody could add users")
-                }
-            }
+            was_changed(accounts::set_role(connection, &name, role)?, &name)?;
+            Ok(((), format!("{name}, {}", role.name())))
         }),
-        User::Remove { name, data } => {
-            changed(
-                &data,
-                "user.remove",
-                |connection| match accounts::remove_user(connection, &name)? {
-                    Changed::Yes => Ok(((), name)),
-                    Changed::Unknown => bail!("there is no user {name}"),
-                    Changed::LastAdmin => {
-                        bail!("{name} is the last admin, without whom nobody could add users")
-                    }
-                },
-            )
+        User::Remove { name, data } => changed(&data, "user.remove", |connection| {
+            was_changed(accounts::remove_user(connection, &name)?, &name)?;
+            Ok(((), name))
+        }),
+    }
+}
+
+/// Fails where the user `name` was not changed.
+fn was_changed(changed: Changed, name: &str) -> anyhow::Result<()> {
+    match changed {
+        Changed::Yes => Ok(()),
+        Changed::Unknown => bail!("there is no user {name}"),
+        Changed::LastAdmin => {
+            bail!("{name} is the last admin, without whom nobody could add users")
         }
     }
 }

@@ -5,22 +5,13 @@ use std::ops::ControlFlow;
 use super::connection::{Connection, Result};
 use super::value::{AsParam, Param, Row, params};
 use super::{postgres, sqlite};
+use holdfast_wire::keys::Keys;
 
 /// An event with what it is searched by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewEvent {
     pub(crate) sequence: i64,
-    /// Nanoseconds since 1970.
-    pub(crate) time: i64,
-    pub(crate) alert: bool,
-    pub(crate) action: String,
-    pub(crate) severity: Option<i64>,
-    pub(crate) rule: Option<String>,
-    pub(crate) ruleset: Option<String>,
-    pub(crate) process: Option<String>,
-    pub(crate) executable: Option<String>,
-    pub(crate) container: Option<String>,
-    pub(crate) container_name: Option<String>,
+    pub(crate) keys: Keys,
     /// Its JSON, as the sensor sent it.
     pub(crate) body: String,
 }
@@ -315,6 +306,12 @@ pub(crate) fn last_alert(connection: &Connection) -> Result<i64> {
     connection.query_one(last, params![settled], |row| row.get(0))
 }
 
+/// When the event that came last did, in milliseconds since 1970; `None` before there is one.
+pub(crate) fn latest(connection: &Connection) -> Result<Option<i64>> {
+    let last = "SELECT received FROM event ORDER BY id DESC LIMIT 1";
+    connection.query_optional(last, params![], |row| row.get(0))
+}
+
 /// How many alerts there are since `from` (nanoseconds since 1970), by severity.
 pub(crate) fn alerts_by_severity(connection: &Connection, from: i64) -> Result<Vec<(i64, i64)>> {
     connection.query(
@@ -379,6 +376,13 @@ pub(super) mod tests {
     pub(in crate::store) fn event(sequence: i64) -> NewEvent {
         NewEvent {
             sequence,
+            keys: keys(sequence),
+            body: format!(r#"{{"n":"100%_{sequence}"}}"#),
+        }
+    }
+
+    pub(in crate::store) fn keys(sequence: i64) -> Keys {
+        Keys {
             time: sequence * 10,
             alert: sequence % 2 == 0,
             action: "file.open".into(),
@@ -389,7 +393,8 @@ pub(super) mod tests {
             executable: Some("/usr/bin/cat".into()),
             container: Some("c0ffee".into()),
             container_name: Some("web_1".into()),
-            body: format!(r#"{{"n":"100%_{sequence}"}}"#),
+            entity: None,
+            parent: None,
         }
     }
 

@@ -152,7 +152,7 @@ pub(crate) fn forget_events(connection: &Connection, after: i64, last: i64) -> R
 
 #[cfg(test)]
 mod tests {
-    use super::super::events::tests::sent;
+    use super::super::events::tests::{event, sent};
     use super::super::events::{self, NewEvent};
     use super::super::test::{both, empty};
     use super::*;
@@ -165,18 +165,8 @@ mod tests {
         let sensor = "INSERT INTO sensor VALUES (1, 's', 'h', 'h', '', '', '', ?1, 0, NULL, 0, 0, NULL, NULL, NULL, 0, NULL)";
         connection.execute(sensor, params![[0_u8]]).unwrap();
         let event = |sequence| NewEvent {
-            sequence,
-            time: sequence,
-            alert: sequence % 2 == 0,
-            action: "file.open".into(),
-            severity: None,
-            rule: None,
-            ruleset: None,
-            process: None,
-            executable: None,
-            container: None,
-            container_name: None,
             body: "{}".into(),
+            ..event(sequence)
         };
         let all: Vec<_> = (1..=count).map(event).collect();
         events::store(&connection, &[sent(1, 0, all)], 0).unwrap();

@@ -24,7 +24,7 @@ mod moving;
 mod partitions;
 pub(super) mod pool;
 mod ranges;
-mod schema;
+pub(super) mod schema;
 pub(super) mod session;
 
 pub(super) use lease::Lease;
@@ -191,12 +191,20 @@ const DURABLE: &str = "SELECT set_config('synchronous_commit', 'on', false)
 /// # Errors
 /// [`StoreError::Away`], [`StoreError::Schema`], what PostgreSQL says.
 pub(super) fn connect(address: &Address) -> Result<Connection, StoreError> {
+    connect_at(address, schema::MIGRATIONS.len())
+}
+
+/// The same with the tables of an earlier version, the first of which is 1.
+///
+/// # Errors
+/// As [`connect`].
+pub(super) fn connect_at(address: &Address, version: usize) -> Result<Connection, StoreError> {
     let unreachable = |error: DatabaseError| match is_away(&error) {
         true => StoreError::Away(format!("{}: {error}", address.shown())),
         false => error.into(),
     };
     let session = address.open(DURABLE).map_err(unreachable)?;
-    schema::migrate(&session)?;
+    schema::migrate_to(&session, version)?;
     Ok(Connection::Postgres(Box::new(session)))
 }
 

@@ -142,6 +142,12 @@ pub(crate) fn enrol(
     })
 }
 
+/// How many there are that were not removed.
+pub(crate) fn count(connection: &Connection) -> Result<i64> {
+    let count = "SELECT count(*) FROM sensor WHERE removed IS NULL";
+    connection.query_one(count, params![], |row| row.get(0))
+}
+
 /// Lets the host of this sensor enrol without its token, until it shows one that it got so; whether there is such a sensor.
 pub(crate) fn allow_enrolment(connection: &Connection, sensor_id: &str) -> Result<bool> {
     let allowed = connection.execute(

@@ -19,11 +19,14 @@ use super::value::{Column, Param, params};
 
 pub(super) mod events;
 mod read;
+mod restore;
 pub(super) mod room;
-mod schema;
+pub(super) mod schema;
 mod write;
 
 pub(super) use read::{QUERY_TIME, Readers};
+pub(crate) use restore::RestoreError;
+pub(super) use restore::restore;
 pub(super) use write::Writer;
 
 /// The file in the data directory.

@@ -394,15 +394,25 @@ impl Answer {
 
 /// A frame of alerts with these sequences.
 pub(crate) fn frame(sensor_id: &str, sequences: impl IntoIterator<Item = u64>) -> Vec<u8> {
-    let entry = |sequence: u64| Entry {
+    let events = sequences.into_iter().map(|it| (it, event(it)));
+    frame_of(sensor_id, Priority::Alert, events)
+}
+
+/// A frame of these events with their sequences.
+pub(crate) fn frame_of(
+    sensor_id: &str,
+    priority: Priority,
+    events: impl IntoIterator<Item = (u64, Value)>,
+) -> Vec<u8> {
+    let entry = |(sequence, event): (u64, Value)| Entry {
         sequence,
-        event: event(sequence).to_string().into(),
+        event: event.to_string().into(),
     };
     let frame = Frame {
         sensor_id: sensor_id.to_owned(),
         stream: [9; 16],
-        priority: Priority::Alert,
-        entries: sequences.into_iter().map(entry).collect(),
+        priority,
+        entries: events.into_iter().map(entry).collect(),
     };
     frame.encode(Compression::Zlib).unwrap()
 }

@@ -177,6 +177,39 @@ fn an_address_has_no_more_connections_than_it_may() {
 }
 
 #[test]
+fn who_guesses_tokens_is_told_to_wait_and_who_has_one_is_not() {
+    both(|data| {
+        let server = Server::start_with(data, &["--behind-tls-proxy"]);
+        let token = printed(data, &["token", "create", "t"]);
+        let sensor = server.sensor(&printed(data, &["key", "create"]), "h");
+        let from = |address: &str, path: &str, token: &str| {
+            let bearer = format!("Bearer {token}");
+            let headers = [
+                ("Authorization", bearer.as_str()),
+                ("X-Forwarded-For", address),
+            ];
+            server.request("GET", path, &headers, b"")
+        };
+        let (api, uplink) = ("/api/v1/me", "/uplink/v1/bundle/1");
+        let guess = |address: &str, number: usize| {
+            let path = [api, uplink][number % 2];
+            from(address, path, &format!("hft_guess_{number}"))
+        };
+        let mut guesses = (0..400).map(|number| guess("192.0.2.1", number));
+        let refused = guesses.find(|answer| answer.status != 401).unwrap();
+        assert_eq!(refused.status, 429, "{refused:?}");
+        assert!(refused.header("retry-after").is_some());
+        // Who has a token at the same address goes on, and who has none at another is told that.
+        assert_eq!(from("192.0.2.1", api, &token).status, 200);
+        assert_eq!(from("192.0.2.1", uplink, &sensor.token).status, 404);
+        assert_eq!(guess("192.0.2.2", 0).status, 401);
+        let told = "192.0.2.1 shows many tokens that nobody has";
+        guess("192.0.2.1", 0);
+        assert_eq!(server.log().matches(told).count(), 1);
+    });
+}
+
+#[test]
 fn who_asks_too_often_is_told_to_wait_and_others_are_not() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");

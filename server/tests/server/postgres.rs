@@ -162,6 +162,29 @@ impl Cluster {
         )
     }
 
+    /// Has a new database be what `pg_dump` says of another, as the documentation has it; its address.
+    pub(crate) fn dumped_into(&self, name: &str, new: &str) -> String {
+        let dump = self.place.path().join("dump");
+        let run = |of: &str, arguments: &[&str]| {
+            let mut command = program(of);
+            command.env("PGPORT", self.port.to_string());
+            command
+                .arg("-h")
+                .arg(self.place.path())
+                .args(["-U", "holdfast"]);
+            let output = command.args(arguments).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        let file = dump.to_str().unwrap();
+        run("pg_dump", &["--format=custom", "--file", file, name]);
+        let address = self.database(new);
+        run(
+            "pg_restore",
+            &["--exit-on-error", "--no-owner", "--dbname", new, file],
+        );
+        address
+    }
+
     /// What a statement answers, as psql prints it.
     pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
         let output = program("psql")

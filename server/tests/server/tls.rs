@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio_rustls::rustls::crypto::ring;
@@ -25,9 +26,19 @@ fn ask(address: &str, request: &str) -> Answer {
 
 /// With the certificate and key in a file; `None`: there is no answer.
 fn ask_as(address: &str, request: &str, identity: Option<&str>) -> Option<Answer> {
+    ask_trusting("certificate.pem", address, request, identity)
+}
+
+/// A server that has to have the certificate in a file.
+fn ask_trusting(
+    certificate: &str,
+    address: &str,
+    request: &str,
+    identity: Option<&str>,
+) -> Option<Answer> {
     let mut roots = RootCertStore::empty();
     roots
-        .add(CertificateDer::from_pem_file(file("certificate.pem")).unwrap())
+        .add(CertificateDer::from_pem_file(file(certificate)).unwrap())
         .unwrap();
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -71,6 +82,59 @@ fn by_tls_cookies_are_for_tls_alone() {
     assert_eq!(answer.status, 200);
     assert!(answer.header("set-cookie").unwrap().ends_with("; Secure"));
     assert!(answer.header("strict-transport-security").is_some());
+}
+
+/// Far longer than it takes until files are looked at twice.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_new_certificate_is_served_without_a_restart_and_a_broken_one_changes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["chain.pem", "key.pem"].map(|name| place.path().join(name));
+    let put = |from: &str, to: &Path| {
+        // As programs do that renew certificates: a new file in the place of the old one.
+        let new = to.with_extension("new");
+        std::fs::copy(file(from), &new).unwrap();
+        std::fs::rename(new, to).unwrap();
+    };
+    put("certificate.pem", &certificate);
+    put("key.pem", &key);
+    let paths = [certificate.to_str().unwrap(), key.to_str().unwrap()];
+    let arguments = ["--tls-certificate", paths[0], "--tls-key", paths[1]];
+    let server = Server::start_with(&place.path().join("data"), &arguments);
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let has = |name: &str| ask_trusting(name, &server.address, request, None).is_some();
+    assert!(has("certificate.pem") && !has("renewed.pem"));
+
+    put("renewed.pem", &certificate);
+    put("renewed-key.pem", &key);
+    until("the new one is served", || has("renewed.pem"));
+    assert!(!has("certificate.pem"));
+
+    let stays = "the former certificate stays";
+    std::fs::write(&certificate, "-----BEGIN CERTIFICATE-----\nnone\n").unwrap();
+    until("it says so", || server.log().contains(stays));
+    // Some looks later it has said it once.
+    std::thread::sleep(Duration::from_secs(7));
+    assert!(has("renewed.pem"));
+    assert_eq!(server.log().matches(stays).count(), 1, "{}", server.log());
+
+    // A key that is not the certificate's is not taken either.
+    put("certificate.pem", &certificate);
+    until("it says so again", || {
+        server.log().matches(stays).count() == 2
+    });
+    assert!(has("renewed.pem"));
+    put("key.pem", &key);
+    until("what goes together is served", || has("certificate.pem"));
 }
 
 #[test]

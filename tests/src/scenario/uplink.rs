@@ -20,6 +20,7 @@ use crate::sensor::Sensor;
 
 mod between;
 mod pages;
+mod readme;
 mod server;
 mod trouble;
 
@@ -41,6 +42,13 @@ pub const SCENARIOS: &[Scenario] = &[
         at: |place| *place == Place::Native,
         seconds: 420,
         run: trouble::trouble,
+    },
+    Scenario {
+        name: "uplink-readme",
+        about: "what README says of a fleet: a command that serves, two more, and a sensor's alerts are live",
+        at: |place| *place == Place::Native,
+        seconds: 60,
+        run: readme::readme,
     },
     Scenario {
         name: PAGES,

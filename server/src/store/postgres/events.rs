@@ -24,9 +24,9 @@ const HELD: &str = "SELECT min((classid::BIGINT << 32) | objid::BIGINT) FROM pg_
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 /// What an event is stored by, besides its number.
 pub(super) const COLUMNS: &str = "stream, priority, sequence, received, time, alert, action, severity, rule, ruleset, process, \
-    executable, container, container_name, body";
+    executable, container, container_name, body, entity, parent";
 /// The columns' types.
-pub(super) const TYPES: [Type; 15] = [
+pub(super) const TYPES: [Type; 17] = [
     Type::INT8,
     Type::INT2,
     Type::INT8,
@@ -35,6 +35,8 @@ pub(super) const TYPES: [Type; 15] = [
     Type::INT2,
     Type::TEXT,
     Type::INT8,
+    Type::TEXT,
+    Type::TEXT,
     Type::TEXT,
     Type::TEXT,
     Type::TEXT,
@@ -78,22 +80,24 @@ pub(in crate::store) fn store(session: &Session, frames: &[Sent], now: i64) -> R
             priority.param(),
             event.sequence.param(),
             now.param(),
-            event.time.param(),
-            event.alert.param(),
-            event.action.param(),
-            event.severity.param(),
-            event.rule.param(),
-            event.ruleset.param(),
-            event.process.param(),
-            event.executable.param(),
-            event.container.param(),
-            event.container_name.param(),
+            event.keys.time.param(),
+            event.keys.alert.param(),
+            event.keys.action.param(),
+            event.keys.severity.param(),
+            event.keys.rule.param(),
+            event.keys.ruleset.param(),
+            event.keys.process.param(),
+            event.keys.executable.param(),
+            event.keys.container.param(),
+            event.keys.container_name.param(),
             event.body.param(),
+            event.keys.entity.param(),
+            event.keys.parent.param(),
         ]
     });
     session.copy(&format!("event ({COLUMNS})"), &TYPES, rows)?;
     remember(session, &lines)?;
-    Ok(new.iter().filter(|(_, _, event)| event.alert).count())
+    Ok(new.iter().filter(|(_, _, event)| event.keys.alert).count())
 }
 
 fn key(sent: &Sent) -> Key<'_> {

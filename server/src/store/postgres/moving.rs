@@ -134,7 +134,7 @@ fn events(from: &Connection, to: &Session, told: &mut impl FnMut(&str, i64)) -> 
     let days: Vec<i64> = from.query(days, params![DAY], |row| row.get(0))?;
     partitions::make_for(to, days)?;
     let columns = event_columns();
-    let types: [Type; 16] = std::array::from_fn(|at| match at {
+    let types: [Type; 18] = std::array::from_fn(|at| match at {
         0 => Type::INT8,
         _ => TYPES[at - 1].clone(),
     });

@@ -7,7 +7,7 @@ use super::session::Session;
 use crate::store::StoreError;
 use crate::store::value::params;
 
-const MIGRATIONS: [&str; 3] = [
+pub(in crate::store) const MIGRATIONS: [&str; 4] = [
     r#"
 CREATE TABLE setting (name TEXT COLLATE "C" PRIMARY KEY, value BYTEA NOT NULL);
 
@@ -166,15 +166,20 @@ CREATE TABLE forward (
 "#,
     "ALTER TABLE sensor ADD COLUMN may_enrol BIGINT NOT NULL DEFAULT 0;",
     "ALTER TABLE sensor ADD COLUMN containers TEXT;",
+    r#"
+ALTER TABLE event ADD COLUMN entity TEXT COLLATE "C";
+ALTER TABLE event ADD COLUMN parent TEXT COLLATE "C";
+CREATE INDEX event_by_parent ON event (parent, time, id) WHERE parent IS NOT NULL;
+"#,
 ];
 
-/// Brings the tables to this version's, one server or command at a time.
+/// Brings the tables to those of a version, the first of which is 1 and the last this one's, one server or command at a time.
 ///
 /// # Errors
 /// [`StoreError::Schema`] where they are a later version's; what PostgreSQL says.
-pub(super) fn migrate(session: &Session) -> Result<(), StoreError> {
+pub(super) fn migrate_to(session: &Session, version: usize) -> Result<(), StoreError> {
     session.begin_exclusively()?;
-    let migrated = missing(session);
+    let migrated = missing(session, version);
     session.batch(if migrated.is_ok() {
         "COMMIT"
     } else {
@@ -183,7 +188,7 @@ pub(super) fn migrate(session: &Session) -> Result<(), StoreError> {
     migrated
 }
 
-fn missing(session: &Session) -> Result<(), StoreError> {
+fn missing(session: &Session, version: usize) -> Result<(), StoreError> {
     let known = MIGRATIONS.len() as i64;
     session.batch("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")?;
     let rows = session.query(
@@ -194,7 +199,7 @@ fn missing(session: &Session) -> Result<(), StoreError> {
     if found > known {
         return Err(StoreError::Schema { found, known });
     }
-    for (number, statements) in (1..).zip(MIGRATIONS) {
+    for (number, statements) in (1..).zip(&MIGRATIONS[..version]) {
         if number > found {
             session.batch(statements)?;
             session.execute("INSERT INTO schema_version VALUES (?1)", params![number])?;

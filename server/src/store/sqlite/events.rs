@@ -28,26 +28,29 @@ fn store_one(connection: &Connection, sent: &Sent, now: i64) -> Result<usize> {
     let mut alerts = 0;
     for event in &sent.events {
         let stored = connection.execute("INSERT INTO event (stream, priority, sequence, received, time, alert, action, severity,
-                            rule, ruleset, process, executable, container, container_name, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+                            rule, ruleset, process, executable, container, container_name, body,
+                            entity, parent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
          ON CONFLICT (stream, priority, sequence) DO NOTHING", params![
             stream,
             sent.priority,
             event.sequence,
             now,
-            event.time,
-            event.alert,
-            event.action,
-            event.severity,
-            event.rule,
-            event.ruleset,
-            event.process,
-            event.executable,
-            event.container,
-            event.container_name,
+            event.keys.time,
+            event.keys.alert,
+            event.keys.action,
+            event.keys.severity,
+            event.keys.rule,
+            event.keys.ruleset,
+            event.keys.process,
+            event.keys.executable,
+            event.keys.container,
+            event.keys.container_name,
             event.body,
+            event.keys.entity,
+            event.keys.parent,
         ])?;
-        alerts += stored * usize::from(event.alert);
+        alerts += stored * usize::from(event.keys.alert);
     }
     Ok(alerts)
 }

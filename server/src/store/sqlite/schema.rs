@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
-const MIGRATIONS: [&str; 5] = [
+pub(in crate::store) const MIGRATIONS: [&str; 6] = [
     "
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
@@ -180,21 +180,48 @@ ALTER TABLE sensor ADD COLUMN may_enrol INTEGER NOT NULL DEFAULT 0;
 -- The JSON of those that a sensor last said to run.
 ALTER TABLE sensor ADD COLUMN containers TEXT;
 ",
+    "
+-- Of alerts and of what tells that a process started: the process, and the one that started it. Events that were stored
+-- before have neither: looking into each would hold up the start.
+ALTER TABLE event ADD COLUMN entity TEXT;
+ALTER TABLE event ADD COLUMN parent TEXT;
+CREATE INDEX event_by_parent ON event (parent, time) WHERE parent IS NOT NULL;
+",
 ];
+
+/// Which version's the tables are; 0 where there are none.
+///
+/// # Errors
+/// [`StoreError::Schema`] where they are a later version's; what SQLite says.
+pub(super) fn version(connection: &Connection) -> Result<i64, StoreError> {
+    let known = MIGRATIONS.len() as i64;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Schema { found, known });
+    }
+    Ok(found)
+}
 
 /// Brings the tables to this version's.
 ///
 /// # Errors
 /// [`StoreError::Schema`] where they are a later version's; what SQLite says.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let known = MIGRATIONS.len() as i64;
+pub(in crate::store) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+/// Brings the tables to those of a version, the first of which is 1.
+///
+/// # Errors
+/// As [`migrate`].
+pub(in crate::store) fn migrate_to(
+    connection: &mut Connection,
+    version: usize,
+) -> Result<(), StoreError> {
     // Another process may be at it.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > known {
-        return Err(StoreError::Schema { found, known });
-    }
-    for (number, statements) in (1..).zip(MIGRATIONS) {
+    let found = self::version(&transaction)?;
+    for (number, statements) in (1..).zip(&MIGRATIONS[..version]) {
         if number > found {
             transaction.execute_batch(statements)?;
             transaction.pragma_update(None, "user_version", number)?;

@@ -1,5 +1,6 @@
 //! The Team Server of a scenario.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -43,9 +44,15 @@ impl Team {
 
     /// What a command of it prints.
     pub(super) fn command(&self, args: &[&str]) -> Result<String> {
+        let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
+        args.extend(["--data".into(), self.data.clone().into()]);
+        self.run(&args)
+    }
+
+    /// What it prints with these arguments alone.
+    pub(super) fn run(&self, args: &[OsString]) -> Result<String> {
         let mut command = Command::new(&self.binary);
-        command.args(args).arg("--data").arg(&self.data);
-        let ended = command.output_within(EVENT)?.with_code(0)?;
+        let ended = command.args(args).output_within(EVENT)?.with_code(0)?;
         Ok(ended.stdout.trim().to_owned())
     }
 
@@ -67,12 +74,19 @@ impl Team {
 
     /// Starts it, and waits until it serves.
     pub(super) fn start(&self) -> Result<Running> {
+        let mut args: Vec<OsString> = ["run", "--listen", "127.0.0.1:0", "--data"]
+            .map(OsString::from)
+            .to_vec();
+        args.extend([self.data.clone().into(), "--admin-password-file".into()]);
+        args.push(self.password.clone().into());
+        Ok(self.start_as(&args)?.0)
+    }
+
+    /// The same with these arguments; and what it printed until it served.
+    pub(super) fn start_as(&self, args: &[OsString]) -> Result<(Running, Vec<String>)> {
         let log = File::options().create(true).append(true).open(&self.log);
         let mut child = Command::new(&self.binary)
-            .args(["run", "--listen", "127.0.0.1:0", "--data"])
-            .arg(&self.data)
-            .arg("--admin-password-file")
-            .arg(&self.password)
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.context("open the server's log")?)
@@ -83,10 +97,13 @@ impl Team {
             child,
             address: String::new(),
         };
+        let mut printed = Vec::new();
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            if let Some((_, address)) = line.split_once("http://") {
-                running.address = address.trim().to_owned();
-                return Ok(running);
+            let address = line.split_once("http://").map(|it| it.1.trim().to_owned());
+            printed.push(line);
+            if let Some(address) = address {
+                running.address = address;
+                return Ok((running, printed));
             }
         }
         let said = fs::read_to_string(&self.log).unwrap_or_default();
