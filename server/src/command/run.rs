@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use rustix::process::Signal;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,6 +113,8 @@ async fn serve(arguments: Run) -> anyhow::Result<()> {
         (!arguments.behind_tls_proxy).then_some(arguments.connections_per_address.into());
     let router = web::router(app);
     let serving = tokio::spawn(serve::serve(listener, tls, of_address, router, stopping));
+    // A write beyond RLIMIT_FSIZE is then an error as any other, and does not end the server: setrlimit(2).
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let (mut terminate, mut interrupt, mut hangup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
