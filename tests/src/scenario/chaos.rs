@@ -156,6 +156,7 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
     let mut strikes: BTreeMap<String, usize> = BTreeMap::new();
     let mut lives = 1;
     let mut sensor = start()?;
+    let mut has_ended = false;
     let struck = || {
         while done.values().sum::<usize>() < faults {
             ensure!(
@@ -163,21 +164,24 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
                 "the last faults: {:#?}",
                 last(&order)
             );
+            if has_ended {
+                by_actor.clear();
+                sensor = start()?;
+                lives += 1;
+            }
             let fault = Fault::of(random.next());
             let mut struck = String::new();
             let was_done = if let Some(order) = fault.ordered() {
-                // Of those that were struck least often, so that each is.
                 let status = match sensor.status() {
                     Ok(status) => status,
-                    // What has leaked is the more to it than there is for what it does.
-                    Err(_) if has_died(&mut sensor)? => {
-                        by_actor.clear();
-                        sensor = start()?;
-                        lives += 1;
+                    // With what has leaked there is too little for what it does.
+                    Err(error) => {
+                        has_ended = has_died(&mut sensor)?;
+                        ensure!(has_ended, error);
                         continue;
                     }
-                    Err(error) => return Err(error),
                 };
+                // Of those that were struck least often, so that each is.
                 let actors = leaves(&status);
                 let times = |actor: &String| strikes.get(actor).copied().unwrap_or_default();
                 let least = actors.iter().map(times).min().unwrap_or_default();
@@ -199,16 +203,11 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
             } else {
                 true
             };
-            let has_ended = match fault {
+            has_ended = match fault {
                 Fault::Leak => was_done && has_leaked(&mut sensor)?,
                 _ if fault.ordered().is_some() => false,
                 _ => strike(&mut sensor, fault)?,
             };
-            if has_ended {
-                by_actor.clear();
-                sensor = start()?;
-                lives += 1;
-            }
             if was_done {
                 order.push(format!("{} {fault:?} {struck}", outlive::now()));
                 *done.entry(fault).or_default() += 1;
@@ -216,7 +215,7 @@ fn chaos(bench: &Bench, load: &Load, faults: usize) -> Result<()> {
             thread::sleep(PACE);
         }
         rlimit::set(&sensor, Resource::As, None)?;
-        if has_died(&mut sensor)? {
+        if has_ended || has_died(&mut sensor)? {
             sensor = start()?;
         }
         // All are back.
