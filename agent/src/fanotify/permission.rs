@@ -96,7 +96,7 @@ struct Shared {
     stop: Signal,
 }
 
-/// Events that were let pass unjudged.
+/// Events that were not judged.
 #[derive(Debug, Default)]
 struct Failures {
     count: u64,
@@ -244,7 +244,12 @@ impl Permission {
         let failures = lock(&self.shared.failures);
         let (last, why) = failures.last.as_ref()?;
         let recent = last.elapsed() < REMEMBERED;
-        recent.then(|| format!("{} events were let pass unjudged: {why}", failures.count))
+        recent.then(|| {
+            format!(
+                "{} events were not judged, and let pass where the kernel did not refuse what they were about: {why}",
+                failures.count
+            )
+        })
     }
 }
 
@@ -290,7 +295,7 @@ impl Shared {
                     // Not with a queue without limit; all the same, of either kind.
                     Ok(Read::Overflow) => self.failed(self.any_kind(), "the queue was full"),
                     Err(error) => {
-                        let reason = format!("the kernel gave no event: {error}");
+                        let reason = format!("the kernel gave no event, and refused: {error}");
                         self.failed(self.any_kind(), &reason);
                         // It may fail again at once, and nothing waits for this thread.
                         thread::sleep(Duration::from_millis(1));

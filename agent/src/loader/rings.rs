@@ -99,9 +99,7 @@ impl Buffer {
         account: Option<&Arc<Account>>,
         earlier: &Earlier,
     ) -> Result<Taken, String> {
-        if self == Self::Perf {
-            sys::lift_file_limit();
-        }
+        sys::lift_file_limit();
         let mut rings: Rings = Vec::new();
         let mut oldest = None;
         for (domain, bytes) in Domain::ALL.into_iter().zip(bytes) {

@@ -322,8 +322,8 @@ unsafe fn info<T>(object: BorrowedFd<'_>) -> io::Result<T> {
     Ok(info)
 }
 
-/// Lifts the limit on open files as far as this process may: perf buffers are some for each CPU.
-/// Failing is no error here: opening what is too much says so.
+/// Lifts the limit on open files as far as this process may: perf buffers are some for each CPU, and each process of a tree
+/// or container is held while it is killed. Failing is no error here: opening what is too much says so.
 pub(crate) fn lift_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
