@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use holdfast_actors::kernel::{HookReport, Kernel, Ring};
 use holdfast_policy::document::Mode;
 use holdfast_wire::control::{Cap, Tier};
@@ -47,14 +48,39 @@ pub(crate) fn remains(config: &Config) -> Remains {
 /// # Errors
 /// When this kernel, or what this process may do, does not allow it.
 pub(crate) fn open(config: &Config, remains: Remains) -> Result<Opened, Failure> {
+    let is_followed = remains.are_there() && !remains.may_go();
+    match with_programs(config, remains)? {
+        Ok(opened) => Ok(opened),
+        // What goes on in the kernel shows that there can be maps: this may pass, and until then it refuses.
+        Err(Some(reason)) if is_followed => Err(Failure::Other(anyhow!(
+            "{reason}: the kernel programs of the sensor before go on, and are not given up for that"
+        ))),
+        Err(reason) => {
+            // Nobody would read their records, nor tell them of other policies.
+            match pins::unload(&config.kernel.pin_dir) {
+                Ok(true) => tracing::info!("the kernel programs of the sensor before are detached"),
+                Ok(false) => {}
+                Err(reason) => {
+                    tracing::error!(reason, "kernel programs of a sensor before stay attached");
+                }
+            }
+            without_programs(config, reason)
+        }
+    }
+}
+
+/// The kernel programs; inside, why it is to be without them, where something but the settings says so.
+fn with_programs(
+    config: &Config,
+    remains: Remains,
+) -> Result<Result<Opened, Option<String>>, Failure> {
     if config.tier == Tier::Fanotify.name() {
-        drop(remains);
-        return without_programs(config, None);
+        return Ok(Err(None));
     }
     let (loader, rings) = match Loader::open(&options(config), remains) {
         Ok(opened) => opened,
         Err(error @ (LoadError::Maps(_) | LoadError::Buffers(_))) if config.tier == AUTO => {
-            return without_programs(config, Some(error.to_string()));
+            return Ok(Err(Some(error.to_string())));
         }
         Err(error) => return Err(cannot_load(&error)),
     };
@@ -67,11 +93,11 @@ pub(crate) fn open(config: &Config, remains: Remains) -> Result<Opened, Failure>
     } else {
         (loader, rings)
     };
-    Ok(Opened {
+    Ok(Ok(Opened {
         kernel,
         rings,
         facts,
-    })
+    }))
 }
 
 fn cannot_load(error: &LoadError) -> Failure {
@@ -87,12 +113,6 @@ const FAIL_CLOSED: &str = "fail-closed";
 
 /// The kernel side without eBPF; `reason`: why there is none, where it was wanted.
 fn without_programs(config: &Config, reason: Option<String>) -> Result<Opened, Failure> {
-    // Nobody would read their records, nor tell them of other policies.
-    match pins::unload(&config.kernel.pin_dir) {
-        Ok(true) => tracing::info!("the kernel programs of the sensor before are detached"),
-        Ok(false) => {}
-        Err(reason) => tracing::error!(reason, "kernel programs of a sensor before stay attached"),
-    }
     let mut facts = preflight::read(options(config).btf.as_deref()).facts;
     facts.ebpf_error = reason.clone().unwrap_or_default();
     let (kernel, rings) =
@@ -158,7 +178,7 @@ pub(crate) fn facts(config: &Config) -> Value {
 }
 
 /// Facts, and how each hook can be attached: attaches every one and detaches it again. Nothing is
-/// refused or killed meanwhile, since there are no rules.
+/// refused or killed meanwhile, since there are no rules; what a sensor has left goes on.
 ///
 /// # Errors
 /// When not even the maps can be made.
@@ -168,7 +188,10 @@ pub(crate) fn probe(config: &Config) -> Result<Value, Failure> {
         kernel,
         rings: _rings,
         facts,
-    } = open(config, Remains::default())?;
+    } = match with_programs(config, Remains::default())? {
+        Ok(opened) => opened,
+        Err(reason) => without_programs(config, reason)?,
+    };
     let hooks: Vec<HookReport> = Kind::hooked()
         .map(|kind| {
             // Why it failed is in the report.

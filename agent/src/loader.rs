@@ -183,6 +183,7 @@ impl Loader {
         options: &Options,
         remains: Remains,
     ) -> Result<(Arc<Self>, Rings), LoadError> {
+        sys::lift_file_limit();
         sys::mount_tracefs();
         let types = preflight::read(options.btf.as_deref());
         let targets = Targets::find(types.btf.as_ref());

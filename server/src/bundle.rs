@@ -196,12 +196,24 @@ pub(crate) fn create(
 fn issue(
     connection: &Connection,
     signer: &Signer,
-    mut bundle: Bundle,
+    bundle: Bundle,
     author: &str,
     origin: Option<i64>,
     now: i64,
 ) -> store::Result<i64> {
     let version = bundles::next_version(connection)?;
+    issue_as(version, connection, signer, bundle, author, origin, now)
+}
+
+fn issue_as(
+    version: i64,
+    connection: &Connection,
+    signer: &Signer,
+    mut bundle: Bundle,
+    author: &str,
+    origin: Option<i64>,
+    now: i64,
+) -> store::Result<i64> {
     bundle.version = version.unsigned_abs();
     let signed = signer.sign(&bundle)?;
     bundles::add(
@@ -223,14 +235,33 @@ pub(crate) fn create_empty(
     author: &str,
     now: i64,
 ) -> store::Result<i64> {
-    let bundle = Bundle {
+    issue(connection, signer, empty(now), author, None, now)
+}
+
+fn empty(now: i64) -> Bundle {
+    Bundle {
         version: 0,
         rollback: true,
         name: "no policies".to_owned(),
         created: rfc3339(now),
         policies: Vec::new(),
-    };
-    issue(connection, signer, bundle, author, None, now)
+    }
+}
+
+/// Versions that are left out when a backup is restored: more than were issued since it was made.
+const SINCE_BACKUP: i64 = 1_000_000;
+
+/// Once a backup has become the store. Sensors may have bundles that it does not know: what they are to have gets versions above all of
+/// these, and so has whatever is issued later, so that no version has two contents.
+pub(crate) fn after_restore(
+    connection: &Connection,
+    signer: &Signer,
+    author: &str,
+    now: i64,
+) -> store::Result<()> {
+    let last = bundles::next_version(connection)? + SINCE_BACKUP;
+    issue_as(last, connection, signer, empty(now), author, None, now)?;
+    lift(connection, signer, last, author, now)
 }
 
 /// The content of `version` again, as a new version.

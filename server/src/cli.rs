@@ -75,16 +75,18 @@ It has the key that signs bundles: keep it as you keep that. `holdfast-server re
         #[command(flatten)]
         data: Data,
     },
-    /// Put a backup into the data directory, with the server stopped
+    /// Put a backup into the data directory, with the server stopped; or go on with what pg_restore brought back
     #[command(after_help = "\
 Examples:
   systemctl stop holdfast-server
   holdfast-server restore holdfast-2026-11-22.db
   holdfast-server restore holdfast-2026-11-22.db --replace      (what is there is lost)
-The backup may be of an earlier version. It is checked first, and nothing changes where it cannot be used.")]
+  holdfast-server restore --database postgres://db.example.org/holdfast      (after pg_restore)
+The backup may be of an earlier version. It is checked first, and nothing changes where it cannot be used. Policies that are
+assigned get new versions, above those that sensors were given since.")]
     Restore {
-        /// What `backup` wrote
-        file: PathBuf,
+        /// What `backup` wrote; none with PostgreSQL
+        file: Option<PathBuf>,
         /// Replace the store that is there
         #[arg(long)]
         replace: bool,

@@ -3,12 +3,14 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::bundle::{self, Signer};
 use crate::cli::{Command, Data};
 use crate::clock::{now, rfc3339};
+use crate::secret;
 use crate::store::{self, Address, Connection, accounts};
 
 mod destinations;
@@ -44,11 +46,14 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<()> {
             replace,
             data,
         } => {
-            store::restore(&data.place()?, &file, replace)?;
+            store::restore(&data.place()?, file.as_deref(), replace)?;
             let (sensors, latest) = changed(&data, "store.restore", |connection| {
+                let seed = store::bundles::seed(connection, &secret::random()?)?;
+                bundle::after_restore(connection, &signer(&seed)?, ACTOR, now())?;
                 let latest = store::events::latest(connection)?;
                 let sensors = store::sensors::count(connection)?;
-                Ok(((sensors, latest), file.display().to_string()))
+                let detail = file.map(|file| file.display().to_string());
+                Ok(((sensors, latest), detail.unwrap_or_default()))
             })?;
             let latest = latest.map_or("none".to_owned(), rfc3339);
             text(&format!(
@@ -95,6 +100,11 @@ fn changed<T>(
         accounts::audit(connection, ACTOR, "", action, &detail, now())?;
         Ok(value)
     })
+}
+
+/// What signs bundles, by its seed.
+fn signer(seed: &[u8; 32]) -> anyhow::Result<Signer> {
+    Signer::new(seed).ok_or_else(|| anyhow!("the key that signs bundles cannot be used"))
 }
 
 /// The password in a file, without the newline at its end.

@@ -306,18 +306,20 @@ pub(crate) fn backup(connection: &Connection, file: &Path) -> std::result::Resul
 }
 
 /// Puts a copy of the backup `file` into the data directory, in the place of the store that may be there if `replace` says so: all of
-/// it or nothing. No server has the directory meanwhile.
+/// it or nothing. No server has the directory meanwhile. With PostgreSQL there is no file: its own tools have done it.
 ///
 /// # Errors
 /// [`RestoreError`].
 pub(crate) fn restore(
     place: &Place,
-    file: &Path,
+    file: Option<&Path>,
     replace: bool,
 ) -> std::result::Result<(), RestoreError> {
-    match place {
-        Place::Directory(directory) => sqlite::restore(file, directory, replace),
-        Place::Database(_) => Err(RestoreError::InDatabase),
+    match (place, file) {
+        (Place::Directory(directory), Some(file)) => sqlite::restore(file, directory, replace),
+        (Place::Directory(_), None) => Err(RestoreError::NoFile),
+        (Place::Database(_), Some(_)) => Err(RestoreError::InDatabase),
+        (Place::Database(_), None) => Ok(()),
     }
 }
 

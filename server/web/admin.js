@@ -36,7 +36,7 @@ async function keys(section) {
       await refresh();
     }, field('Note', h('input', { name: 'note', maxlength: 256 })), field('Tags', h('input', { name: 'tags', placeholder: 'web, production' })),
     field('Uses', h('input', { name: 'uses', type: 'number', min: 1, placeholder: 'any' })),
-    field('Days', h('input', { name: 'days', type: 'number', min: 1, max: 3650, value: 7 })), submit('Make a key')), made, list);
+    field('Days', h('input', { name: 'days', type: 'number', min: 1, max: 3650, value: 7, placeholder: 'until revoked' })), submit('Make a key')), made, list);
   await refresh();
 }
 
@@ -104,7 +104,7 @@ async function tokens(section) {
 async function forwarding(section) {
   const { destinations } = await get('/forwarding');
   fill(section, h('h2', {}, 'Forwarding'), destinations.length === 0
-    ? h('p', {}, 'Nothing is forwarded. ', h('code', {}, 'holdfast-server run --forward-webhook'), ' and ', h('code', {}, '--forward-syslog'), ' do that.')
+    ? h('p', {}, 'Nothing is forwarded. The options ', h('code', {}, '--forward-…'), ' of ', h('code', {}, 'holdfast-server run'), ' do that: to a webhook, syslog, OTLP, NATS or S3.')
     : table(['To', 'What', 'State', 'Sent', 'Waiting', 'Lost'], destinations.map((one) => [
       one.destination, one.events ?? '',
       one.failing ? [badge('failing', 'bad'), ' since ', time(one.failing.since), `: ${one.failing.reason}`] : badge('fine', 'good'),

@@ -233,9 +233,9 @@ pub struct SignedBundle {
 /// Policies that go together. A sensor takes all of them or none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bundle {
-    /// Increases with each bundle of a server. A sensor refuses one that is lower than the one in force …
+    /// Increases with each bundle of a server. A sensor refuses one that is lower than the one in force.
     pub version: u64,
-    /// … unless this says that going back is meant.
+    /// Whether its content is that of an earlier one again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rollback: bool,
     /// For people.

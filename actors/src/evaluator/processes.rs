@@ -392,7 +392,7 @@ impl Table {
         }
         self.arrived.push_back(process.key);
         self.count += 1;
-        self.weight += process.program.image.weight();
+        self.weight += process.weight();
         if let Some(parent) = process.parent.and_then(|parent| self.get_mut(parent)) {
             parent.children += 1;
         }
@@ -438,7 +438,7 @@ impl Table {
                 self.by_pid.remove(&key.tgid);
             }
             self.count -= 1;
-            self.weight -= gone.program.image.weight();
+            self.weight -= gone.weight();
             if let Some(parent) = gone.parent.and_then(|parent| self.get_mut(parent)) {
                 parent.children = parent.children.saturating_sub(1);
                 next = (parent.expired && parent.children == 0).then_some(parent.key);
@@ -461,15 +461,20 @@ pub(crate) struct Found {
 
 impl Process {
     /// It runs this program from now on, after the one before if `is_next`, else in that one's place, which
-    /// was not known. The weights of what it ran and of what it runs: the table's has to follow.
+    /// was not known. Its weight before and after: the table's has to follow.
     fn runs(&mut self, program: Program, is_next: bool) -> (usize, usize) {
-        let new = program.image.weight();
+        let old = self.weight();
         let replaced = std::mem::replace(&mut self.program, program);
-        let old = replaced.image.weight();
         if is_next {
             self.previous = Some(replaced);
         }
-        (old, new)
+        (old, self.weight())
+    }
+
+    /// Of what it runs and of what it ran before.
+    fn weight(&self) -> usize {
+        let before = self.previous.as_ref().map_or(0, |it| it.image.weight());
+        self.program.image.weight() + before
     }
 
     fn new(

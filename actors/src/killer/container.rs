@@ -2,7 +2,6 @@
 //! finds is stopped before any of it is killed, so that little is born behind its back, and the next listing
 //! finds what was.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -71,7 +70,6 @@ const fn target(tgid: u32) -> Target {
 }
 
 fn is_in(proc: &Path, tgid: u32, id: &str) -> io::Result<bool> {
-    let cgroups = fs::read_to_string(proc.join(tgid.to_string()).join("cgroup"))?;
-    let membership = membership(&cgroups);
+    let membership = membership(&scan::cgroups(proc, tgid)?);
     Ok(membership.container().is_some_and(|it| it.id == id))
 }

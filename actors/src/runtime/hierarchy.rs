@@ -1,8 +1,13 @@
 //! The hierarchy of cgroup v2: the one whose cgroups have ids.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+
+use holdfast_wire::text;
 
 /// Directories looked at for one cgroup: more than a crowded node has.
 const MAX_SEARCHED: usize = 16_384;
@@ -29,9 +34,11 @@ impl Hierarchy {
             .then_some(Self(path))
     }
 
-    /// The directory of the cgroup at `path`, from its root.
+    /// The directory of the cgroup at `path`, from its root: the text of a path.
     pub(crate) fn directory(&self, path: &str) -> PathBuf {
-        self.0.join(path.trim_start_matches('/'))
+        let below = path.trim_start_matches('/');
+        let bytes = text::path_bytes(below).unwrap_or(Cow::Borrowed(below.as_bytes()));
+        self.0.join(OsStr::from_bytes(&bytes))
     }
 
     /// Whether the cgroup at `path`, from its root, has this id.
@@ -56,7 +63,7 @@ impl Hierarchy {
                 let path = entry.path();
                 if entry.ino() == id {
                     let below = path.strip_prefix(root).unwrap_or(&path);
-                    return Some(format!("/{}", below.display()));
+                    return Some(format!("/{}", text::path(below.as_os_str().as_bytes())));
                 }
                 searched += 1;
                 if searched >= MAX_SEARCHED {
@@ -89,5 +96,12 @@ mod tests {
         assert!(hierarchy.is_at("/a/b/c", id) && !hierarchy.is_at("/a/b", id));
         let id = fs::metadata(&unified).unwrap().ino();
         assert_eq!(hierarchy.path_of(id).as_deref(), Some("/"));
+        // A name that is no text.
+        let odd = deep.join(OsStr::from_bytes(b"\xff"));
+        fs::create_dir(&odd).unwrap();
+        let id = fs::metadata(&odd).unwrap().ino();
+        let path = hierarchy.path_of(id).unwrap();
+        assert_eq!(path, r"/a/b/c/\xff");
+        assert!(hierarchy.is_at(&path, id));
     }
 }

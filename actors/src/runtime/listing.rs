@@ -1,7 +1,6 @@
 //! All containers there are at a moment: by the cgroups of processes, and by engines.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use holdfast_wire::event::Container;
@@ -99,7 +98,7 @@ fn in_cgroups(proc: &Path) -> BTreeMap<String, Listed> {
     let mut found: BTreeMap<String, Listed> = BTreeMap::new();
     for pid in scan::pids(proc, MAX_PROCESSES).unwrap_or_default() {
         // It may be gone by now.
-        let Ok(text) = fs::read_to_string(proc.join(pid.to_string()).join("cgroup")) else {
+        let Ok(text) = scan::cgroups(proc, pid) else {
             continue;
         };
         if let Membership::Container(named) = membership(&text) {
@@ -123,6 +122,8 @@ fn in_cgroups(proc: &Path) -> BTreeMap<String, Listed> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[tokio::test]

@@ -4,7 +4,6 @@
 //! has) stands for its container, and each cgroup is looked up once. In v1 and hybrid layouts the id
 //! says nothing, and each program that a process runs is looked up.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -99,9 +98,8 @@ impl Memberships {
     }
 
     fn look_up(&mut self, header: &Header, parent: Option<&Process>) -> Membership {
-        let directory = self.proc.join(header.tgid.to_string());
         // Read before the start time: a file that is there after it is of the same process.
-        let cgroups = fs::read_to_string(directory.join("cgroup"));
+        let cgroups = scan::cgroups(&self.proc, header.tgid);
         let same =
             scan::stat(&self.proc, header.tgid).is_some_and(|it| it.start <= header.boottime);
         let unified = self.unified.as_ref().filter(|_| header.cgroup_id != 0);
@@ -169,6 +167,8 @@ pub(crate) fn membership(text: &str) -> Membership {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::evaluator::testing;
     use holdfast_wire::Kind;

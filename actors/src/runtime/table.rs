@@ -390,7 +390,11 @@ fn insert(known: &mut HashMap<String, Entry>, id: String, entry: Entry) {
         let kept = |entry: &Entry| entry.ended.is_none_or(|at| at.elapsed() < KEPT);
         known.retain(|_, entry| kept(entry));
         if known.len() >= MAX_CONTAINERS {
-            // Cgroups name them again, and engines when they begin anew.
+            // Cgroups name them again, and whoever may make cgroups makes any number of names.
+            known.retain(|_, entry| entry.is_told());
+        }
+        if known.len() >= MAX_CONTAINERS {
+            // Engines tell of them when they begin anew.
             known.clear();
         }
     }
@@ -421,6 +425,17 @@ mod tests {
             },
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn names_of_cgroups_take_no_place_of_what_engines_told() {
+        let containers = Containers::default();
+        containers.tell("engine", details("a", "web"));
+        for number in 0..2 * MAX_CONTAINERS {
+            containers.shown(&named(&format!("{number:064x}")));
+        }
+        assert!(containers.is_told("a"));
+        assert!(containers.status().known <= MAX_CONTAINERS);
     }
 
     #[test]

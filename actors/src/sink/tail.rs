@@ -2,21 +2,23 @@
 //!
 //! A follower that does not keep up loses lines, and is told how many; nobody waits for it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Followers at one time: people and scripts at consoles; each costs a copy of nothing but a pointer.
+/// Followers at one time: people and scripts at consoles.
 pub const MAX_TAILS: usize = 16;
 
-/// Lines that wait for one follower: a second of a busy host.
+/// Lines that wait for one follower, a second of a busy host, and their bytes.
 const TAIL_LINES: usize = 8192;
+const TAIL_BYTES: usize = 4 << 20;
 
 /// One follower's end.
 #[derive(Debug)]
 pub struct Tail {
     lines: flume::Receiver<Bytes>,
+    waiting: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
 }
 
@@ -24,7 +26,9 @@ impl Tail {
     /// The next line of JSON, newline included; `None` when the sensor has stopped and every line
     /// was taken. Nothing is lost when the future is dropped.
     pub async fn next(&self) -> Option<Bytes> {
-        self.lines.recv_async().await.ok()
+        let line = self.lines.recv_async().await.ok()?;
+        self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+        Some(line)
     }
 
     /// Lines lost so far since this follower was too slow.
@@ -41,7 +45,20 @@ pub struct Tails(Mutex<Vec<Follower>>);
 #[derive(Debug)]
 struct Follower {
     lines: flume::Sender<Bytes>,
+    /// Bytes of the lines that wait.
+    waiting: Arc<AtomicUsize>,
     lost: Arc<AtomicU64>,
+}
+
+impl Follower {
+    fn offer(&self, line: &Bytes) {
+        let waiting = self.waiting.fetch_add(line.len(), Ordering::Relaxed);
+        let has_room = waiting + line.len() <= TAIL_BYTES;
+        if !has_room || self.lines.try_send(line.clone()).is_err() {
+            self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Tails {
@@ -53,12 +70,17 @@ impl Tails {
             return None;
         }
         let (sender, lines) = flume::bounded(TAIL_LINES);
-        let lost = Arc::new(AtomicU64::new(0));
+        let (waiting, lost) = (Arc::default(), Arc::default());
         followers.push(Follower {
             lines: sender,
-            lost: lost.clone(),
+            waiting: Arc::clone(&waiting),
+            lost: Arc::clone(&lost),
         });
-        Some(Tail { lines, lost })
+        Some(Tail {
+            lines,
+            waiting,
+            lost,
+        })
     }
 
     /// Hands whole lines to every follower.
@@ -69,12 +91,9 @@ impl Tails {
             return;
         }
         for line in chunk.split_inclusive(|byte| *byte == b'\n') {
-            let line = chunk.slice_ref(line);
-            for follower in followers.iter() {
-                if follower.lines.try_send(line.clone()).is_err() {
-                    follower.lost.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+            // Of its own: one that waits would hold all that came with it.
+            let line = Bytes::copy_from_slice(line);
+            followers.iter().for_each(|follower| follower.offer(&line));
         }
     }
 
@@ -109,6 +128,23 @@ mod tests {
             assert!(tail.next().await.is_some());
         }
         assert!(tail.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes_and_holds_nothing_else() {
+        let tails = Tails::default();
+        let tail = tails.subscribe().unwrap();
+        let line = [vec![b'x'; TAIL_BYTES / 4 - 1], vec![b'\n']].concat();
+        let chunk = Bytes::from([&line[..], b"y\n"].concat());
+        for _ in 0..5 {
+            tails.offer(&chunk);
+        }
+        // Three with their shorter ones; a fourth does not fit, those that follow it do.
+        assert_eq!(tail.lost(), 2);
+        assert!(chunk.is_unique());
+        assert_eq!(tail.next().await.unwrap().len(), line.len());
+        tails.offer(&chunk);
+        assert_eq!(tail.lost(), 2);
     }
 
     #[test]

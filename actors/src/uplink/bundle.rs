@@ -40,9 +40,7 @@ pub enum BundleError {
         given: u64,
     },
     /// It is older than the one in force.
-    #[error(
-        "bundle {0} is older than {1}, which is in force, and does not say that going back is meant"
-    )]
+    #[error("bundle {0} is older than {1}, which is in force")]
     Older(u64, u64),
     /// What is kept cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -89,7 +87,8 @@ impl Verified {
         Ok(Self { bundle, signed })
     }
 
-    /// Whether it may follow the bundle in force, having been asked for.
+    /// Whether it may follow the bundle in force, having been asked for. Going back is a new version of what was before, so that
+    /// nobody on the way puts an older one into force again.
     ///
     /// # Errors
     /// When it may not.
@@ -99,9 +98,7 @@ impl Verified {
             return Err(BundleError::Other { asked, given });
         }
         match in_force {
-            Some(now) if given < now && !self.bundle.rollback => {
-                Err(BundleError::Older(given, now))
-            }
+            Some(now) if given < now => Err(BundleError::Older(given, now)),
             _ => Ok(()),
         }
     }
@@ -237,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_go_back_only_where_that_is_meant() {
+    fn versions_do_not_go_back_whatever_is_meant() {
         let key = SigningKey::from_bytes(&[7; 32]);
         let public = key.verifying_key().to_bytes();
         let new = |text: &str| Verified::new(signed(&key, text), &public).unwrap();
@@ -248,7 +245,11 @@ mod tests {
             plain.may_follow(3, Some(4)),
             Err(BundleError::Older(3, 4))
         ));
-        assert!(back.may_follow(3, Some(4)).is_ok());
+        assert!(matches!(
+            back.may_follow(3, Some(4)),
+            Err(BundleError::Older(3, 4))
+        ));
+        assert!(back.may_follow(3, Some(2)).is_ok());
         assert!(matches!(
             plain.may_follow(2, None),
             Err(BundleError::Other { asked: 2, given: 3 })

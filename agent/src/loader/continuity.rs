@@ -77,6 +77,17 @@ impl Remains {
         predecessor.map_or(1, |predecessor| predecessor.epoch.saturating_add(1))
     }
 
+    /// Whether an earlier sensor has left programs.
+    pub(crate) fn are_there(&self) -> bool {
+        let pins = self.pins.iter();
+        pins.flat_map(Pins::generations).next().is_some()
+    }
+
+    /// Whether nothing is to outlive this sensor, nor what is there.
+    pub(crate) fn may_go(&self) -> bool {
+        self.on_exit == OnExit::Go
+    }
+
     /// For a sensor that can neither go on with it nor leave anything itself, for this reason.
     pub(super) fn without(self, reason: &str) -> Self {
         Self {

@@ -79,9 +79,11 @@ impl Pins {
         let mut found = Vec::new();
         for entry in fs::read_dir(directory).map_err(fault)? {
             let path = entry.map_err(fault)?.path();
-            if name(&path).starts_with(PARTIAL) {
+            let partial = name(&path).strip_prefix(PARTIAL);
+            // Whatever else is there is somebody else's.
+            if partial.is_some_and(is_generation) {
                 remove(&path).map_err(fault)?;
-            } else if path.is_dir() {
+            } else if is_generation(name(&path)) {
                 found.push(Generation(path));
             }
         }
@@ -420,13 +422,36 @@ pub(crate) fn are_left(directory: &Path) -> bool {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())
-        .any(|path| !name(&path).starts_with(PARTIAL) && path.join("hooks").exists())
+        .any(|path| is_generation(name(&path)) && path.join("hooks").exists())
+}
+
+/// Whether a directory is called as a generation is: FINGERPRINT-TIME.
+fn is_generation(name: &str) -> bool {
+    let number = |text: &str| text.len() == 16 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    name.split_once('-')
+        .is_some_and(|(fingerprint, time)| number(fingerprint) && number(time))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn what_is_called_otherwise_is_no_generation() {
+        assert!(is_generation("0123456789abcdef-0000000000000001"));
+        for other in [
+            "",
+            "-",
+            "cilium",
+            "tc-globals",
+            "0123456789abcdef",
+            "0123456789abcdef-1",
+        ] {
+            assert!(!is_generation(other), "{other}");
+        }
+        assert!(!is_generation("0123456789abcdef-000000000000000g"));
+    }
 
     #[test]
     fn a_directory_that_others_may_write_to_is_not_used() {

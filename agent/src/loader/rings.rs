@@ -12,7 +12,6 @@ use super::maps::Maps;
 use super::object::{ring_name, urgent_name};
 use super::pins::Generation;
 use super::reason::chain;
-use super::sys;
 
 mod buffer;
 mod early;
@@ -99,7 +98,6 @@ impl Buffer {
         account: Option<&Arc<Account>>,
         earlier: &Earlier,
     ) -> Result<Taken, String> {
-        sys::lift_file_limit();
         let mut rings: Rings = Vec::new();
         let mut oldest = None;
         for (domain, bytes) in Domain::ALL.into_iter().zip(bytes) {

@@ -37,13 +37,21 @@ pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<Json<Value>, Ref
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct KeyWanted {
     #[serde(default)]
     note: String,
     #[serde(default)]
     tags: Vec<String>,
     uses: Option<i64>,
+    /// `null`: until it is revoked.
+    #[serde(default = "week")]
     days: Option<i64>,
+}
+
+/// Who does not say how long a key is valid gets none that is forgotten.
+const fn week() -> Option<i64> {
+    Some(7)
 }
 
 /// Milliseconds since 1970 at which something ends that is valid for so many days.
@@ -105,6 +113,7 @@ pub(super) async fn tokens(State(app): State<Arc<App>>) -> Result<Json<Value>, R
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TokenWanted {
     name: String,
     role: Role,
@@ -207,6 +216,7 @@ async fn change_user(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NewRole {
     role: Role,
 }
@@ -224,6 +234,7 @@ pub(super) async fn set_role(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NewPassword {
     password: Secret,
 }
@@ -242,6 +253,7 @@ pub(super) async fn set_password(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Before {
     before: Option<i64>,
 }

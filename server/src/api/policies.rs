@@ -29,6 +29,7 @@ const ALL: &str = "all";
 const TAG: &str = "tag:";
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Drafts {
     policies: Vec<Draft>,
 }
@@ -96,6 +97,7 @@ fn good(Checked { policies, snapshot }: &Checked) -> Value {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NewBundle {
     name: String,
     policies: Vec<Draft>,
@@ -207,6 +209,7 @@ pub(super) fn tag(target: &str) -> Result<&str, Refused> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Assignment {
     target: String,
     version: i64,

@@ -173,6 +173,7 @@ pub(super) async fn one(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Tags {
     tags: Vec<String>,
 }

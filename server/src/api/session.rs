@@ -27,6 +27,7 @@ use crate::store::accounts::{self, Identity};
 const SESSION: i64 = 12 * 60 * 60;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Login {
     name: String,
     password: Secret,
@@ -174,6 +175,7 @@ pub(super) async fn me(Extension(actor): Extension<Actor>) -> Json<Identity> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ChangePassword {
     old: Secret,
     new: Secret,
@@ -213,6 +215,7 @@ pub(super) async fn change_password(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NewUser {
     pub(super) name: String,
     pub(super) password: Secret,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use rustix::process::Signal;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -166,7 +166,7 @@ async fn signer(store: &Store) -> anyhow::Result<Signer> {
     let seed = store
         .write(move |connection| bundles::seed(connection, &new))
         .await?;
-    Signer::new(&seed).ok_or_else(|| anyhow!("the key that signs bundles cannot be used"))
+    super::signer(&seed)
 }
 
 /// Makes the user `admin` where there is no user at all, and prints the password once.

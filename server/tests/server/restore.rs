@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::harness::{Sensor, Server, command, frame, printed, stand_for};
 use super::postgres::Cluster;
-use super::stored;
+use super::{POLICY, heartbeat, stored};
 
 fn refused(data: &Path, file: &Path, more: &[&str], why: &str) {
     let arguments = [&["restore", file.to_str().unwrap()], more].concat();
@@ -61,6 +63,51 @@ fn a_backup_takes_the_place_of_a_store_only_where_that_is_said_and_nobody_has_it
         server.frame(&sensor.token, &frame(&sensor.id, [3])).status,
         200
     );
+}
+
+/// Makes a bundle and assigns it to all: its version.
+fn assigned(server: &Server, token: &str, name: &str) -> u64 {
+    let policies = json!([{"file": "a.json", "text": POLICY}]);
+    let draft = json!({"name": name, "policies": policies});
+    let made = server.send("POST", "/api/v1/bundles", token, &draft);
+    let version = made.json()["version"].as_u64().unwrap();
+    let target = json!({"target": "all", "version": version});
+    let put = server.send("PUT", "/api/v1/assignments", token, &target);
+    assert_eq!(put.status, 200, "{put:?}");
+    version
+}
+
+#[test]
+fn a_version_has_no_other_content_after_a_restore() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let server = Server::start(&data);
+    let sensor = server.sensor(&printed(&data, &["key", "create"]), "h");
+    let token = printed(&data, &["token", "create", "a", "--role", "admin"]);
+    let wanted = |server: &Server, bundle| {
+        let body = heartbeat(Some(bundle));
+        let answer = server.send("POST", "/uplink/v1/heartbeat", &sensor.token, &body);
+        answer.json()["bundle"].as_u64().unwrap()
+    };
+    let before = assigned(&server, &token, "before");
+    let backup = place.path().join("backup.db");
+    printed(&data, &["backup", backup.to_str().unwrap()]);
+    let since = assigned(&server, &token, "since");
+    assert_eq!(wanted(&server, before), since);
+    server.kill();
+    printed(&data, &["restore", backup.to_str().unwrap(), "--replace"]);
+    let server = Server::start(&data);
+    // What was assigned, above what the sensor has, and what is made now above that.
+    let again = wanted(&server, since);
+    assert!(again > since, "{again}");
+    let listed = server.get("/api/v1/bundles", &token).json();
+    let listed = listed["bundles"].as_array().unwrap();
+    let bundle = listed.iter().find(|it| it["version"] == again).unwrap();
+    assert_eq!(
+        (&bundle["name"], &bundle["origin"]),
+        (&json!("before"), &json!(before))
+    );
+    assert!(assigned(&server, &token, "later") > again);
 }
 
 #[test]
@@ -122,6 +169,7 @@ fn a_dump_of_postgresql_is_a_server() {
     refused(&data, &place.path().join("any"), &[], "pg_restore");
     let copy = place.path().join("copy");
     stand_for(&copy, &restored);
+    printed(&copy, &["restore"]);
     let server = Server::start(&copy);
     assert_eq!(stored(&server, &token), ["e-2", "e-1"]);
     assert_eq!(

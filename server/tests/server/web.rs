@@ -1,5 +1,6 @@
 //! What browsers are held to.
 
+use holdfast_wire::event::unix_nanoseconds;
 use serde_json::{Value, json};
 
 use super::harness::{Answer, PASSWORD, Server, both, printed};
@@ -23,26 +24,21 @@ fn every_answer_has_the_headers() {
         "/healthz",
     ] {
         let answer = server.request("GET", path, &[], b"");
-        let policy = answer.header("content-security-policy").unwrap();
-        for part in [
-            "default-src 'none'",
-            "script-src 'self';",
-            "style-src 'self';",
-            "frame-ancestors 'none'",
+        for (name, value) in [
+            (
+                "content-security-policy",
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                 connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            ),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cache-control", "no-store"),
         ] {
-            assert!(policy.contains(part), "{path}: {policy}");
+            assert_eq!(answer.header(name), Some(value), "{path}: {name}");
         }
-        assert_eq!(
-            answer.header("x-content-type-options"),
-            Some("nosniff"),
-            "{path}"
-        );
-        assert_eq!(
-            answer.header("referrer-policy"),
-            Some("no-referrer"),
-            "{path}"
-        );
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
     }
 }
 
@@ -63,6 +59,10 @@ fn every_refusal_says_why_in_the_same_form() {
             (400, server.get("/api/v1/alerts/x", &token)),
             (400, server.get("/api/v1/alerts?sevrity=3", &token)),
             (400, server.request("POST", "/api/v1/keys", &json, b"{")),
+            (
+                400,
+                server.request("POST", "/api/v1/keys", &json, br#"{"day": 1}"#),
+            ),
             (413, server.request("POST", "/api/v1/keys", &json, &long)),
             (413, server.request("POST", "/uplink/v1/enrol", &[], &long)),
             (400, server.request("POST", "/uplink/v1/enrol", &[], b"{}")),
@@ -71,6 +71,27 @@ fn every_refusal_says_why_in_the_same_form() {
             assert_eq!(answer.status, status, "{answer:?}");
             assert!(answer.json()["error"].is_string(), "{answer:?}");
         }
+    });
+}
+
+#[test]
+fn a_key_ends_after_a_week_unless_it_is_said_that_it_does_not() {
+    both(|data| {
+        let server = Server::start(data);
+        let token = printed(data, &["token", "create", "t", "--role", "admin"]);
+        for body in [json!({}), json!({"days": null}), json!({"days": 2})] {
+            let made = server.send("POST", "/api/v1/keys", &token, &body);
+            assert_eq!(made.status, 200, "{made:?}");
+        }
+        let listed = server.get("/api/v1/keys", &token).json();
+        let mut keys: Vec<&Value> = listed["keys"].as_array().unwrap().iter().collect();
+        keys.sort_by_key(|key| key["id"].as_i64());
+        let days = |key: &Value| -> Option<u64> {
+            let at = |name: &str| unix_nanoseconds(key[name].as_str()?);
+            Some((at("expires")? - at("created")?) / 86_400_000_000_000)
+        };
+        let days: Vec<_> = keys.into_iter().map(days).collect();
+        assert_eq!(days, [Some(7), None, Some(2)]);
     });
 }
 

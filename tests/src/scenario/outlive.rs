@@ -13,10 +13,10 @@ use holdfast_wire::event::rfc3339;
 use rustix::process::Signal;
 use serde_json::Value;
 
+mod followed;
 mod known;
 mod load;
 mod overload;
-mod version;
 
 pub(super) use load::Load;
 
@@ -62,7 +62,14 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "records that a sensor of another version has left cannot be read: it is told how many, and nothing succeeds meanwhile",
         at: |place| *place == Place::Native || place.is_stock("6.12"),
         seconds: 120,
-        run: |bench| closed(bench, |load| version::another(bench, load)),
+        run: |bench| closed(bench, |load| followed::by_another_version(bench, load)),
+    },
+    Scenario {
+        name: "outlive-failing-start",
+        about: "a start that fails for want of descriptors, and a look by doctor, give up nothing of what goes on",
+        at: |place| *place == Place::Native,
+        seconds: 60,
+        run: |bench| closed(bench, |load| followed::by_a_failing_start(bench, load)),
     },
     Scenario {
         name: "outlive-fail-open",

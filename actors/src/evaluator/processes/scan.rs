@@ -18,6 +18,8 @@ use super::{Credentials, Found, Image, Key};
 
 /// What is taken of any file but `cmdline`: `status` has about 1,500 bytes.
 const MAX_FILE: u64 = 16 * 1024;
+/// A path of up to 4 KiB (`proc_cgroup_show` of kernel/cgroup/cgroup.c) for each of the hierarchies, of which there are some twelve.
+const MAX_CGROUPS: u64 = 64 * 1024;
 
 /// How far a start time from `/proc` may be below the kernel's, nanoseconds: it counts in clock ticks
 /// (`USER_HZ`, 100 a second on every architecture that is served).
@@ -77,6 +79,12 @@ pub(crate) fn stat(proc: &Path, tgid: u32) -> Option<Stat> {
 pub(crate) fn try_stat(proc: &Path, tgid: u32) -> io::Result<Option<Stat>> {
     let text = read_text(&proc.join(tgid.to_string()).join("stat"))?;
     Ok(parse_stat(&text, rustix::param::clock_ticks_per_second()))
+}
+
+/// What `/proc/PID/cgroup` says, each path as its text: a cgroup's name may have any bytes but `/` and newline.
+pub(crate) fn cgroups(proc: &Path, tgid: u32) -> io::Result<String> {
+    let bytes = read(&proc.join(tgid.to_string()).join("cgroup"), MAX_CGROUPS)?;
+    Ok(text::path(&bytes).into_owned())
 }
 
 /// How processes are read: from where, and what of them.

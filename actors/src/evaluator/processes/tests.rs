@@ -237,6 +237,21 @@ fn number_and_weight_are_bounded() {
     }
 }
 
+#[test]
+fn what_a_process_ran_before_weighs_too() {
+    let mut table = Table::new("boot");
+    let heavy = "x".repeat(100_000);
+    for tgid in 1..1000 {
+        table.insert(found(tgid, SECOND, 0, "shell"));
+        exec(&mut table, key(tgid, SECOND), 2, &heavy, 2 * SECOND);
+        exec(&mut table, key(tgid, SECOND), 3, "light", 3 * SECOND);
+        let all = table.by_pid.values().flatten();
+        let weight: usize = all.map(Process::weight).sum();
+        assert_eq!(table.weight, weight);
+        assert!(weight <= MAX_WEIGHT + 2 * heavy.len());
+    }
+}
+
 proptest! {
     /// Counts stay what they count, whatever happens.
     #[test]

@@ -35,8 +35,13 @@ pub(crate) enum RestoreError {
     #[error("{0} is in use: stop the server first")]
     InUse(PathBuf),
     /// PostgreSQL has tools of its own.
-    #[error("the store is in PostgreSQL: pg_restore brings it back, as docs/server.md says")]
+    #[error(
+        "the store is in PostgreSQL: pg_restore brings it back, as docs/server.md says, and then `restore` without a file"
+    )]
     InDatabase,
+    /// SQLite has none.
+    #[error("a backup's FILE is needed: only of PostgreSQL pg_restore has brought it back")]
+    NoFile,
     /// It cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,7 +1,8 @@
-//! Killed, and followed by a sensor that cannot read what it has left.
+//! Killed, and followed by a sensor that cannot go on with what it has left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,13 +10,14 @@ use rustix::process::Signal;
 
 use super::{AWAY, Load, told};
 use crate::bench::Bench;
+use crate::command::Bounded as _;
 use crate::events::{action, text};
 use crate::scenario::EVENT;
 
 /// What the next sensor says of records that it cannot read.
 const UNREADABLE: &str = "of another version, whose records this one cannot read: ";
 
-pub(super) fn another(bench: &Bench, load: &Load) -> Result<()> {
+pub(super) fn by_another_version(bench: &Bench, load: &Load) -> Result<()> {
     let policy = load.policy(bench)?;
     let start = || bench.sensor().policy(&policy).enforce().start();
     let mut sensor = start()?;
@@ -54,6 +56,41 @@ pub(super) fn another(bench: &Bench, load: &Load) -> Result<()> {
         "{attempts} attempts refused; {untold} commands are among {counted} records that are told to be lost"
     ));
     Ok(())
+}
+
+pub(super) fn by_a_failing_start(bench: &Bench, load: &Load) -> Result<()> {
+    let policy = load.policy(bench)?;
+    let start = || bench.sensor().policy(&policy).enforce();
+    let mut sensor = start().start()?;
+    let sensor = load.during(|| {
+        sensor.end_with(Signal::KILL)?;
+        let failed = with_few_descriptors(&start().run_command()).output_within(EVENT)?;
+        ensure!(
+            failed.code() == Some(1) && failed.stderr.contains("go on"),
+            "with few descriptors it ended with {failed:?}"
+        );
+        thread::sleep(AWAY);
+        // Whatever it finds.
+        let doctor = ["doctor", "--set", "tier=fanotify"];
+        bench.sensor().command(&doctor).output_within(EVENT)?;
+        thread::sleep(AWAY);
+        start().start()
+    })?;
+    load.check(bench, &sensor)
+}
+
+/// The same command with too few descriptors for the maps: a hard limit, which it cannot lift.
+fn with_few_descriptors(command: &Command) -> Command {
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", "ulimit -n 24; exec \"$0\" \"$@\""]);
+    limited.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited
 }
 
 /// Where what was made of the records is kept.
