@@ -2,6 +2,8 @@
 
 use std::io;
 
+use anyhow::anyhow;
+
 use crate::config::ConfigError;
 
 /// Why a command did not do what was asked.
@@ -47,6 +49,15 @@ impl Failure {
         }
     }
 
+    /// Something failed at the start: for good, or for want of what may be had a moment later, for which service managers try again.
+    pub(crate) fn at_start(text: String, error: &io::Error) -> Self {
+        if may_pass(error) {
+            Self::Other(anyhow!(text))
+        } else {
+            Self::CannotStart(text)
+        }
+    }
+
     /// The line for stderr; `None` when there is nothing to say.
     pub(crate) fn line(&self) -> Option<String> {
         match self {
@@ -54,6 +65,23 @@ impl Failure {
             other => Some(one_line(&other.to_string())),
         }
     }
+}
+
+/// Whether an error says that something is used up, or held by somebody else, at the moment.
+fn may_pass(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lacks = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::NOMEM,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::AGAIN,
+        Errno::BUSY,
+        Errno::IO,
+        Errno::ADDRINUSE,
+    ];
+    Errno::from_io_error(error).is_some_and(|error| lacks.contains(&error))
 }
 
 fn first_of(errors: &[String]) -> String {
@@ -83,6 +111,9 @@ impl From<ConfigError> for Failure {
                 Self::NotPermitted(error.to_string())
             }
             ConfigError::Write { .. } => Self::No(error.to_string()),
+            ConfigError::Read { source, .. } if may_pass(source) => {
+                Self::Other(anyhow!(error.to_string()))
+            }
             _ => Self::Usage(error.to_string()),
         }
     }
@@ -122,6 +153,16 @@ mod tests {
         };
         assert_eq!(line(&["a"]), "a");
         assert_eq!(line(&["a", "b", "c"]), "a (and 2 more errors)");
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        let code =
+            |error: rustix::io::Errno| Failure::at_start(String::new(), &error.into()).exit_code();
+        assert_eq!(code(rustix::io::Errno::NOSPC), 1);
+        assert_eq!(code(rustix::io::Errno::MFILE), 1);
+        assert_eq!(code(rustix::io::Errno::ROFS), 5);
+        assert_eq!(code(rustix::io::Errno::NOTDIR), 5);
     }
 
     #[test]

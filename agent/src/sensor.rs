@@ -447,9 +447,8 @@ async fn metrics(listen: &str) -> Result<Option<TcpListener>, Failure> {
         return Ok(None);
     };
     let listener = TcpListener::bind(address).await.map_err(|error| {
-        Failure::CannotStart(format!(
-            "cannot listen at metrics.listen ({address}): {error}"
-        ))
+        let text = format!("cannot listen at metrics.listen ({address}): {error}");
+        Failure::at_start(text, &error)
     })?;
     Ok(Some(listener))
 }
@@ -461,9 +460,7 @@ fn make_directory(path: &Path) -> Result<(), Failure> {
         .mode(0o750)
         .create(path)
         .map_err(|error| {
-            Failure::CannotStart(format!(
-                "cannot make the directory {}: {error}",
-                path.display()
-            ))
+            let text = format!("cannot make the directory {}: {error}", path.display());
+            Failure::at_start(text, &error)
         })
 }

@@ -54,10 +54,11 @@ pub(super) fn run(arguments: &Run) -> Result<(), Failure> {
         .build()?;
     let ended = runtime.block_on(async {
         let server = control::bind(socket).map_err(|error| {
-            Failure::CannotStart(format!(
+            let text = format!(
                 "cannot make the control socket {}: {error}",
                 socket.display()
-            ))
+            );
+            Failure::at_start(text, &error)
         })?;
         let startup = Startup {
             inputs,
