@@ -29,7 +29,6 @@ const ALL: &str = "all";
 const TAG: &str = "tag:";
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Drafts {
     policies: Vec<Draft>,
 }

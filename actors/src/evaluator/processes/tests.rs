@@ -151,7 +151,8 @@ fn an_event_between_an_exec_and_its_record_changes_nothing() {
     assert_eq!(process.lost_since, None);
     let before = table.attribute(&header(10, SECOND, 2)).unwrap().1;
     assert_eq!(executable(&before), "/bin/before");
-    assert_eq!(table.weight, image("after").weight());
+    let weight = image("before").weight() + image("after").weight();
+    assert_eq!(table.weight, weight);
 }
 
 #[test]
@@ -279,7 +280,7 @@ proptest! {
         }
         let all: Vec<_> = table.by_pid.values().flatten().collect();
         prop_assert_eq!(table.len(), all.len());
-        let weight: usize = all.iter().map(|it| it.program.image.weight()).sum();
+        let weight: usize = all.iter().map(|it| it.weight()).sum();
         prop_assert_eq!(table.weight, weight);
         for process in &all {
             let named = |it: &&&Process| it.parent.is_some_and(|key| {
