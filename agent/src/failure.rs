@@ -67,7 +67,7 @@ impl Failure {
     }
 }
 
-/// Whether an error says that something is used up, or held by somebody else, at the moment.
+/// Whether an error says that something is used up or busy at the moment.
 fn may_pass(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let lacks = [
@@ -79,7 +79,6 @@ fn may_pass(error: &io::Error) -> bool {
         Errno::AGAIN,
         Errno::BUSY,
         Errno::IO,
-        Errno::ADDRINUSE,
     ];
     Errno::from_io_error(error).is_some_and(|error| lacks.contains(&error))
 }
